@@ -1,0 +1,1 @@
+"""tilec: GPU kernels at tile level, in Python."""

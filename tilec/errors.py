@@ -1,0 +1,77 @@
+"""What goes wrong, and where: source locations, and the one error class that a user meets.
+
+Everything that tilec refuses is a `TileError`: a message in the user's words, the place in the user's file, notes at other places
+that matter, and a remedy where there is one. Code that checks something calls `require` and knows nothing of places; whoever knows
+the place encloses it in `with loc:`, which stamps errors that have none yet.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+from types import TracebackType
+
+
+@dataclass(frozen=True)
+class Loc:
+    """A span of source text: `line` and `column` count from 1, `end_column` is exclusive and on the same line."""
+
+    file: str
+    line: int
+    column: int = 1
+    end_column: int = 0
+    caller: Loc | None = None  # where the function that holds this place was inlined
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def __enter__(self) -> Loc:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, TileError) and error.loc is None:
+            error.loc = self
+
+    def excerpt(self) -> str:
+        """The source line with a caret under the span, or an empty string if the file can't be read."""
+        text = linecache.getline(self.file, self.line).rstrip("\n")
+        if not text.strip():
+            return ""
+        width = max(1, min(self.end_column, len(text) + 1) - self.column)
+        pad = "".join("\t" if c == "\t" else " " for c in text[: self.column - 1])
+        return f"    {text}\n    {pad}{'^' * width}"
+
+
+class TileError(Exception):
+    """Something that tilec refuses, said in the user's words.
+
+    `loc` is the place it points to, `notes` are other places that matter, `hint` is the remedy.
+    """
+
+    def __init__(self, message: str, *, loc: Loc | None = None, hint: str | None = None, notes: tuple[tuple[str, Loc], ...] = ()):
+        super().__init__(message)
+        self.message = message
+        self.loc = loc
+        self.hint = hint
+        self.notes = list(notes)
+
+    def __str__(self) -> str:
+        parts = [f"{self.loc}: error: {self.message}" if self.loc else f"error: {self.message}"]
+        if self.loc:
+            parts += [self.loc.excerpt()]
+        if self.hint:
+            parts += [f"  help: {self.hint}"]
+        notes = list(self.notes)
+        at = self.loc.caller if self.loc else None
+        while at:
+            notes += [("called from here", at)]
+            at = at.caller
+        for text, loc in notes:
+            parts += [f"{loc}: note: {text}", loc.excerpt()]
+        return "\n".join(p for p in parts if p)
+
+
+def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None) -> None:
+    """Raise `TileError(message)` unless `condition` holds. The enclosing `with loc:` adds the place."""
+    if not condition:
+        raise TileError(message, hint=hint, loc=loc)
