@@ -366,16 +366,14 @@ class Layout:
 
     def registers_in(self, source: Layout) -> np.ndarray:
         """Where each register's element lies in `source`, in the same thread: an int array [threads, registers], -1 where another
-        thread must supply it. Dimensions of extent 1 in `source` are broadcast, as in NumPy."""
+        thread must supply it. Dimensions of extent 1 in `source` are broadcast, as in NumPy; beyond its shape any register will do: 0."""
         require(source.rank == self.rank, f"layouts of rank {self.rank} and {source.rank}")
         require(source.threads == self.threads, f"layouts of {self.threads} and {source.threads} threads")
-        for dim, (m, n) in enumerate(zip(self.shape, source.shape, strict=True)):
-            require(n in (1, m), f"dimension {dim} has {m} elements here and {n} in the source")
-        coords = [self.coords()[..., d] * (n > 1) for d, n in enumerate(source.shape)]
-        need, register = source.locate(coords) if coords else (np.zeros_like(self.coords()[..., 0]),) * 2
-        have, _ = source.locate(source(np.arange(self.threads), 0)) if coords else (0, 0)
-        have = np.asarray(have)[..., None]
-        return np.where(need == have, register, -1) if coords else np.zeros((self.threads, self.registers), np.int64)
+        coords = self.coords() * np.array([n > 1 for n in source.shape], np.int64)
+        need, register = source.locate(np.moveaxis(coords, -1, 0))
+        have, _ = source.locate(source(np.arange(self.threads)[:, None], 0))
+        beyond = (coords >= np.array(source.shape, np.int64)).any(axis=-1)
+        return np.where(beyond, 0, np.where(need == have, register, -1))
 
     # Modes, the notation of Hidet and Tilus
 
