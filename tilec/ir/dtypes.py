@@ -124,7 +124,7 @@ class DType:
         """Wide values rounded to the nearest value of this type, as a cast or an operation that ends in it does.
 
         Wide floats overflow to infinity as IEEE 754 says, integers wrap; floats of 8 bits and less saturate, as the GPU's
-        conversions to them do.
+        conversions to them do. The result may be the argument itself.
         """
         return self.decode(self.encode(values))
 
@@ -206,7 +206,8 @@ class Int(DType):
 
     def _from_float(self, values: Array) -> Array:
         """Rounded, saturated, NaN to 0. The upper bound of a 64-bit type is no float64, hence the comparison."""
-        values = np.nan_to_num(np.rint(values), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        values = np.rint(values.astype(np.float64, copy=False))
+        values = np.where(np.isnan(values), 0.0, values)
         top = values >= float(self.max)
         inside = np.where(top, 0.0, np.maximum(values, float(self.min))).astype(self.carrier)
         return np.where(top, self.carrier.type(self.max), inside)
@@ -216,7 +217,8 @@ class Int(DType):
 
     def round(self, values: npt.ArrayLike) -> Array:
         wide = np.asarray(values)
-        require(wide.dtype.kind in "iub", f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats")
+        if wide.dtype.kind not in "iub":
+            raise TileError(f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats")
         wide = wide.astype(self.carrier, copy=False)
         spare = 64 - self.bits
         return (wide << spare) >> spare if self.signed and spare else self._low_bits(wide)
@@ -337,9 +339,9 @@ class Float(DType):
         if self.bits < 16:
             return super().decode(codes)
         codes = np.ascontiguousarray(codes, self.codes).reshape(np.shape(codes))
-        if self.numpy == self.codes:
-            return (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-        return codes.view(self.numpy).astype(np.float64)
+        native = (codes.astype(np.uint32) << 16).view(np.float32) if self.numpy == self.codes else codes.view(self.numpy)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            return native.astype(np.float64)
 
     def round(self, values: npt.ArrayLike) -> Array:
         values = _float64(values, exact=self.bits == 64)
