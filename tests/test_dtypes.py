@@ -159,7 +159,7 @@ def test_scale_is_as_in_ml_dtypes():
 def float64_near(d, rng, count=2000):
     """float64 values around the ties of a wide format: half way between neighbours, and one float64 step to either side."""
     low = rng.integers(0, (1 << d.bits - 1) - 1, count).astype(d.codes)
-    a, b = _native(low, d), _native(low + d.codes.type(1), d)
+    a, b = _native(low, d), _native(low + d.codes(1), d)
     keep = np.isfinite(b)
     middle = (a[keep] + b[keep]) / 2
     return np.concatenate([middle, np.nextafter(middle, 0), np.nextafter(middle, np.inf)])

@@ -28,9 +28,9 @@ def quantize(
     Returns (codes, scales): codes have the shape of `w`, scales that shape with the axis divided by `group`.
 
     scale = max |w| / reach, where reach is how far the type goes from `zero` on its positive side (on its negative side where the
-    positive one is empty, as for int1). The scale is rounded to `scale_dtype` first, and codes are nearest for the rounded scale, so that what is
-    stored is all that the result depends on. A scale never falls below the smallest normal number of its type: floats of wide range
-    (e5m2, e7m0) lose nothing by it. A group of zeros has scale 1.
+    positive one is empty, as for int1). The scale is rounded to `scale_dtype` first, and codes are nearest for the rounded scale, so
+    that what is stored is all that the result depends on. A scale never falls below the smallest normal number of its type: floats of
+    wide range (e5m2, e7m0) lose nothing by it. A group of zeros has scale 1.
 
     `zero` is a constant in code units, subtracted when decoding. Unsigned integers without it clip negative weights to 0; the usual
     choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
