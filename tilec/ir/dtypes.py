@@ -75,19 +75,19 @@ class DType:
         return self.bits >= 16
 
     @cached_property
-    def codes(self) -> np.dtype[Any]:
+    def codes(self) -> type[Any]:
         """The smallest unsigned NumPy integer that holds a code."""
-        return np.dtype(f"u{max(8, self.bits) // 8}")
+        return np.dtype(f"u{max(8, self.bits) // 8}").type
 
     @cached_property
-    def numpy(self) -> np.dtype[Any]:
+    def numpy(self) -> type[Any]:
         """The NumPy type of such an array in memory: the type's own where NumPy has it, otherwise its codes (bf16, 8 bits and less)."""
         return self.codes
 
     @cached_property
-    def carrier(self) -> np.dtype[Any]:
+    def carrier(self) -> type[Any]:
         """The NumPy type on which values are computed: it holds every value of the type."""
-        return np.dtype(np.float64)
+        return np.float64
 
     @property
     def max(self) -> Any:
@@ -124,7 +124,7 @@ class DType:
         """Wide values rounded to the nearest value of this type, as a cast or an operation that ends in it does.
 
         Wide floats overflow to infinity as IEEE 754 says, integers wrap; floats of 8 bits and less saturate, as the GPU's
-        conversions to them do.
+        conversions to them do. The result may be the argument itself.
         """
         return self.decode(self.encode(values))
 
@@ -146,12 +146,12 @@ class Bool(DType):
     specials = "One byte in memory; everything but zero is true, NaN too."
 
     @cached_property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtype(np.bool_)
+    def numpy(self) -> type[Any]:
+        return np.bool_
 
     @cached_property
-    def carrier(self) -> np.dtype[Any]:
-        return np.dtype(np.bool_)
+    def carrier(self) -> type[Any]:
+        return np.bool_
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
         return (np.asarray(values) != 0).astype(np.uint8)
@@ -180,12 +180,12 @@ class Int(DType):
         return self.signed
 
     @cached_property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtype(f"{'iu'[not self.signed]}{self.bits // 8}") if self.bits >= 16 else self.codes
+    def numpy(self) -> type[Any]:
+        return np.dtype(f"{'iu'[not self.signed]}{self.bits // 8}").type if self.bits >= 16 else self.codes
 
     @cached_property
-    def carrier(self) -> np.dtype[Any]:
-        return np.dtype(np.uint64 if self.bits == 64 and not self.signed else np.int64)
+    def carrier(self) -> type[Any]:
+        return np.uint64 if self.bits == 64 and not self.signed else np.int64
 
     @property
     def max(self) -> int:
@@ -206,17 +206,19 @@ class Int(DType):
 
     def _from_float(self, values: Array) -> Array:
         """Rounded, saturated, NaN to 0. The upper bound of a 64-bit type is no float64, hence the comparison."""
-        values = np.nan_to_num(np.rint(values), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        values = np.rint(values.astype(np.float64, copy=False))
+        values = np.where(np.isnan(values), 0.0, values)
         top = values >= float(self.max)
         inside = np.where(top, 0.0, np.maximum(values, float(self.min))).astype(self.carrier)
-        return np.where(top, self.carrier.type(self.max), inside)
+        return np.where(top, self.carrier(self.max), inside)
 
     def decode(self, codes: npt.ArrayLike) -> Array:
         return self.round(np.asarray(codes))
 
     def round(self, values: npt.ArrayLike) -> Array:
         wide = np.asarray(values)
-        require(wide.dtype.kind in "iub", f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats")
+        if wide.dtype.kind not in "iub":
+            raise TileError(f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats")
         wide = wide.astype(self.carrier, copy=False)
         spare = 64 - self.bits
         return (wide << spare) >> spare if self.signed and spare else self._low_bits(wide)
@@ -287,9 +289,9 @@ class Float(DType):
         return self.smallest_normal * 2.0**-self.mantissa_bits
 
     @cached_property
-    def numpy(self) -> np.dtype[Any]:
+    def numpy(self) -> type[Any]:
         native = self.bits >= 16 and (self.exponent_bits, self.bits) != (8, 16)
-        return np.dtype(f"f{self.bits // 8}") if native else self.codes
+        return np.dtype(f"f{self.bits // 8}").type if native else self.codes
 
     def _magnitude(self, code: int) -> float:
         exponent, mantissa = divmod(code, 1 << self.mantissa_bits)
@@ -310,7 +312,7 @@ class Float(DType):
         if saturate:
             values = np.clip(values, self.min, self.max)
         values = self.round(values)
-        if self.numpy == self.codes:  # bf16: the upper half of an f32
+        if self.numpy is self.codes:  # bf16: the upper half of an f32
             return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
         with np.errstate(over="ignore"):
             return values.astype(self.numpy).view(self.codes)
@@ -337,15 +339,15 @@ class Float(DType):
         if self.bits < 16:
             return super().decode(codes)
         codes = np.ascontiguousarray(codes, self.codes).reshape(np.shape(codes))
-        if self.numpy == self.codes:
-            return (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-        return codes.view(self.numpy).astype(np.float64)
+        native = (codes.astype(np.uint32) << 16).view(np.float32) if self.numpy is self.codes else codes.view(self.numpy)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            return native.astype(np.float64)
 
     def round(self, values: npt.ArrayLike) -> Array:
         values = _float64(values, exact=self.bits == 64)
         if self.bits < 16:
             return super().round(values)
-        if self.numpy == self.codes:
+        if self.numpy is self.codes:
             return self._round_by_adding(values)
         with np.errstate(over="ignore"):
             return values.astype(self.numpy, copy=False).astype(np.float64, copy=False)
@@ -450,7 +452,7 @@ def pack(codes: npt.ArrayLike, dtype: DType) -> Array:
     """Codes in row-major order as a 1-D uint8 buffer: elements from the least significant bit up, no padding but in the last byte."""
     codes = np.ascontiguousarray(codes).reshape(-1)
     if dtype.bits >= 8:
-        return codes.astype(dtype.codes.newbyteorder("<")).view(np.uint8)
+        return codes.astype(np.dtype(dtype.codes).newbyteorder("<")).view(np.uint8)
     require(not codes.size or (codes.min() >= 0 and codes.max() < 1 << dtype.bits), f"a code of {dtype} has {dtype.bits} bits")
     groups = np.zeros((-(-codes.size // 8), 8), np.uint8)  # 8 elements are `bits` bytes
     groups.reshape(-1)[: codes.size] = codes
@@ -467,7 +469,7 @@ def unpack(buffer: Array, dtype: DType, count: int) -> Array:
     data = np.ascontiguousarray(buffer).reshape(-1).view(np.uint8)[:size]
     require(data.size == size, f"{count} elements of {dtype} need {size} bytes, but the buffer has {data.size}")
     if dtype.bits >= 8:
-        return data.view(dtype.codes.newbyteorder("<")).astype(dtype.codes)
+        return data.view(np.dtype(dtype.codes).newbyteorder("<")).astype(dtype.codes)
     padded = np.zeros((-(-count // 8), dtype.bits), np.uint8)
     padded.reshape(-1)[:size] = data
     bytes_of_words = np.zeros((len(padded), 8), np.uint8)
