@@ -89,7 +89,7 @@ class SharedLayout:
 
     def offsets(self) -> np.ndarray:
         """The offset of every element: an int array of `shape`."""
-        return np.asarray(self.offset(np.indices(self.shape)) if self.rank else self.base)
+        return np.asarray(self.offset(list(np.indices(self.shape))) if self.rank else self.base)
 
     def is_injective(self) -> bool:
         """Whether no two elements share a place."""
