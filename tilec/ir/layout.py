@@ -312,18 +312,20 @@ class Layout:
 
     def squeeze(self, axis: int) -> Layout:
         """Without the dimension `axis`, of extent 1."""
-        require(self.shape[self._axis(axis)] == 1, f"dimension {axis} of {list(self.shape)} is not 1")
-        return self.reduce(axis)
+        axis = self._axis(axis)
+        require(self.shape[axis] == 1, f"dimension {axis} of {list(self.shape)} is not 1")
+        return self._onto(self.shape[:axis] + self.shape[axis + 1 :], lambda d: [d._replace(dim=d.dim - (d.dim > axis))])
 
     def reduce(self, axes: int | Iterable[int], keepdims: bool = False) -> Layout:
-        """The layout of a reduction's result: threads along `axes` all hold it, registers along `axes` fall together into one."""
+        """The layout of a reduction's result: threads along `axes` all hold it, and registers that would hold one element are one."""
         gone = {self._axis(a) for a in ((axes,) if isinstance(axes, int) else axes)}
-        stay = [d for d in range(self.rank) if keepdims or d not in gone]
-        shape = [1 if d in gone else self.shape[d] for d in stay]
-        kept = [d for d in self.register_digits if d.dim not in gone]
-        threads = [Digit(d.size, NOWHERE, 0) if d.dim in gone else d for d in self.thread_digits]
-        rest = Layout(tuple(1 if d in gone else n for d, n in enumerate(self.shape)), tuple(threads), tuple(kept))
-        return rest._onto(shape, lambda d: [d._replace(dim=stay.index(d.dim))])
+        shape = tuple(1 if d in gone else n for d, n in enumerate(self.shape))
+        threads = tuple(Digit(d.size, NOWHERE, 0) if d.dim in gone else d for d in self.thread_digits)
+        registers = tuple(d for d in self.register_digits if d.dim not in gone and d.dim != NOWHERE)
+        result = Layout(shape, threads, registers)
+        for axis in sorted(gone, reverse=True) if not keepdims else ():
+            result = result.squeeze(axis)
+        return result
 
     def concat(self, other: Layout) -> Layout:
         """The outer product: this layout along the first dimensions, `other` along the last; threads and registers as in a product."""
