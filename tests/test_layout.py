@@ -417,10 +417,9 @@ def test_blocked_covers_every_tile_and_wastes_little():
                 layout = blocked(shape, threads, vector)
                 assert layout.threads == threads
                 assert all(m >= n for m, n in zip(layout.shape, shape, strict=True))
-                run = layout.vector_run()
-                assert run >= max(v for v in range(1, vector + 1) if vector % v == 0 and shape[-1] % v == 0)
-                work = -(-math.prod(shape) // threads)
-                assert layout.registers <= 8 * max(work, run)
+                run = max(v for v in range(1, vector + 1) if vector % v == 0 and shape[-1] % v == 0)
+                assert layout.vector_run() % run == 0
+                assert layout.registers <= 2 * run * -(-math.prod(shape) // run // threads)  # twice what no padding would need
 
 
 # Text

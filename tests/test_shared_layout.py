@@ -142,6 +142,8 @@ def test_bank_conflicts_of_layouts():
     assert bank_conflicts(spatial(32, 1), row_major(2, 32), 32) == 2  # the rows beyond the tile take no part: 2 lanes, one bank
     with pytest.raises(TileError, match="not contiguous"):
         bank_conflicts(spatial(32, 1).local(2, 1), row_major(64, 32), 32, vector=2)
+    with pytest.raises(TileError, match="not aligned"):
+        bank_conflicts(spatial(32, 1).local(1, 2), shared([32, 2], [3, 1]), 32, vector=2)
     with pytest.raises(TileError, match="access of 32 bytes"):
         bank_conflicts(spatial(32, 1).local(1, 8), row_major(32, 32), 32, vector=8)
 
