@@ -172,37 +172,37 @@ class Layout:
     # Tiles in NumPy
 
     @cached_property
-    def _plan(self) -> tuple[tuple[int, ...], tuple[Any, ...], tuple[int, ...], tuple[int, ...]]:
-        """(size of each digit, index that takes the first of each replica, the kept digits' order in the tile and their sizes there)."""
-        digits = self.thread_digits + self.register_digits
-        kept = [digit for digit in digits if digit.dim != NOWHERE]
-        order = sorted(range(len(kept)), key=lambda i: (kept[i].dim, -kept[i].stride))
-        first = tuple(0 if digit.dim == NOWHERE else slice(None) for digit in digits)
-        return tuple(digit.size for digit in digits), first, tuple(order), tuple(kept[i].size for i in order)
+    def _order(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """(run, where the tile's elements lie in storage, which element lies in each place of storage), counted in runs: so many
+        elements follow one another in both, so that copies are of whole runs."""
+        low = _merge(self.thread_digits + self.register_digits)[-1:]
+        run = low[0].size if low and (low[0].dim, low[0].stride) == (self.rank - 1, 1) else 1
+        if self.rank == 0:
+            return 1, np.zeros(1, np.intp), np.zeros(self.threads * self.registers, np.intp)
+        thread, register = self.locate(np.indices(self.shape))
+        elements = np.ravel_multi_index(tuple(np.moveaxis(self.coords(), -1, 0)), self.shape)
+        return run, (thread * self.registers + register).ravel()[::run] // run, elements.ravel()[::run] // run
 
     def gather(self, storage: np.ndarray, shape: Sequence[int] | None = None) -> np.ndarray:
         """The tile [..., *shape] held by registers [..., threads, registers]. A `shape` within the layout's crops the padding."""
-        sizes, first, order, _ = self._plan
         lead = storage.shape[:-2]
-        n = len(lead)
-        spread = storage.reshape(lead + sizes)[(..., *first)]
-        tile = spread.transpose(*range(n), *(n + i for i in order)).reshape(lead + self.shape)
-        if shape is None or tuple(shape) == self.shape:
-            return tile
-        return tile[self._crop(shape)]
+        if storage.shape[-2:] != (self.threads, self.registers):  # no `require`: the message would cost more than the work
+            raise TileError(f"registers of shape {list(storage.shape)} for the layout {self}")
+        run, holders, _ = self._order
+        tile = storage.reshape((*lead, -1, run)).take(holders, axis=-2, mode="clip").reshape(lead + self.shape)
+        return tile if shape is None or tuple(shape) == self.shape else tile[self._crop(shape)]
 
     def scatter(self, tile: np.ndarray, fill: Any = 0) -> np.ndarray:
         """The registers [..., threads, registers] that hold a tile [..., *shape]; if it is smaller, the padding gets `fill`."""
-        sizes, first, order, split = self._plan
         n = tile.ndim - self.rank
         lead, shape = tile.shape[:n], tile.shape[n:]
         if shape != self.shape:
             padded = np.full(lead + self.shape, fill, tile.dtype)
             padded[self._crop(shape)] = tile
             tile = padded
-        spread = tile.reshape(lead + split).transpose(*range(n), *(n + i for i in np.argsort(order)))
-        spread = spread[(..., *(None if take == 0 else take for take in first))]
-        return np.broadcast_to(spread, lead + sizes).reshape((*lead, self.threads, self.registers))
+        run, _, elements = self._order
+        storage = tile.reshape((*lead, -1, run)).take(elements, axis=-2, mode="clip")
+        return storage.reshape((*lead, self.threads, self.registers))
 
     def _crop(self, shape: Sequence[int]) -> tuple[Any, ...]:
         fits = len(shape) == self.rank and all(a <= b for a, b in zip(shape, self.shape, strict=False))
@@ -218,7 +218,8 @@ class Layout:
     def then(self, other: Layout) -> Layout:
         """The product `self * other`: every element of this layout becomes a tile laid out like `other`. Raises if ranks differ."""
         a, b = self._raised(other.rank), other._raised(self.rank)
-        require(a.rank == b.rank, f"a product of layouts of rank {a.rank} and {b.rank}: {self} and {other}")
+        if a.rank != b.rank:  # no `require`: the message would cost more than the work
+            raise TileError(f"a product of layouts of rank {a.rank} and {b.rank}: {self} and {other}")
         shape = tuple(m * n for m, n in zip(a.shape, b.shape, strict=True))
         threads = _scaled(a.thread_digits, b.shape) + b.thread_digits
         return Layout(shape, threads, _scaled(a.register_digits, b.shape) + b.register_digits)
@@ -297,8 +298,9 @@ class Layout:
 
         def split(digit: Digit) -> Iterable[Digit]:
             pieces = _walk(digit.size, digit.stride, tower)
-            require(pieces is not None, f"the layout {self} can't be reshaped to {list(shape)}: steps of {digit.stride} would bend")
-            return pieces or ()
+            if pieces is None:
+                raise TileError(f"the layout {self} can't be reshaped to {list(shape)}: steps of {digit.stride} would bend")
+            return pieces
 
         return line._onto(shape, split)
 
@@ -310,18 +312,20 @@ class Layout:
 
     def squeeze(self, axis: int) -> Layout:
         """Without the dimension `axis`, of extent 1."""
-        require(self.shape[self._axis(axis)] == 1, f"dimension {axis} of {list(self.shape)} is not 1")
-        return self.reduce(axis)
+        axis = self._axis(axis)
+        require(self.shape[axis] == 1, f"dimension {axis} of {list(self.shape)} is not 1")
+        return self._onto(self.shape[:axis] + self.shape[axis + 1 :], lambda d: [d._replace(dim=d.dim - (d.dim > axis))])
 
     def reduce(self, axes: int | Iterable[int], keepdims: bool = False) -> Layout:
-        """The layout of a reduction's result: threads along `axes` all hold it, registers along `axes` fall together into one."""
+        """The layout of a reduction's result: threads along `axes` all hold it, and registers that would hold one element are one."""
         gone = {self._axis(a) for a in ((axes,) if isinstance(axes, int) else axes)}
-        stay = [d for d in range(self.rank) if keepdims or d not in gone]
-        shape = [1 if d in gone else self.shape[d] for d in stay]
-        kept = [d for d in self.register_digits if d.dim not in gone]
-        threads = [Digit(d.size, NOWHERE, 0) if d.dim in gone else d for d in self.thread_digits]
-        rest = Layout(tuple(1 if d in gone else n for d, n in enumerate(self.shape)), tuple(threads), tuple(kept))
-        return rest._onto(shape, lambda d: [d._replace(dim=stay.index(d.dim))])
+        shape = tuple(1 if d in gone else n for d, n in enumerate(self.shape))
+        threads = tuple(Digit(d.size, NOWHERE, 0) if d.dim in gone else d for d in self.thread_digits)
+        registers = tuple(d for d in self.register_digits if d.dim not in gone and d.dim != NOWHERE)
+        result = Layout(shape, threads, registers)
+        for axis in sorted(gone, reverse=True) if not keepdims else ():
+            result = result.squeeze(axis)
+        return result
 
     def concat(self, other: Layout) -> Layout:
         """The outer product: this layout along the first dimensions, `other` along the last; threads and registers as in a product."""
@@ -342,15 +346,17 @@ class Layout:
 
         def through(digit: Digit) -> Iterable[Digit]:
             pieces = _walk(digit.size, digit.stride, (self.thread_digits, self.register_digits)[digit.dim])
-            require(pieces is not None, f"the composition of {self} with {inner} is no layout")
-            return pieces or ()
+            if pieces is None:
+                raise TileError(f"the composition of {self} with {inner} is no layout")
+            return pieces
 
         return inner._onto(self.shape, through)
 
     def inverse(self) -> Layout:
         """Element number, in row-major order, to (thread, register): a layout of shape (threads, registers) with one thread, whose
         register e is element e. Raises TileError if elements are held more than once."""
-        require(not self.is_replicated, f"the layout {self} holds elements more than once, so it has no inverse")
+        if self.is_replicated:
+            raise TileError(f"the layout {self} holds elements more than once, so it has no inverse")
         places = {(d, 0): p for d, p in _places(self.thread_digits)} | {(d, 1): p for d, p in _places(self.register_digits)}
         towers = (reversed(self._tower(dim)) for dim in range(self.rank))
         digits = tuple(Digit(d.size, kind, places[d, kind]) for tower in towers for d, kind in tower)

@@ -89,7 +89,7 @@ class SharedLayout:
 
     def offsets(self) -> np.ndarray:
         """The offset of every element: an int array of `shape`."""
-        return np.asarray(self.offset(np.indices(self.shape)) if self.rank else self.base)
+        return np.asarray(self.offset(list(np.indices(self.shape))) if self.rank else self.base)
 
     def is_injective(self) -> bool:
         """Whether no two elements share a place."""
@@ -222,8 +222,8 @@ def ways(addresses: Any, width: int = BANK_BYTES) -> int:
 def bank_conflicts(registers: Layout, memory: SharedLayout, element_bits: int, vector: int = 1) -> int:
     """The worst bank-conflict ways when threads load or store the tile, `vector` registers at a time: 1 means none.
 
-    Coordinates beyond the shape of `memory` take no part. Raises TileError if a vector's elements don't lie one after another, or
-    if a vector is no access the hardware has (1, 2, 4, 8 or 16 bytes; elements below a byte are counted singly by the byte they lie in).
+    Coordinates beyond the shape of `memory` take no part. Raises TileError if a vector's elements don't lie one after another, or if
+    a vector is no access the hardware has (1, 2, 4, 8 or 16 bytes, aligned; an element below a byte is counted by the byte it begins in).
     """
     require(registers.rank == memory.rank, f"layouts of rank {registers.rank} and {memory.rank}")
     require(registers.registers % vector == 0, f"{registers.registers} registers are no whole number of vectors of {vector}")
@@ -236,6 +236,8 @@ def bank_conflicts(registers: Layout, memory: SharedLayout, element_bits: int, v
     follows = offsets == offsets[..., :1] + np.arange(vector)
     require((follows | ~inside).all(), f"vectors of {vector} registers of {registers} are not contiguous in {memory}")
     addresses = np.where(inside[..., 0], offsets[..., 0] * element_bits // 8, -1)
-    width = max(1, vector * element_bits // 8)
+    width = -(-vector * element_bits // 8)
     require(width in (1, 2, 4, 8, 16), f"{vector} elements of {element_bits} bits make an access of {width} bytes")
+    aligned = (addresses % width == 0) | (addresses < 0)
+    require(aligned.all(), f"accesses of {width} bytes to {memory} are not aligned to {width} bytes")
     return max(ways(column, width) for column in addresses.T)
