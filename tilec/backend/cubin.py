@@ -125,7 +125,7 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
     try:
         data, log = MAKERS[maker](ptx, arch.name, lineinfo)
     except AssemblerError as e:
-        raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=f"the PTX is kept in {tools.keep(ptx, ".ptx")}") from e
+        raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx")) from e
     if notes := [line.strip() for line in log.splitlines() if re.search(r"\(C75\d\d\)", line)]:
         hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None
         raise TileError(f"{maker} did not do what the PTX says: {'; '.join(notes)}", hint=hint)

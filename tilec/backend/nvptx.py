@@ -105,7 +105,7 @@ def _generate(text: str, arch: Target, opt: int) -> str:
         module = llvm.parse_assembly(text)
         module.verify()
     except RuntimeError as e:
-        raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=f"the IR is kept in {keep(text, ".ll")}") from e
+        raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
     machine = _machine(arch.name, arch.features, opt)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=opt))
     builder.getModulePassManager().run(module, builder)
@@ -118,6 +118,6 @@ def _isolated(text: str, arch: Target, opt: int) -> str:
     run += f"sys.stdout.write(nvptx._generate(sys.stdin.read(), t.target({arch.name!r}), {opt}))"
     done = subprocess.run([sys.executable, "-c", run], input=text, capture_output=True, text=True)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines() or ["it crashed"]
-        raise TileError(f"LLVM refuses the IR: {said[0].strip()}", hint=f"the IR is kept in {keep(text, ".ll")}")
+        said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.M)
+        raise TileError(f"LLVM refuses the IR: {said[0] if said else 'it crashed'}", hint=keep(text, "kernel.ll"))
     return done.stdout

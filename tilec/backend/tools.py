@@ -42,8 +42,8 @@ def _find(name: str, *environment: str | None) -> str | None:
     return next((str(c) for c in _candidates(name) if c and os.access(c, os.X_OK)), None)
 
 
-def keep(text: str, suffix: str) -> str:
-    """Write what a tool refused to a new file, for whoever looks into it; returns the path."""
-    with tempfile.NamedTemporaryFile("w", prefix="tilec-", suffix=suffix, delete=False) as f:
-        f.write(text)
-    return f.name
+def keep(text: str, name: str) -> str:
+    """Write what a tool refused to `name` in a new folder, for whoever looks into it; returns a hint that says where."""
+    path = Path(tempfile.mkdtemp(prefix="tilec-"), name)
+    path.write_text(text)
+    return f"what it was given is kept in {path}"
