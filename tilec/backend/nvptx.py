@@ -94,18 +94,17 @@ def to_ptx(text: str, arch: Target | str, opt: int = 1) -> str:
     if "target triple" not in text:
         text = HEADER + text
     check(text, arch)
-    if os.environ.get("TILEC_ISOLATE"):
-        return _isolated(text, arch, opt)
-    return _generate(text, arch, opt)
+    run = _isolated if os.environ.get("TILEC_ISOLATE") else _generate
+    try:
+        return run(text, arch, opt)
+    except RuntimeError as e:
+        raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
 
 
 def _generate(text: str, arch: Target, opt: int) -> str:
     llvm = _llvm()
-    try:
-        module = llvm.parse_assembly(text)
-        module.verify()
-    except RuntimeError as e:
-        raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
+    module = llvm.parse_assembly(text)
+    module.verify()
     machine = _machine(arch.name, arch.features, opt)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=opt))
     builder.getModulePassManager().run(module, builder)
@@ -113,11 +112,11 @@ def _generate(text: str, arch: Target, opt: int) -> str:
 
 
 def _isolated(text: str, arch: Target, opt: int) -> str:
-    """The same in a process of its own, so that LLVM's abort() becomes a TileError."""
+    """The same in a process of its own, so that LLVM's abort() becomes a RuntimeError."""
     run = "import sys; from tilec.backend import nvptx, target as t; "
     run += f"sys.stdout.write(nvptx._generate(sys.stdin.read(), t.target({arch.name!r}), {opt}))"
     done = subprocess.run([sys.executable, "-c", run], input=text, capture_output=True, text=True)
     if done.returncode:
-        said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.M)
-        raise TileError(f"LLVM refuses the IR: {said[0] if said else 'it crashed'}", hint=keep(text, "kernel.ll"))
+        said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.MULTILINE)
+        raise RuntimeError(said[0] if said else "it crashed")
     return done.stdout
