@@ -327,6 +327,24 @@ class Layout:
             result = result.squeeze(axis)
         return result
 
+    def collapse(self, axes: Iterable[int], lanes: int = 1, registers: bool = False) -> Layout:
+        """A part of a reduction along `axes`: of the thread number, what lies below `lanes` becomes replicas; registers along them vanish if
+        `registers`. What stays of an axis is numbered anew without gaps."""
+        gone = {self._axis(a) for a in axes}
+        threads = [piece for digit, place in self.thread_places() for piece in _cut(digit, place, lanes)]
+        kinds = [(d, place >= lanes) for d, place in threads] + [(d, not registers) for d in self.register_digits]
+        shape, moved = list(self.shape), dict[Digit, Digit]()
+        for axis in gone:
+            reach = 1
+            for digit, stays in sorted((entry for entry in kinds if entry[0].dim == axis), key=lambda entry: entry[0].stride):
+                moved[digit] = digit._replace(stride=reach) if stays else Digit(digit.size, NOWHERE, 0)
+                reach *= digit.size if stays else 1
+            shape[axis] = reach
+        kept = [d for d in self.register_digits if not (registers and d.dim in gone)]
+        return Layout(
+            tuple(shape), tuple(moved.get(d, d) for d, _ in reversed(threads)), tuple(moved.get(d, d) for d in kept)
+        )  # fmt: skip
+
     def concat(self, other: Layout) -> Layout:
         """The outer product: this layout along the first dimensions, `other` along the last; threads and registers as in a product."""
         return Layout(self.shape + (1,) * other.rank, self.thread_digits, self.register_digits) * Layout(
@@ -381,6 +399,10 @@ class Layout:
         beyond = (coords >= np.array(source.shape, np.int64)).any(axis=-1)
         return np.where(beyond, 0, np.where(need == have, register, -1))
 
+    def thread_places(self) -> list[tuple[Digit, int]]:
+        """The digits of the thread number with their place values, lowest first."""
+        return list(_places(self.thread_digits))
+
     # Modes, the notation of Hidet and Tilus
 
     @staticmethod
@@ -431,6 +453,14 @@ class Layout:
 
 
 # The factors
+
+
+def _cut(digit: Digit, place: int, at: int) -> list[tuple[Digit, int]]:
+    """A digit with its place, in two (lower first) if it straddles the place `at`."""
+    if not place < at < place * digit.size or at % place or digit.size % (at // place):
+        return [(digit, place)]
+    low = at // place
+    return [(digit._replace(size=low), place), (digit._replace(size=digit.size // low, stride=digit.stride * low), at)]
 
 
 def _row_major(shape: Sequence[int], dims: Iterable[int]) -> Digits:

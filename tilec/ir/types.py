@@ -102,10 +102,14 @@ class SharedType(Type):
         return len(self.shape)
 
     @property
+    def item_bytes(self) -> int:
+        """Bytes of one element: types under 8 bits lie in a byte each."""
+        return max(8, self.dtype.bits) // 8
+
+    @property
     def nbytes(self) -> int:
-        """Bytes it takes, padded to whole bytes."""
-        elements = self.layout.size if self.layout is not None else math.prod(self.shape)
-        return -(-elements * self.dtype.bits // 8)
+        """Bytes of the whole tile."""
+        return self.item_bytes * (self.layout.size if self.layout is not None else math.prod(self.shape))
 
     def __str__(self) -> str:
         inside = ", ".join(map(str, self.shape)) + (f"; {self.layout}" if self.layout is not None else "")

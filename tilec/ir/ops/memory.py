@@ -145,6 +145,8 @@ class Shared(Op):
     dtype: DType
     shape: tuple[int, ...]
     layout: Any = None  # SharedLayout | None
+    scratch: bool = False  # holds something only from one barrier to the next but one, so that all such tiles share their place
+    offset: int | None = None  # bytes from the start of the block's shared memory
 
     def infer(self) -> SharedType:
         return SharedType(self.dtype, self.shape, self.layout)
