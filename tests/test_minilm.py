@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("safetensors")
 pytest.importorskip("tokenizers")
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
-import minilm  # noqa: E402
+import minilm
 
 FIRST = [0.0782814, 0.0246687, 0.029744, 0.0831184, 0.0689496, 0.0348519]  # of the first sentence's embedding
 PAIRS = [0.75002, 0.77057, 0.40819, 0.53192, 0.77014, 0.74885, 0.62929, 0.56186, 0.7425, 0.80329, 0.56906, 0.71429]  # cosines
