@@ -64,7 +64,7 @@ def _llvm() -> Any:
 
 @cache
 def _machine(cpu: str, features: str) -> Any:
-    """The code generator, at its highest level: at the lower ones the same matmul took 252 registers instead of 226, and little less time."""
+    """The code generator, at its highest level: lower, the same matmul took 252 registers instead of 226, and as long."""
     return _llvm().Target.from_triple("nvptx64-nvidia-cuda").create_target_machine(cpu=cpu, features=features, opt=3)
 
 
@@ -89,8 +89,8 @@ def to_ptx(text: str, arch: Target | str, opt: int = 1) -> str:
     """PTX of a module given as LLVM IR text; `HEADER` is put before it if it states no target itself.
 
     `opt` from 0 to 3 is the level of LLVM's passes. On a matmul, a softmax and a 4-bit product written by another compiler, unoptimized,
-    1 gave the hot loops of 3 with the same registers, and took a fifth less time in the passes. Raises TileError, which names the file
-    where the IR was kept, when LLVM refuses it.
+    1 gave the hot loops of 3 with at most one register more, and took up to a fifth less time in the passes. Raises TileError, which
+    names the file where the IR was kept, when LLVM refuses it.
     """
     arch = target(arch)
     if "target triple" not in text:
