@@ -64,7 +64,7 @@ def _llvm() -> Any:
 
 @cache
 def _machine(cpu: str, features: str) -> Any:
-    """The code generator, at its highest level: lower, the same matmul took 252 registers instead of 226, and as long."""
+    """The code generator, at its highest level: lower saved 2 to 6 % and cost that matmul 252 registers, not 226."""
     return _llvm().Target.from_triple("nvptx64-nvidia-cuda").create_target_machine(cpu=cpu, features=features, opt=3)
 
 
