@@ -88,9 +88,9 @@ def check(text: str, arch: Target) -> None:
 def to_ptx(text: str, arch: Target | str, opt: int = 1) -> str:
     """PTX of a module given as LLVM IR text; `HEADER` is put before it if it states no target itself.
 
-    `opt` from 0 to 3 is the level of LLVM's passes. On a matmul, a softmax and a 4-bit product written by another compiler, unoptimized,
-    1 gave the hot loops of 3 with at most one register more, and took up to a fifth less time in the passes. Raises TileError, which
-    names the file where the IR was kept, when LLVM refuses it.
+    `opt` from 0 to 3 is the level of LLVM's passes. On a matmul and a 4-bit product written by another compiler, unoptimized, 1 gave hot
+    loops as long as those of 3 with at most one register more, and took a tenth to a fifth less time in the passes. Raises TileError,
+    which names the file where the IR was kept, when LLVM refuses it.
     """
     arch = target(arch)
     if "target triple" not in text:
