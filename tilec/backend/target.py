@@ -10,7 +10,10 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tilec.backend.isa import mma
 from tilec.errors import TileError, require
+from tilec.ir.dtypes import DType
+from tilec.ir.target import Fragments
 
 WARP = 32
 REGISTER_UNIT = 256  # registers are handed to a warp in units of this many
@@ -55,6 +58,11 @@ class Target:
         if self.suffix == "a":
             return capability == self.capability
         return capability[0] == self.capability[0] and capability[1] >= self.capability[1]
+
+    def matrix(self, operand: DType, accumulator: DType) -> Fragments | None:
+        """The fragments of the best matrix instruction of these types; None if there is none."""
+        instruction = mma.find(operand, accumulator)
+        return instruction.fragments if instruction else None
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""
