@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property, lru_cache, update_wrapper
+from functools import cache, cached_property, update_wrapper
 from typing import Any
 
 import tilec.ir.ops  # noqa: F401 - registers the builtins
@@ -48,8 +48,8 @@ class Builtin(Name):
         return signature_of(self.op)
 
 
-@lru_cache(maxsize=None)
-def signature_of(op: type[Op]) -> inspect.Signature:
+@cache
+def signature_of(op: Any) -> inspect.Signature:
     """The signature of a builtin: that of the op's `build` without the builder, or else its fields in order."""
     build = getattr(op, "build", None)
     if build is not None:
@@ -80,9 +80,7 @@ class Dim:
         return self.name
 
     def _refuse(self, *_: Any) -> Any:
-        raise TileError(
-            f"outside a kernel {self.name} is a name, not a number", hint="a tensor's extents are names of tc.dims or integers"
-        )
+        raise TileError(f"outside a kernel {self.name} is a name, not a number", hint="a tensor's extents are names of tc.dims or integers")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
     __truediv__ = __rtruediv__ = __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __int__ = __index__ = __bool__ = _refuse

@@ -81,7 +81,9 @@ class Calls(Expressions):
         for a in node.args:
             if isinstance(a, ast.Starred):
                 value = self(a.value)
-                require(isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists can", loc=self.loc(a))
+                require(
+                    isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists can", loc=self.loc(a)
+                )
                 args += value
             else:
                 args.append(self(a))
@@ -127,7 +129,11 @@ class Calls(Expressions):
     def call_static_range(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> range:
         bounds = self._bounds(args, kwargs)
         for x in bounds:
-            require(isinstance(x, int), f"the bounds of static_range are known at compile time, not {show(x)}", hint="use tc.range for a loop at run time")
+            require(
+                isinstance(x, int),
+                f"the bounds of static_range are known at compile time, not {show(x)}",
+                hint="use tc.range for a loop at run time",
+            )
         return range(*bounds)
 
     def _bounds(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -137,7 +143,11 @@ class Calls(Expressions):
         bounds = named.get("start", 0), named["stop"], named.get("step", 1)
         for x in bounds:
             good = isinstance(x, int) or (is_tile(x) and x.type.is_scalar and x.type.dtype.is_int)
-            require(good, f"the bounds of a range are integers, not {show(x)}", hint="use // to divide integers" if isinstance(x, float) else None)
+            require(
+                good,
+                f"the bounds of a range are integers, not {show(x)}",
+                hint="use // to divide integers" if isinstance(x, float) else None,
+            )
         require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0")
         return bounds
 
@@ -176,7 +186,9 @@ class Calls(Expressions):
         self._check_method(function, name)
         raise TileError(
             f"{name} is a Python function, which can't compute on values of the program",
-            hint="decorate it with @tc.function, if it is yours, to have its calls inlined" if inspect.isfunction(function) else proposal_for(name),
+            hint="decorate it with @tc.function, if it is yours, to have its calls inlined"
+            if inspect.isfunction(function)
+            else proposal_for(name),
         )
 
     def _check_method(self, function: Any, name: str) -> None:
@@ -202,7 +214,10 @@ class Calls(Expressions):
     def _fold(self, function: Any, args: list[Any], kwargs: dict[str, Any], name: str) -> Any:
         items = args[0] if len(args) == 1 else args
         if isinstance(items, Value) or kwargs or not items or (function is sum and len(args) != 1):
-            raise TileError(f"{name} on a tile is tc.{name}", hint=f"write tc.{name}(x) to reduce a tile, {name}(x, y) for two" if function is not sum else "write tc.sum(x)")
+            raise TileError(
+                f"{name} on a tile is tc.{name}",
+                hint=f"write tc.{name}(x) to reduce a tile, {name}(x, y) for two" if function is not sum else "write tc.sum(x)",
+            )
         known = [x for x in items if not isinstance(x, Value)]
         rest = [x for x in items if isinstance(x, Value)]
         require(all(map(is_number, known)), f"{name} is not defined on {show(args[0])}")

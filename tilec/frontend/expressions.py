@@ -92,6 +92,7 @@ class Expressions:
         self.b = b
         self.caller = caller
         self.locals: set[str] = set()
+        self.assigned_at: dict[str, Loc] = {}  # where each variable was assigned last
 
     # places and blocks
 
@@ -135,7 +136,11 @@ class Expressions:
         """The value of an expression that must be known at compile time."""
         value = self(node)
         with self.loc(node):
-            require(not has_values(value), f"{what} must be known at compile time, but it is {show(value)}", hint="make it a keyword-only parameter, or a number")
+            require(
+                not has_values(value),
+                f"{what} must be known at compile time, but it is {show(value)}",
+                hint="make it a keyword-only parameter, or a number",
+            )
         return value
 
     # names and literals
@@ -210,7 +215,9 @@ class Expressions:
         with self.loc(node):
             if isinstance(value, Counting):
                 known = value.unrolled()
-                require(known is not None, "the bounds must be known at compile time here", hint="write a for loop for bounds known at run time")
+                require(
+                    known is not None, "the bounds must be known at compile time here", hint="write a for loop for bounds known at run time"
+                )
                 return known or ()
             if isinstance(value, Value):
                 raise TileError(f"{show(value)} can't be gone through", hint="compute on the whole tile, or loop over tc.range(...)")
@@ -229,6 +236,11 @@ class Expressions:
                 self.variables[target.id] = value
                 self.assigned_at[target.id] = loc
             elif isinstance(target, ast.Tuple | ast.List):
+                require(
+                    not any(isinstance(e, ast.Starred) for e in target.elts),
+                    "* unpacking is not part of the language",
+                    hint="name each value",
+                )
                 require(isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists of values can")
                 n, m = len(target.elts), len(value)
                 require(n == m, f"{m} values are unpacked into {n} names")
@@ -237,15 +249,8 @@ class Expressions:
             elif isinstance(target, ast.Subscript):
                 hint = "tc.store(c, [i, j], x) writes memory; tiles and tuples are values: make a new one"
                 raise TileError("an element can't be assigned", hint=hint)
-            elif isinstance(target, ast.Attribute):
-                raise TileError("an attribute can't be assigned in a kernel", hint="assign to a variable")
             else:
-                raise TileError("* unpacking is not part of the language", hint="name each value")
-
-    @property
-    def assigned_at(self) -> dict[str, Loc]:
-        """Where each variable was assigned last."""
-        return self.__dict__.setdefault("_assigned_at", {})
+                raise TileError("an attribute can't be assigned in a kernel", hint="assign to a variable")
 
     # operators
 
@@ -263,7 +268,9 @@ class Expressions:
         if symbol in ("in", "not in"):
             raise TileError(f"{symbol!r} is not defined at run time", hint="compare with ==")
         if symbol == "**":
-            raise TileError("** is not defined on tiles", hint="write x * x for a square, tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general")
+            raise TileError(
+                "** is not defined on tiles", hint="write x * x for a square, tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
+            )
         for given, other in ((x, y), (y, x)):
             if not isinstance(given, Value) and not is_number(given):
                 raise TileError(f"{symbol} is not defined on {show(other)} and {show(given)}", hint="operands are tiles and numbers")
@@ -327,7 +334,9 @@ class Expressions:
 
     def scalar_condition(self, x: Value, instead: str) -> None:
         if is_tile(x) and not is_scalar(x):
-            raise TileError(f"and, or and not are for scalars, and this is {show(x)}", hint=f"write {instead} for each element of bool tiles")
+            raise TileError(
+                f"and, or and not are for scalars, and this is {show(x)}", hint=f"write {instead} for each element of bool tiles"
+            )
         condition(x)
 
     def _decide(self, x: Value, other: ast.expr, is_and: bool) -> Value:
@@ -385,7 +394,10 @@ class Expressions:
         elif is_number(y) and is_scalar(x):
             y = materialize(self.b.inside(orelse), y, x.type.dtype)
         if not (is_tile(x) and is_tile(y) and x.type == y.type):
-            raise TileError(f"{what} are {show(x)} and {show(y)}", hint="both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)")
+            raise TileError(
+                f"{what} are {show(x)} and {show(y)}",
+                hint="both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)",
+            )
         return x, y
 
     # attributes and subscripts
@@ -435,7 +447,10 @@ class Expressions:
         if isinstance(x, Value):
             raise TileError("a shared tile is not indexed", hint="tc.load(s, [i, 0], [1, 32]) reads a part of it")
         if has_values(at):
-            raise TileError("an index into a tuple must be known at compile time", hint="unroll the loop with tc.static_range, or keep the values in one tile")
+            raise TileError(
+                "an index into a tuple must be known at compile time",
+                hint="unroll the loop with tc.static_range, or keep the values in one tile",
+            )
         return self.outside(self.python("indexing", operator.getitem, x, at))
 
     def expand(self, x: Value, at: tuple[Any, ...]) -> Value:

@@ -3,4 +3,4 @@
 from tilec.frontend.builtins import LANGUAGE
 
 globals().update(LANGUAGE)
-__all__ = [*LANGUAGE]  # noqa: PLE0604 - the names come from the ops
+__all__ = [*LANGUAGE]

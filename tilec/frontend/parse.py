@@ -70,13 +70,16 @@ def _parse(signature: Signature, constants: dict[str, Any], warps: int) -> Funct
     source = signature.source
     params = signature.values(constants)
     named = {p.name: p for p in params}
-    dims = {n: named[n] for n in signature.dims(constants)} | {n: v for n, v in constants.items() if isinstance(v, int)}
+    extents = [n for p in signature.parameters for n in p.shape if isinstance(n, str)]
+    dims = {n: constants[n] if n in constants else named[n] for n in extents}
     program = Program(dims, [p for p in params if isinstance(p.type, TileType)])
     own = {p.name: named[p.name] for p in signature.parameters}
     frame = Statements(program, source, {**own, **constants}, Builder(program.body), None)
     frame.run(is_kernel=True)
     if program.grid is None:
-        raise TileError(f"{signature.name} has no grid", loc=source.head, hint="its first statement says how many blocks run: tc.grid(cdiv(M, bm))")
+        raise TileError(
+            f"{signature.name} has no grid", loc=source.head, hint="its first statement says how many blocks run: tc.grid(cdiv(M, bm))"
+        )
     Builder(program.launch, source.head).insert(Yield(program.grid))
     return Function(signature.name, params, program.launch, program.body, warps, dict(constants), source.head)
 
@@ -166,14 +169,16 @@ class Statements(Calls):
     def stmt_Assert(self, s: ast.Assert) -> None:
         fact = self(s.test)
         if isinstance(fact, Value):
-            raise TileError("an assertion is checked when the kernel is compiled, and this is known only at run time",
-                            hint="tc.assume states facts about dimensions and scalar parameters")  # fmt: skip
+            message = "an assertion is checked when the kernel is compiled, and this is known only at run time"
+            raise TileError(message, hint="tc.assume states facts about dimensions and scalar parameters")
         message = self.fixed(s.msg, "the message") if s.msg and not fact else None
         require(fact, f"the assertion {self.source.text(s.test)} fails" + (f": {message}" if message else ""))
 
     def stmt_Return(self, s: ast.Return) -> Returned:
         if self.at_run_time:
-            raise TileError("return is inside a loop or a branch at run time", hint="assign the result to a variable, and return at the end")
+            raise TileError(
+                "return is inside a loop or a branch at run time", hint="assign the result to a variable, and return at the end"
+            )
         if self.is_kernel and s.value is not None:
             raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter")
         return Returned(self(s.value) if s.value else None)
@@ -214,7 +219,11 @@ class Statements(Calls):
 
     def _merge(self, name: str, left: dict[str, Any], right: dict[str, Any], then: Block, orelse: Block, s: ast.If) -> Any:
         """A variable after a branch: the same on both sides, a pair of values to choose from, or nothing."""
-        missing = Undefined(f"{name} is assigned on one side only of an if at run time", self.assigned_at.get(name), "assign it before the if, or on both sides")
+        missing = Undefined(
+            f"{name} is assigned on one side only of an if at run time",
+            self.assigned_at.get(name),
+            "assign it before the if, or on both sides",
+        )
         x, y = left.get(name, missing), right.get(name, missing)
         if isinstance(x, Undefined) or isinstance(y, Undefined):
             return x if isinstance(x, Undefined) and x is not missing else missing
@@ -225,8 +234,7 @@ class Statements(Calls):
         with self.assigned_at.get(name) or self.loc(s):
             what = f"{name} is assigned on both sides of an if; its values"
             require(same_structure(x, y), f"{what} are {show(x)} and {show(y)}", hint="make both of one form")
-            pairs = iter([self._choose(p, q, then, orelse, what) for p, q in zip(leaves(x), leaves(y), strict=True)])
-            pairs = list(pairs)
+            pairs = [self._choose(p, q, then, orelse, what) for p, q in zip(leaves(x), leaves(y), strict=True)]
         if all(same(p, q) for p, q in pairs):
             return _Same(rebuild(x, _next_of(p for p, _ in pairs)))
         return rebuild(x, _next_of(p for p, _ in pairs)), rebuild(x, _next_of(q for _, q in pairs))
@@ -241,7 +249,12 @@ class Statements(Calls):
     # loops
 
     def stmt_For(self, s: ast.For) -> Returned | None:
-        require(not s.orelse, "else after a loop is not part of the language", hint="write it after the loop", loc=self.loc(s.orelse[0]) if s.orelse else None)
+        require(
+            not s.orelse,
+            "else after a loop is not part of the language",
+            hint="write it after the loop",
+            loc=self.loc(s.orelse[0]) if s.orelse else None,
+        )
         over = self(s.iter)
         if isinstance(over, Counting):
             return self._for(s, over)
@@ -252,14 +265,18 @@ class Statements(Calls):
                 return ended
         return None
 
-    def _for(self, s: ast.For, over: Counting) -> None:
+    def _for(self, s: ast.For, over: Counting) -> Returned | None:
         if not isinstance(s.target, ast.Name):
             raise TileError("a loop over a range has one counter", loc=self.loc(s.target))
         counter = s.target.id
         dtype = next((x.type.dtype for x in (over.start, over.stop, over.step) if isinstance(x, Value)), i32)
         with self.at(s.iter):
             start, stop, step = [materialize(self.b, x, dtype) for x in (over.start, over.stop, over.step)]
-            require(start.type == stop.type == step.type, f"the bounds and step of a loop have types {start.type}, {stop.type} and {step.type}", hint="convert them, as in tc.cast(n, i32)")
+            require(
+                start.type == stop.type == step.type,
+                f"the bounds and step of a loop have types {start.type}, {stop.type} and {step.type}",
+                hint="convert them, as in tc.cast(n, i32)",
+            )
         carried = _Carried(self, s, {counter})
         body = Block((Value(start.type, counter), *carried.arguments()))
         for arg in body.args:
@@ -268,10 +285,18 @@ class Statements(Calls):
         self.region_of_loop(body, s.body, inside, carried)
         results = self.b.insert(For(start, stop, step, carried.inits, body, over.stages))
         self.variables = carried.after(results)
-        self.variables[counter] = Undefined(f"{counter} is the loop's counter and has no value after it", self.loc(s.target), "compute it from the bounds")
+        self.variables[counter] = Undefined(
+            f"{counter} is the loop's counter and has no value after it", self.loc(s.target), "compute it from the bounds"
+        )
+        return None
 
     def stmt_While(self, s: ast.While) -> None:
-        require(not s.orelse, "else after a loop is not part of the language", hint="write it after the loop", loc=self.loc(s.orelse[0]) if s.orelse else None)
+        require(
+            not s.orelse,
+            "else after a loop is not part of the language",
+            hint="write it after the loop",
+            loc=self.loc(s.orelse[0]) if s.orelse else None,
+        )
         carried = _Carried(self, s, set())
         outer = self.variables
         test = Block(tuple(carried.arguments()))

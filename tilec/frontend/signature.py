@@ -13,10 +13,9 @@ import inspect
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import TileError, require
 from tilec.frontend.builtins import Dim, Strided, TypeName
 from tilec.frontend.source import Source
 from tilec.ir.core import Value
@@ -46,14 +45,19 @@ class Parameter:
     def type(self, constants: dict[str, Any]) -> TensorType | TileType:
         """Its type, once the constants are known."""
         dtype = constants[self.dtype.name] if isinstance(self.dtype, TypeName) else self.dtype
-        require(isinstance(dtype, DType), f"{self.name} has elements of type {self.dtype}, which is {dtype!r}", hint="give a type, as in int6")
+        require(isinstance(dtype, DType), f"the elements of {self.name} are of type {self.dtype}, which is {dtype!r}", hint="as in int6")
         if not self.is_tensor:
             return TileType(dtype)
-        shape = tuple(constants.get(n, n) if isinstance(n, str) else n for n in self.shape)
-        for n, given in zip(shape, self.shape, strict=True):
-            good = isinstance(n, str) if n == given and isinstance(given, str) else isinstance(n, int) and n > 0
-            require(good or (isinstance(n, int) and not isinstance(n, bool) and n > 0), f"{self.name} has an extent of {n!r}", hint="extents are positive")
-        return TensorType(dtype, shape, self.strided)
+        return TensorType(dtype, tuple(self._extent(n, constants) for n in self.shape), self.strided)
+
+    def _extent(self, n: int | str, constants: dict[str, Any]) -> int | str:
+        """An extent, or the constant of that name."""
+        if n not in constants:
+            return n
+        found = constants[str(n)]
+        good = isinstance(found, int) and not isinstance(found, bool) and found > 0
+        require(good, f"{self.name} has an extent {n} of {found!r}", hint="extents are positive integers")
+        return found
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ class _Reader:
         self.given = inspect.signature(function).parameters
 
     def signature(self) -> Signature:
-        constants, parameters = [], []
+        constants: list[Constant] = []
+        parameters: list[Parameter] = []
         for p in self.given.values():
             try:
                 self._check(p)
@@ -189,26 +194,37 @@ class _Reader:
         annotation = self._annotation(p)
         if p.default is not p.empty:
             raise TileError(
-                f"{p.name} is an argument of the launch and has no default", hint="put constants behind a bare *, as in (a: f16[M], *, bm: int = 64)"
+                f"{p.name} is an argument of the launch and has no default",
+                hint="put constants behind a bare *, as in (a: f16[M], *, bm: int = 64)",
             )
         if annotation is p.empty:
             raise TileError(f"{p.name} has no type", hint="annotate it, as in f16[M, K] for a tensor or f32 for a scalar")
         if isinstance(annotation, Shaped | Strided):
             shaped = annotation.shaped if isinstance(annotation, Strided) else annotation
-            return Parameter(p.name, shaped.dtype, tuple(self._extents(p.name, shaped.shape)), True, isinstance(annotation, Strided))
+            dtype: Any = shaped.dtype
+            if isinstance(dtype, TypeName):
+                self._check_type_name(dtype)
+            return Parameter(p.name, dtype, tuple(self._extents(p.name, shaped.shape)), True, isinstance(annotation, Strided))
         if isinstance(annotation, DType):
-            require(annotation.computes, f"{p.name} is a scalar of a storage type, {annotation}", hint="pass it as i32 or f32, or as a tensor")
+            require(
+                annotation.computes, f"{p.name} is a scalar of a storage type, {annotation}", hint="pass it as i32 or f32, or as a tensor"
+            )
             return Parameter(p.name, annotation)
         if isinstance(annotation, TypeName):
-            return Parameter(p.name, self._type_name(annotation))
+            self._check_type_name(annotation)
+            return Parameter(p.name, annotation)
         if annotation in _INSTEAD:
-            raise TileError(f"{p.name}: {annotation.__name__} does not say how wide it is", hint=f"write {_INSTEAD[annotation]} for a scalar of the launch")
-        raise TileError(f"{p.name} has no type that tilec knows: {annotation!r}", hint="annotate it, as in f16[M, K] for a tensor or f32 for a scalar")
+            raise TileError(
+                f"{p.name}: {annotation.__name__} does not say how wide it is",
+                hint=f"write {_INSTEAD[annotation]} for a scalar of the launch",
+            )
+        raise TileError(
+            f"{p.name} has no type that tilec knows: {annotation!r}", hint="annotate it, as in f16[M, K] for a tensor or f32 for a scalar"
+        )
 
-    def _type_name(self, name: TypeName) -> TypeName:
+    def _check_type_name(self, name: TypeName) -> None:
         constants = [p.name for p in self.given.values() if p.kind is p.KEYWORD_ONLY]
         require(name.name in constants, f"the type {name} is not a constant of the kernel", hint=f"add it: (..., *, {name}: DType = f16)")
-        return name
 
     def _extents(self, name: str, dims: tuple[Any, ...]) -> Iterator[int | str]:
         for n in dims:
@@ -218,13 +234,13 @@ class _Reader:
                 require(n > 0, f"{name} has an extent of {n}", hint="extents are positive")
                 yield operator.index(n)
             else:
-                raise TileError(f"{name} has an extent that is neither a dimension nor an integer: {n!r}", hint='name dimensions by tc.dims("M N")')
+                raise TileError(
+                    f"{name} has an extent that is neither a dimension nor an integer: {n!r}", hint='name dimensions by tc.dims("M N")'
+                )
 
     def _annotation(self, p: inspect.Parameter) -> Any:
         """An annotation's value; a string (from `from __future__ import annotations`) is evaluated where the kernel stands."""
         if not isinstance(p.annotation, str):
-            if p.kind is not p.KEYWORD_ONLY and isinstance(p.annotation, Shaped) and isinstance(p.annotation.dtype, TypeName):
-                self._type_name(p.annotation.dtype)
             return p.annotation
         names = {**vars(builtins), **self.function.__globals__, **self.source.closure}
         try:
@@ -239,6 +255,3 @@ class _Reader:
 
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-__all__ = ["Constant", "Loc", "Parameter", "Signature", "cached_property", "signature"]
