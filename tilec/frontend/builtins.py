@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, cached_property, update_wrapper
+from functools import cached_property, update_wrapper
 from typing import Any
 
 import tilec.ir.ops  # noqa: F401 - registers the builtins
@@ -48,9 +48,17 @@ class Builtin(Name):
         return signature_of(self.op)
 
 
-@cache
-def signature_of(op: Any) -> inspect.Signature:
+_signatures: dict[type[Op], inspect.Signature] = {}
+
+
+def signature_of(op: type[Op]) -> inspect.Signature:
     """The signature of a builtin: that of the op's `build` without the builder, or else its fields in order."""
+    if op not in _signatures:
+        _signatures[op] = _signature_of(op)
+    return _signatures[op]
+
+
+def _signature_of(op: type[Op]) -> inspect.Signature:
     build = getattr(op, "build", None)
     if build is not None:
         given = inspect.signature(build)

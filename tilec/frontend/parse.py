@@ -169,8 +169,8 @@ class Statements(Calls):
     def stmt_Assert(self, s: ast.Assert) -> None:
         fact = self(s.test)
         if isinstance(fact, Value):
-            message = "an assertion is checked when the kernel is compiled, and this is known only at run time"
-            raise TileError(message, hint="tc.assume states facts about dimensions and scalar parameters")
+            late = "an assertion is checked when the kernel is compiled, and this is known only at run time"
+            raise TileError(late, hint="tc.assume states facts about dimensions and scalar parameters")
         message = self.fixed(s.msg, "the message") if s.msg and not fact else None
         require(fact, f"the assertion {self.source.text(s.test)} fails" + (f": {message}" if message else ""))
 

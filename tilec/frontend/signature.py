@@ -105,7 +105,7 @@ class Signature:
         names = [p.name for p in self.parameters]
         require(len(args) <= len(names), f"{self.name} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}")
         given = dict(zip(names, args, strict=False))
-        constants = {}
+        constants: dict[str, Any] = {}
         for name, value in kwargs.items():
             require(name not in given, f"{self.name} is given {name} twice")
             (given if name in names else constants)[name] = value
