@@ -1,4 +1,4 @@
-"""Textual IR: `print_function` writes a Function, `parse` reads it back.
+"""Textual IR: `print_function` writes a Function, `parse` reads it back. The two are inverse on every function.
 
     kernel @scale(%x: global f16[N], %N: i32) warps=1 constants={block=64} {
       launch {
@@ -19,20 +19,25 @@ identifier, and a number if it has none. A statement stands on one line (its reg
 
 from __future__ import annotations
 
+import difflib
 import json
+import linecache
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.errors import Loc
-from tilec.ir.core import Block, Field, Function, Kind, Op, Value
-from tilec.ir.dtypes import Codebook, DType, nf4
-from tilec.ir.layout import Layout
-from tilec.ir.shared import SharedLayout
-from tilec.ir.types import Warps
+from tilec.errors import Loc, TileError, require
+from tilec.ir import ops  # noqa: F401 -- the parser finds op classes by their mnemonics
+from tilec.ir.core import _MISSING, OPS, Block, Field, Function, Kind, Op, Value
+from tilec.ir.dtypes import Codebook, DType, codebook, dtype, nf4
+from tilec.ir.layout import Layout, parse_layout
+from tilec.ir.shared import SharedLayout, parse_shared
+from tilec.ir.types import SharedType, TensorType, TileType, Type, Warps
 
 INDENT = "  "
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -44,7 +49,7 @@ def print_function(function: Function, *, locations: bool = False) -> str:
 
 
 def show_value(value: Any) -> str:
-    """An attribute as text. Raises TypeError for what has no text form."""
+    """An attribute as text. Raises TypeError for what has no textual form."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -59,7 +64,7 @@ def show_value(value: Any) -> str:
         return "[" + ", ".join(map(show_value, value)) + "]"
     if isinstance(value, DType | Layout | SharedLayout | Warps):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no text form")
+    raise TypeError(f"{type(value).__name__} has no textual form")
 
 
 def _quoted(text: str) -> str:
@@ -164,3 +169,350 @@ def _dtypes(values: Iterable[Any]) -> Iterator[DType]:
             yield value
         elif isinstance(value, tuple):
             yield from _dtypes(value)
+
+
+# Reading
+
+
+def parse(text: str, filename: str | None = None) -> Function:
+    """The verified Function that `text` describes. Ops that state no location get their place in `filename`.
+
+    Raises TileError with the place of whatever is wrong: form, names, fields, types. The text is left in `linecache`, so that errors and
+    tracebacks can show its lines even if it is in no file.
+    """
+    from lark.exceptions import UnexpectedInput  # late: importing lark takes longer than importing all of tilec
+
+    filename = filename or f"<tir {zlib.crc32(text.encode('utf-8', 'replace')):08x}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    try:
+        codebooks, kernel = _parser().parse(text + "\n")
+    except UnexpectedInput as error:
+        raise _syntax_error(error, text, filename) from None
+    return _Reader(filename).function(codebooks, kernel)
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Any:
+    from lark import Lark
+
+    return Lark.open("ir.lark", rel_to=__file__, parser="lalr", transformer=_Syntax())
+
+
+class _Part(NamedTuple):
+    """An optional part of a kernel or statement, told from the others by the name of its rule."""
+
+    rule: str
+    content: Any
+
+
+class _Type(NamedTuple):
+    kind: Any  # a token, as are all leaves; None where absent
+    dtype: Any
+    box: tuple[list[Any], Any] | None  # extents and layout
+    group: Any
+
+
+class _Syntax:
+    """What each rule of the grammar leaves behind; tokens stay as they are, for their places. Nothing is looked up yet."""
+
+    def start(self, items: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+        *codebooks, kernel = items
+        return [c.content for c in codebooks], kernel
+
+    def kernel(self, items: list[Any]) -> dict[str, Any]:
+        symbol, arguments, *parts = items
+        named = {p.rule: p.content for p in parts if p.rule != "statement"}
+        return {"symbol": symbol, "arguments": arguments or [], "body": [p for p in parts if p.rule == "statement"], **named}
+
+    def statement(self, items: list[Any]) -> _Part:
+        given: dict[str, Any] = {"results": [], "operands": [], "types": None, "place": None, "named": []}
+        for item in items:
+            if isinstance(item, str):
+                given["mnemonic"] = item
+            elif item.rule in ("attribute", "region"):
+                given["named"].append(item)
+            else:
+                given[item.rule] = item.content
+        return _Part("statement", given)
+
+    def region(self, items: list[Any]) -> _Part:
+        name, arguments, *statements = items
+        return _Part("region", (name, (arguments or [], statements)))
+
+    def attribute(self, items: list[Any]) -> _Part:
+        return _Part("attribute", items)
+
+    def codebook(self, items: list[Any]) -> _Part:
+        return _Part("codebook", items)
+
+    def warps(self, items: list[Any]) -> _Part:
+        return _Part("warps", items[0])
+
+    def constants(self, items: list[Any]) -> _Part:
+        return _Part("constants", [i for i in items if i is not None])
+
+    def launch(self, items: list[Any]) -> _Part:
+        return _Part("launch", items)
+
+    def results(self, items: list[Any]) -> _Part:
+        return _Part("results", items)
+
+    def operands(self, items: list[Any]) -> _Part:
+        return _Part("operands", items)
+
+    def types(self, items: list[Any]) -> _Part:
+        return _Part("types", items)
+
+    def place(self, items: list[Any]) -> _Part:
+        return _Part("place", items)
+
+    def type(self, items: list[Any]) -> _Type:
+        return _Type(*items)
+
+    def box(self, items: list[Any]) -> tuple[list[Any], Any]:
+        *extents, layout = items
+        return [e for e in extents if e is not None], layout
+
+    def absent(self, items: list[Any]) -> None:
+        return None
+
+    def list(self, items: Any) -> Any:
+        return [i for i in items if i is not None]
+
+    constant = spot = arguments = argument = staticmethod(tuple)
+    variadic = list
+
+
+_TERMINALS = {
+    "VALUE": "a value such as %x", "SYMBOL": "the kernel's name, such as @f", "MNEMONIC": "an operation", "WORD": "a name",
+    "NUMBER": "a number", "INT": "an integer", "STRING": "a quoted text", "CALLS": "a layout", "KIND": "global, strided or shared",
+    "_NL": "the end of the line", "_AT": 'at "file":line:column', "$END": "the end of the text",
+}  # fmt: skip
+
+
+def _syntax_error(error: Any, text: str, filename: str) -> TileError:
+    """What was expected and what stands there instead, in words."""
+    token = getattr(error, "token", None)
+    patterns = {t.name: f"'{t.pattern.value}'" for t in _parser().terminals}
+    wanted = getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None) or ()
+    words = sorted({_TERMINALS.get(name, patterns.get(name, name)) for name in wanted}, key=lambda w: (w.startswith("'"), w))
+    expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if error.line < 1 or (token is not None and token.type == "$END"):  # the end has no place of its own
+        lines = text.rstrip().split("\n")
+        loc, found = Loc(filename, len(lines), len(lines[-1]) + 1), "the text ends"
+    else:
+        shown = text.split("\n")[error.line - 1][error.column - 1 :][: len(token) if token is not None else 1]
+        found = f"found {shown!r}" if shown.strip() else "the line ends"
+        loc = Loc(filename, error.line, error.column, error.column + max(1, len(shown)))
+    return TileError(f"expected {expected}, but {found}", loc=loc)
+
+
+Scope = dict[str, Value]
+
+
+class _Reader:
+    """Looks up names, builds ops through their classes, and compares the types they infer with those that are stated."""
+
+    def __init__(self, filename: str):
+        self.filename = filename
+
+    def at(self, token: Any) -> Loc:
+        return Loc(self.filename, token.line, token.column, token.end_column)
+
+    def function(self, codebooks: list[Any], kernel: dict[str, Any]) -> Function:
+        for name, entries in codebooks:
+            with self.at(name):
+                codebook(str(name), self.value(entries))
+        symbol = kernel["symbol"]
+        scope: Scope = {}
+        params = self.arguments(kernel["arguments"], scope, None)
+        constants = {_unquoted(name): self.value(value) for name, value in kernel.get("constants", ())}
+        launch, body = (self.block(Block(), kernel.get(part, ()), scope) for part in ("launch", "body"))
+        loc = self.place(kernel.get("place")) or self.at(symbol)
+        return Function(_unquoted(symbol[1:]), params, launch, body, int(kernel.get("warps", 4)), constants, loc)
+
+    def arguments(self, given: Iterable[tuple[Any, _Type]], scope: Scope, owner: Block | None) -> tuple[Value, ...]:
+        return tuple(self.define(token, self.type(type), scope, owner) for token, type in given)
+
+    def define(self, token: Any, type: Type, scope: Scope, owner: Op | Block | None) -> Value:
+        if token in scope:
+            raise TileError(f"{token} is defined already", loc=self.at(token), hint="each value is defined once; choose another name")
+        scope[token] = Value(type, _hint(token), owner)
+        return scope[token]
+
+    def block(self, block: Block, statements: Iterable[Any], scope: Scope) -> Block:
+        """Fills a block; what it defines is not seen outside."""
+        inside = dict(scope)
+        block.ops = [self.statement(s.content, inside) for s in statements]
+        return block
+
+    def statement(self, given: dict[str, Any], scope: Scope) -> Op:
+        """An op with its results, which are checked against the stated types."""
+        token = given["mnemonic"]
+        here = self.at(token)
+        with here:
+            cls = _lookup(token, OPS, "operation", "operations")
+            op = cls(**self.operands(cls, given["operands"], token, scope), **self.named(cls, given["named"], scope))
+            op.loc = self.place(given["place"]) or here
+            types = _inferred(op)
+        self.results(op, types, given, scope, here)
+        return op
+
+    def results(self, op: Op, types: tuple[Type, ...], given: dict[str, Any], scope: Scope, here: Loc) -> None:
+        """Give the op its results. Stated types may be left out; those that are there must be right."""
+        names, stated = given["results"], given["types"]
+        message = f"{op.mnemonic} has {_count(len(types), 'result')}, but {{}}"
+        require(len(names) == len(types), message.format(f"{_count(len(names), 'name')} {_are(len(names))} given"), loc=here)
+        if stated is not None:
+            require(len(stated) == len(types), message.format(f"{_count(len(stated), 'type')} {_are(len(stated))} stated"), loc=here)
+            for type, wanted in zip(types, stated, strict=True):
+                loc = self.at(wanted.kind or wanted.dtype)
+                said = self.type(wanted)
+                require(said == type, f"{op.mnemonic} gives {type} here, but the text says {said}", loc=loc)
+        op.results = tuple(self.define(n, t, scope, op) for n, t in zip(names, types, strict=True))
+
+    def operands(self, cls: type[Op], given: list[Any], token: Any, scope: Scope) -> dict[str, Any]:
+        """Each operand field with what stands for it."""
+        fields = [f for f in cls.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION)]
+        named = ", ".join(f"[{f.name}]" if f.kind is Kind.VARIADIC else f.name for f in fields)
+        hint = f"{cls.mnemonic} takes {named}" if fields else None
+        require(len(given) == len(fields), f"{cls.mnemonic} takes {_count(len(fields), 'operand')}, not {len(given)}", hint=hint)
+        found: dict[str, Any] = {}
+        for f, item in zip(fields, given, strict=True):
+            several, absent = isinstance(item, list), item is None
+            require(several == (f.kind is Kind.VARIADIC), f"{f.name} is {'one value' if several else 'a list of values in brackets'}", hint=hint)
+            require(not absent or f.kind is Kind.OPTIONAL, f"{f.name} can't be none", hint=hint)
+            found[f.name] = tuple(self.use(t, scope) for t in item) if several else None if absent else self.use(item, scope)
+        return found
+
+    def use(self, token: Any, scope: Scope) -> Value:
+        with self.at(token):
+            return _lookup(token, scope, "value", "values that are defined here")
+
+    def named(self, cls: type[Op], given: list[_Part], scope: Scope) -> dict[str, Any]:
+        """Attributes and regions by the names of their fields. Those with a default may be left out."""
+        fields = {f.name: f for f in cls.fields if f.kind in (Kind.ATTRIBUTE, Kind.REGION)}
+        found: dict[str, Any] = {}
+        for rule, (token, content) in given:
+            with self.at(token):
+                f = _lookup(token, fields, f"field of {cls.mnemonic}", "fields")
+                require(token not in found, f"{token} is given twice")
+                require((rule == "region") == (f.kind is Kind.REGION), f"{token} is {'an attribute' if rule == 'region' else 'a region'}")
+                found[str(token)] = self.region(*content, scope) if rule == "region" else self.attribute(f, content)
+        missing = [f.name for f in fields.values() if f.name not in found and f.default is _MISSING]
+        require(not missing, f"{cls.mnemonic} lacks {', '.join(missing)}")
+        return found
+
+    def region(self, arguments: list[Any], statements: list[Any], scope: Scope) -> Block:
+        block, inside = Block(), dict(scope)
+        block.args = self.arguments(arguments, inside, block)
+        return self.block(block, statements, inside)
+
+    def attribute(self, field: Field, content: Any) -> Any:
+        value = self.value(content)
+        require(_fits(value, field.annotation), f"{field.name} is {show_value(value)}, but {field.annotation} is wanted")
+        return value
+
+    def value(self, node: Any) -> Any:
+        """The value that an attribute's text stands for: the inverse of `show_value`."""
+        if isinstance(node, list):
+            return tuple(map(self.value, node))
+        with self.at(node):
+            if node.type == "STRING":
+                return _unquoted(node)
+            if node.type == "CALLS":
+                return _call(str(node))
+            if node.type == "NUMBER":
+                return int(node) if re.fullmatch(r"-?\d+", node) else float(node)
+            return _WORDS[node] if node in _WORDS else dtype(str(node))
+
+    def type(self, node: _Type) -> Type:
+        with self.at(node.kind or node.dtype):
+            element = dtype(str(node.dtype))
+            extents, layout = node.box or ([], None)
+            shape = tuple(int(e) if e.type == "INT" else str(e) for e in extents)
+            place = _call(str(layout)) if layout is not None else None
+            group = _call(str(node.group)) if node.group is not None else None
+            if node.kind in ("global", "strided"):
+                require(place is None and group is None, "a tensor in global memory has no layout and no warps")
+                return TensorType(element, shape, node.kind == "strided")
+            for extent in shape:
+                require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
+            if node.kind == "shared":
+                require(isinstance(place, SharedLayout | None), f"{layout} is no layout of shared memory")
+                require(group is None, "a tile in shared memory is held by no warps")
+                return SharedType(element, shape, place)  # type: ignore[arg-type]
+            require(isinstance(place, Layout | None), f"{layout} is no layout of registers")
+            require(isinstance(group, Warps | None), f"{node.group} is no group of warps", hint="write @warps(0, 4)")
+            return TileType(element, shape, place, group)  # type: ignore[arg-type]
+
+    def place(self, spots: list[Any] | None) -> Loc | None:
+        """The location after `at`: the innermost place first, then its callers."""
+        loc = None
+        for file, line, column, end in reversed(spots or []):
+            loc = Loc(_unquoted(file), int(line), int(column), int(end or 0), loc)
+        return loc
+
+
+_WORDS = {"none": None, "true": True, "false": False}
+
+
+def _unquoted(text: str) -> str:
+    return json.loads(text, strict=False) if text.startswith('"') else str(text)
+
+
+def _hint(token: str) -> str:
+    """The name that a value's text stands for: `%x.1` is an x, `%1` has none."""
+    name = token[1:]
+    return "" if name.isdecimal() else _unquoted(re.sub(r"\.\d+\Z", "", name))
+
+
+@lru_cache(maxsize=4096)
+def _call(text: str) -> Layout | SharedLayout | Warps:
+    """What is written like a call: a layout of registers or of shared memory, or a group of warps."""
+    if text.startswith("shared("):
+        return parse_shared(text)
+    if text.startswith("warps("):
+        group = re.fullmatch(r"warps\( *(\d+) *, *(\d+) *\)", text)
+        if group is None:
+            raise TileError(f"not a group of warps: {text}", hint="write warps(first, count)")
+        return Warps(int(group[1]), int(group[2]))
+    return parse_layout(text)
+
+
+def _inferred(op: Op) -> tuple[Type, ...]:
+    """The op's result types. Type rules count on operands of the right sort; what they stumble over is refused in general words."""
+    try:
+        return op.inferred()
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise TileError(f"{op.mnemonic} does not take ({', '.join(str(v.type) for v in op.operands)})") from error
+
+
+def _lookup(name: Any, known: dict[str, Any], what: str, all: str) -> Any:
+    """What is known by a name, or an error that proposes similar names."""
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=3) or (list(known) if len(known) < 8 else [])
+    raise TileError(f"there is no {what} {name}", hint=f"there are the {all} {', '.join(close)}" if close else None)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n or 'no'} {noun}{'s' * (n != 1)}"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+_FORMS: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float, int), "str": (str,), "bool": (bool,), "None": (type(None),), "DType": (DType,), "Layout": (Layout,),
+    "SharedLayout": (SharedLayout,), "Warps": (Warps,),
+}  # fmt: skip
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value has the annotated type, as far as the annotation is one of those that attributes usually have."""
+    if annotation.startswith("tuple[") and annotation.endswith(", ...]"):
+        return isinstance(value, tuple) and all(_fits(v, annotation[6:-6]) for v in value)
+    forms = annotation.split(" | ")
+    return any(form not in _FORMS or (isinstance(value, _FORMS[form]) and (form == "bool" or not isinstance(value, bool))) for form in forms)
