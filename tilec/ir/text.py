@@ -185,9 +185,9 @@ def parse(text: str, filename: str | None = None) -> Function:
     filename = filename or f"<tir {zlib.crc32(text.encode('utf-8', 'replace')):08x}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
-        codebooks, kernel = _parser().parse(text + "\n")
+        codebooks, kernel = _parser().parse(text + "\n", start="start")
     except UnexpectedInput as error:
-        raise _syntax_error(error, text, filename) from None
+        raise _syntax_error(error, text, Loc(filename, 1, 1)) from None
     return _Reader(filename).function(codebooks, kernel)
 
 
@@ -195,7 +195,7 @@ def parse(text: str, filename: str | None = None) -> Function:
 def _parser() -> Any:
     from lark import Lark
 
-    return Lark.open("ir.lark", rel_to=__file__, parser="lalr", transformer=_Syntax())
+    return Lark.open("ir.lark", rel_to=__file__, parser="lalr", start=["start", "type"], transformer=_Syntax())
 
 
 class _Part(NamedTuple):
@@ -203,13 +203,6 @@ class _Part(NamedTuple):
 
     rule: str
     content: Any
-
-
-class _Type(NamedTuple):
-    kind: Any  # a token, as are all leaves; None where absent
-    dtype: Any
-    box: tuple[list[Any], Any] | None  # extents and layout
-    group: Any
 
 
 class _Syntax:
@@ -266,12 +259,10 @@ class _Syntax:
     def place(self, items: list[Any]) -> _Part:
         return _Part("place", items)
 
-    def type(self, items: list[Any]) -> _Type:
-        return _Type(*items)
-
-    def box(self, items: list[Any]) -> tuple[list[Any], Any]:
+    def box(self, items: list[Any]) -> tuple[tuple[int | str, ...], Any]:
         *extents, layout = items
-        return [e for e in extents if e is not None], layout
+        shape = tuple(int(e) if e.type == "INT" else str(e) for e in extents if e is not None)
+        return shape, _call(str(layout)) if layout is not None else None
 
     def absent(self, items: list[Any]) -> None:
         return None
@@ -281,29 +272,33 @@ class _Syntax:
 
     constant = spot = arguments = argument = staticmethod(tuple)
     variadic = list
+    type = staticmethod(tuple)
 
 
 _TERMINALS = {
-    "VALUE": "a value such as %x", "SYMBOL": "the kernel's name, such as @f", "MNEMONIC": "an operation", "WORD": "a name",
-    "NUMBER": "a number", "INT": "an integer", "STRING": "a quoted text", "CALLS": "a layout", "KIND": "global, strided or shared",
-    "_NL": "the end of the line", "_AT": 'at "file":line:column', "$END": "the end of the text",
+    "VALUE": "a value such as %x", "SYMBOL": "the kernel's name, such as @f", "MNEMONIC": "an operation", "NAME": "name=value",
+    "WORD": "a name", "NUMBER": "a number", "INTS": "a list", "INT": "an integer", "TYPE": "a type such as f16[64, 64]",
+    "STRING": "a quoted text", "CALLS": "a layout", "KIND": "global, strided or shared", "_NL": "the end of the line",
+    "_AT": 'at "file":line:column', "$END": "the end of the text",
 }  # fmt: skip
 
 
-def _syntax_error(error: Any, text: str, filename: str) -> TileError:
-    """What was expected and what stands there instead, in words."""
+def _syntax_error(error: Any, text: str, start: Loc) -> TileError:
+    """What was expected and what stands there instead, in words. `start` is the place of the text's first character."""
     token = getattr(error, "token", None)
     patterns = {t.name: f"'{t.pattern.value}'" for t in _parser().terminals}
     wanted = getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None) or ()
-    words = sorted({_TERMINALS.get(name, patterns.get(name, name)) for name in wanted}, key=lambda w: (w.startswith("'"), w))
+    words: list[str] = sorted({_TERMINALS.get(name, patterns.get(name, name)) for name in wanted}, key=lambda w: (w.startswith("'"), w))
     expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    if error.line < 1 or (token is not None and token.type == "$END"):  # the end has no place of its own
-        lines = text.rstrip().split("\n")
-        loc, found = Loc(filename, len(lines), len(lines[-1]) + 1), "the text ends"
+    lines = text.rstrip().split("\n")
+    if token is not None and token.type == "$END":  # it has no place of its own
+        line, column, shown, found = len(lines), len(lines[-1]) + 1, "", "the text ends"
     else:
-        shown = text.split("\n")[error.line - 1][error.column - 1 :][: len(token) if token is not None else 1]
-        found = f"found {shown!r}" if shown.strip() else "the line ends"
-        loc = Loc(filename, error.line, error.column, error.column + max(1, len(shown)))
+        line, column = error.line, error.column
+        shown = text.split("\n")[line - 1][column - 1 :][: len(token) if token is not None else 1]
+        found = f"found {shown.strip()!r}" if shown.strip() else "the line ends"
+    column += start.column - 1 if line == 1 else 0
+    loc = Loc(start.file, start.line + line - 1, column, column + max(1, len(shown)))
     return TileError(f"expected {expected}, but {found}", loc=loc)
 
 
@@ -329,9 +324,9 @@ class _Reader:
         constants = {_unquoted(name): self.value(value) for name, value in kernel.get("constants", ())}
         launch, body = (self.block(Block(), kernel.get(part, ()), scope) for part in ("launch", "body"))
         loc = self.place(kernel.get("place")) or self.at(symbol)
-        return Function(_unquoted(symbol[1:]), params, launch, body, int(kernel.get("warps", 4)), constants, loc)
+        return Function(_unquoted(symbol[1:]), params, launch, body, int(kernel.get("warps", 4)), constants, loc).verify()
 
-    def arguments(self, given: Iterable[tuple[Any, _Type]], scope: Scope, owner: Block | None) -> tuple[Value, ...]:
+    def arguments(self, given: Iterable[tuple[Any, Any]], scope: Scope, owner: Block | None) -> tuple[Value, ...]:
         return tuple(self.define(token, self.type(type), scope, owner) for token, type in given)
 
     def define(self, token: Any, type: Type, scope: Scope, owner: Op | Block | None) -> Value:
@@ -351,7 +346,7 @@ class _Reader:
         token = given["mnemonic"]
         here = self.at(token)
         with here:
-            cls = _lookup(token, OPS, "operation", "operations")
+            cls = _lookup(token, OPS, "operation")
             op = cls(**self.operands(cls, given["operands"], token, scope), **self.named(cls, given["named"], scope))
             op.loc = self.place(given["place"]) or here
             types = _inferred(op)
@@ -366,9 +361,9 @@ class _Reader:
         if stated is not None:
             require(len(stated) == len(types), message.format(f"{_count(len(stated), 'type')} {_are(len(stated))} stated"), loc=here)
             for type, wanted in zip(types, stated, strict=True):
-                loc = self.at(wanted.kind or wanted.dtype)
                 said = self.type(wanted)
-                require(said == type, f"{op.mnemonic} gives {type} here, but the text says {said}", loc=loc)
+                if said != type:
+                    raise TileError(f"{op.mnemonic} gives {type} here, but the text says {said}", loc=self.at(wanted))
         op.results = tuple(self.define(n, t, scope, op) for n, t in zip(names, types, strict=True))
 
     def operands(self, cls: type[Op], given: list[Any], token: Any, scope: Scope) -> dict[str, Any]:
@@ -380,14 +375,15 @@ class _Reader:
         found: dict[str, Any] = {}
         for f, item in zip(fields, given, strict=True):
             several, absent = isinstance(item, list), item is None
-            require(several == (f.kind is Kind.VARIADIC), f"{f.name} is {'one value' if several else 'a list of values in brackets'}", hint=hint)
+            form = "a list of values in brackets" if f.kind is Kind.VARIADIC else "one value"
+            require(several == (f.kind is Kind.VARIADIC), f"{f.name} is {form}", hint=hint)
             require(not absent or f.kind is Kind.OPTIONAL, f"{f.name} can't be none", hint=hint)
             found[f.name] = tuple(self.use(t, scope) for t in item) if several else None if absent else self.use(item, scope)
         return found
 
     def use(self, token: Any, scope: Scope) -> Value:
         with self.at(token):
-            return _lookup(token, scope, "value", "values that are defined here")
+            return _lookup(token, scope, "value")
 
     def named(self, cls: type[Op], given: list[_Part], scope: Scope) -> dict[str, Any]:
         """Attributes and regions by the names of their fields. Those with a default may be left out."""
@@ -395,22 +391,23 @@ class _Reader:
         found: dict[str, Any] = {}
         for rule, (token, content) in given:
             with self.at(token):
-                f = _lookup(token, fields, f"field of {cls.mnemonic}", "fields")
+                f = _lookup(token, fields, f"field of {cls.mnemonic}")
                 require(token not in found, f"{token} is given twice")
                 require((rule == "region") == (f.kind is Kind.REGION), f"{token} is {'an attribute' if rule == 'region' else 'a region'}")
-                found[str(token)] = self.region(*content, scope) if rule == "region" else self.attribute(f, content)
+                found[str(token)] = self.region(content, scope) if rule == "region" else self.attribute(f, content)
         missing = [f.name for f in fields.values() if f.name not in found and f.default is _MISSING]
         require(not missing, f"{cls.mnemonic} lacks {', '.join(missing)}")
         return found
 
-    def region(self, arguments: list[Any], statements: list[Any], scope: Scope) -> Block:
-        block, inside = Block(), dict(scope)
+    def region(self, content: tuple[list[Any], list[Any]], scope: Scope) -> Block:
+        (arguments, statements), block, inside = content, Block(), dict(scope)
         block.args = self.arguments(arguments, inside, block)
         return self.block(block, statements, inside)
 
     def attribute(self, field: Field, content: Any) -> Any:
         value = self.value(content)
-        require(_fits(value, field.annotation), f"{field.name} is {show_value(value)}, but {field.annotation} is wanted")
+        if not _fits(value, field.annotation):
+            raise TileError(f"{field.name} is {show_value(value)}, but {field.annotation.replace('tuple', '')} is wanted")
         return value
 
     def value(self, node: Any) -> Any:
@@ -420,31 +417,22 @@ class _Reader:
         with self.at(node):
             if node.type == "STRING":
                 return _unquoted(node)
+            if node.type == "INTS":
+                return tuple(map(int, node[1:-1].split(",")))
             if node.type == "CALLS":
                 return _call(str(node))
             if node.type == "NUMBER":
                 return int(node) if re.fullmatch(r"-?\d+", node) else float(node)
             return _WORDS[node] if node in _WORDS else dtype(str(node))
 
-    def type(self, node: _Type) -> Type:
-        with self.at(node.kind or node.dtype):
-            element = dtype(str(node.dtype))
-            extents, layout = node.box or ([], None)
-            shape = tuple(int(e) if e.type == "INT" else str(e) for e in extents)
-            place = _call(str(layout)) if layout is not None else None
-            group = _call(str(node.group)) if node.group is not None else None
-            if node.kind in ("global", "strided"):
-                require(place is None and group is None, "a tensor in global memory has no layout and no warps")
-                return TensorType(element, shape, node.kind == "strided")
-            for extent in shape:
-                require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
-            if node.kind == "shared":
-                require(isinstance(place, SharedLayout | None), f"{layout} is no layout of shared memory")
-                require(group is None, "a tile in shared memory is held by no warps")
-                return SharedType(element, shape, place)  # type: ignore[arg-type]
-            require(isinstance(place, Layout | None), f"{layout} is no layout of registers")
-            require(isinstance(group, Warps | None), f"{node.group} is no group of warps", hint="write @warps(0, 4)")
-            return TileType(element, shape, place, group)  # type: ignore[arg-type]
+    def type(self, token: Any) -> Type:
+        from lark.exceptions import UnexpectedInput
+
+        try:
+            with self.at(token):
+                return _type(str(token))
+        except UnexpectedInput as error:
+            raise _syntax_error(error, str(token), self.at(token)) from None
 
     def place(self, spots: list[Any] | None) -> Loc | None:
         """The location after `at`: the innermost place first, then its callers."""
@@ -468,6 +456,26 @@ def _hint(token: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _type(text: str) -> Type:
+    """The type that its text stands for. Raises TileError without a place, and lark's errors."""
+    kind, name, box, group = _parser().parse(text, start="type")
+    element, (shape, layout) = dtype(str(name)), box or ((), None)
+    held = _call(str(group)) if group is not None else None
+    if kind in ("global", "strided"):
+        require(layout is None and held is None, "a tensor in global memory has no layout and no warps")
+        return TensorType(element, shape, kind == "strided")
+    for extent in shape:
+        require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
+    if kind == "shared":
+        require(isinstance(layout, SharedLayout | None), f"{layout} is no layout of shared memory")
+        require(held is None, "a tile in shared memory is held by no warps")
+        return SharedType(element, shape, layout)
+    require(isinstance(layout, Layout | None), f"{layout} is no layout of registers")
+    require(isinstance(held, Warps | None), f"{group} is no group of warps", hint="write @warps(0, 4)")
+    return TileType(element, shape, layout, held)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
 def _call(text: str) -> Layout | SharedLayout | Warps:
     """What is written like a call: a layout of registers or of shared memory, or a group of warps."""
     if text.startswith("shared("):
@@ -488,12 +496,13 @@ def _inferred(op: Op) -> tuple[Type, ...]:
         raise TileError(f"{op.mnemonic} does not take ({', '.join(str(v.type) for v in op.operands)})") from error
 
 
-def _lookup(name: Any, known: dict[str, Any], what: str, all: str) -> Any:
+def _lookup(name: Any, known: dict[str, Any], what: str) -> Any:
     """What is known by a name, or an error that proposes similar names."""
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=3) or (list(known) if len(known) < 8 else [])
-    raise TileError(f"there is no {what} {name}", hint=f"there are the {all} {', '.join(close)}" if close else None)
+    close = difflib.get_close_matches(name, known, n=3)
+    few = f"there are {', '.join(known)}" if 0 < len(known) < 10 else None
+    raise TileError(f"there is no {what} {name}", hint=f"did you mean {' or '.join(close)}?" if close else few)
 
 
 def _count(n: int, noun: str) -> str:
@@ -514,5 +523,10 @@ def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has the annotated type, as far as the annotation is one of those that attributes usually have."""
     if annotation.startswith("tuple[") and annotation.endswith(", ...]"):
         return isinstance(value, tuple) and all(_fits(v, annotation[6:-6]) for v in value)
-    forms = annotation.split(" | ")
-    return any(form not in _FORMS or (isinstance(value, _FORMS[form]) and (form == "bool" or not isinstance(value, bool))) for form in forms)
+    return any(_is(value, form) for form in annotation.split(" | "))
+
+
+def _is(value: Any, form: str) -> bool:
+    if isinstance(value, bool) and form in ("int", "float"):
+        return False
+    return form not in _FORMS or isinstance(value, _FORMS[form])
