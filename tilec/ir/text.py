@@ -30,6 +30,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from lark import Lark
+from lark.exceptions import UnexpectedInput
 
 from tilec.errors import Loc, TileError, require
 from tilec.ir import ops  # noqa: F401 -- the parser finds op classes by their mnemonics
@@ -136,7 +138,8 @@ class _Printer:
 
     def place(self, loc: Loc | None) -> str:
         """The suffix that says where an op comes from: innermost place first, then what called it."""
-        words, at = [], loc if self.locations else None
+        words: list[str] = []
+        at = loc if self.locations else None
         while at:
             span = f"{at.column}-{at.end_column}" if at.end_column else str(at.column)
             words += [" from " if words else " at ", f"{_quoted(at.file)}:{at.line}:{span}"]
@@ -180,8 +183,6 @@ def parse(text: str, filename: str | None = None) -> Function:
     Raises TileError with the place of whatever is wrong: form, names, fields, types. The text is left in `linecache`, so that errors and
     tracebacks can show its lines even if it is in no file.
     """
-    from lark.exceptions import UnexpectedInput  # late: importing lark takes longer than importing all of tilec
-
     filename = filename or f"<tir {zlib.crc32(text.encode('utf-8', 'replace')):08x}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
@@ -193,8 +194,6 @@ def parse(text: str, filename: str | None = None) -> Function:
 
 @lru_cache(maxsize=1)
 def _parser() -> Any:
-    from lark import Lark
-
     return Lark.open("ir.lark", rel_to=__file__, parser="lalr", start=["start", "type"], transformer=_Syntax())
 
 
@@ -288,7 +287,7 @@ def _syntax_error(error: Any, text: str, start: Loc) -> TileError:
     token = getattr(error, "token", None)
     patterns = {t.name: f"'{t.pattern.value}'" for t in _parser().terminals}
     wanted = getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None) or ()
-    words: list[str] = sorted({_TERMINALS.get(name, patterns.get(name, name)) for name in wanted}, key=lambda w: (w.startswith("'"), w))
+    words = sorted({_TERMINALS.get(name, patterns.get(name, name)) for name in wanted}, key=lambda w: (w.startswith("'"), w))
     expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     lines = text.rstrip().split("\n")
     if token is not None and token.type == "$END":  # it has no place of its own
@@ -426,8 +425,6 @@ class _Reader:
             return _WORDS[node] if node in _WORDS else dtype(str(node))
 
     def type(self, token: Any) -> Type:
-        from lark.exceptions import UnexpectedInput
-
         try:
             with self.at(token):
                 return _type(str(token))
