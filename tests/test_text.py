@@ -59,13 +59,13 @@ def round_trip(f: Function) -> Function:
 REGISTERS = parse_layout("local(2, 1).spatial(8, 4).local(1, 2)")  # a 16 x 8 tile
 TYPES = [
     TileType(f32, (16, 8)), TileType(i32, (16, 8)), TileType(bool_, (16, 8)), TileType(f32, (8, 8)), TileType(f16, (16, 8)),
-    TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TensorType(f32, ("M", 8)),
+    TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TileType(f32, (16, 8), REGISTERS), TensorType(f32, ("M", 8)),
     SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
 ]  # fmt: skip
 ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
     "layout": [None, REGISTERS],
-    "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "group": [None],
+    "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
 }  # fmt: skip
 WITH_REGIONS = {
     "for": "%r = for %n, %n, %n, [%x] stages=3 body=(%i: i32, %y: f32[4]) {\n  yield [%y]\n} : f32[4]",
@@ -146,13 +146,13 @@ kernel @f(%x: strided f32[N, 4], %N: i32) warps=2 constants={bm=64, dtype=f16, s
 def test_names_are_kept_and_made_unique() -> None:
     body = Block()
     b = Builder(body)
-    names = ["x", "x", "", "x.1", "3", 'say "hi"\\\n', "λ", "a b", "a b", "none", "at", "f32", ""]
+    names = ["x", "x", "", "x.1", "x.stride0", "3", 'say "hi"\\\n', "λ", "a b", "a b", "none", "at", "f32", ""]
     for name in names:
         b.emit(Constant(1, i32)).name = name
     f = function(body=body)
     words = [line.split(" = ")[0].strip() for line in str(f).splitlines()[1:-1]]
     assert words == [
-        "%x", "%x.1", "%0", '%"x.1"', '%"3"', '%"say \\"hi\\"\\\\\\n"', "%λ", '%"a b"', '%"a b".1', "%none", "%at", "%f32", "%1",
+        "%x", "%x.1", "%0", '%"x.1"', "%x.stride0", '%"3"', '%"say \\"hi\\"\\\\\\n"', "%λ", '%"a b"', '%"a b".1', "%none", "%at", "%f32", "%1",
     ]  # fmt: skip
     assert [op.result.name for op in round_trip(f).body.ops] == names
 

@@ -43,6 +43,7 @@ from tilec.ir.types import SharedType, TensorType, TileType, Type, Warps
 
 INDENT = "  "
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")  # as in x.stride0; a number after the last dot would tell namesakes apart
 
 
 def print_function(function: Function, *, locations: bool = False) -> str:
@@ -73,8 +74,8 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _name(name: str) -> str:
-    return name if _IDENTIFIER.fullmatch(name) else _quoted(name)
+def _name(name: str, form: re.Pattern[str] = _IDENTIFIER) -> str:
+    return name if form.fullmatch(name) else _quoted(name)
 
 
 class _Printer:
@@ -133,7 +134,7 @@ class _Printer:
         if value not in self.names:
             n = self.uses[value.name]
             self.uses[value.name] += 1
-            self.names[value] = f"%{_name(value.name)}" + (f".{n}" if n else "") if value.name else f"%{n}"
+            self.names[value] = f"%{_name(value.name, _DOTTED)}" + (f".{n}" if n else "") if value.name else f"%{n}"
         return self.names[value]
 
     def place(self, loc: Loc | None) -> str:
