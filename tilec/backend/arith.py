@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from tilec.backend.casts import cast
 from tilec.backend.emit import Emitter, float_constant, llvm_type
 from tilec.backend.target import Target
-from tilec.errors import TileError, require
+from tilec.errors import require
 from tilec.ir.core import Op
 from tilec.ir.dtypes import DType, f32
 from tilec.ir.ops import arith as ops
@@ -28,11 +29,8 @@ def lower(e: Emitter, op: Op, operands: Sequence[str], target: Target) -> str:
     """
     if isinstance(op, ops.Cast):
         return cast(e, operands[0], op.x.type.dtype, op.dtype)
-    try:
+    with op.loc or nullcontext():
         return RULES[type(op)](e, op.operands[-1].type.dtype, *operands)
-    except TileError as error:
-        error.loc = error.loc or op.loc
-        raise
 
 
 def combine(e: Emitter, kind: type[Op], dtype: DType, x: str, y: str) -> str:
@@ -237,7 +235,8 @@ def approximate(kind: type[ops.Math]) -> Callable[[Callable[[Emitter, str], str]
 
     def register(rule: Callable[[Emitter, str], str]) -> Rule:
         def of_single(e: Emitter, dtype: DType, x: str) -> str:
-            require(dtype.bits < 64, f"GPUs have no {kind.builtin} of f64", hint=f"cast to f32 first, as in tc.{kind.builtin}(tc.cast(x, f32))")
+            name = kind.builtin
+            require(dtype.bits < 64, f"GPUs have no {name} of f64", hint=f"cast to f32 first, as in tc.{name}(tc.cast(x, f32))")
             return rule(e, x)
 
         return lowers(kind)(single(of_single))
@@ -299,3 +298,23 @@ def log(e: Emitter, x: str) -> str:
 @approximate(ops.Rsqrt)
 def rsqrt(e: Emitter, x: str) -> str:
     return special(e, "rsqrt.approx.f", x)
+
+
+TANH = (-0.3333329856395721, 0.1333191543817520, -0.0537832938134670, 0.0207946170121431, -0.0058939452283084)
+TANH_SMALL = 0.6  # up to here the polynomial x + x**3 * (TANH[0] + TANH[1] * x**2 + ...) is within 2**-23.7, by a weighted Chebyshev fit
+
+
+@approximate(ops.Tanh)
+def tanh(e: Emitter, x: str) -> str:
+    """1 - 2 / (exp(2 |x|) + 1) with the sign of x, where the difference cancels little; below, a polynomial."""
+    magnitude = llvm(e, "fabs", f32, x)
+    power = special(e, "ex2.approx.ftz.f", multiply(e, magnitude, number(2 * LOG2_E)))
+    inverse = special(e, "rcp.approx.ftz.f", e.let(f"fadd float {power}, {number(1.0)}"))
+    large = llvm(e, "copysign", f32, fma(e, inverse, number(-2.0), number(1.0)), x)
+    square = multiply(e, x, x)
+    sum = number(TANH[-1])
+    for coefficient in TANH[-2::-1]:
+        sum = fma(e, sum, square, number(coefficient))
+    small = fma(e, multiply(e, sum, square), x, x)
+    below = e.let(f"fcmp olt float {magnitude}, {number(TANH_SMALL)}")
+    return e.let(f"select i1 {below}, float {small}, float {large}")

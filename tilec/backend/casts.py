@@ -267,7 +267,8 @@ def _table(e: Emitter, code: str, source: Codebook, target: DType) -> str:
     if kind == "i1":
         kind, values = "i8", [str(int(v == "true")) for v in values]
     name = f'@"{source}.{target}"'
-    table = f"{name} = internal unnamed_addr addrspace({GLOBAL}) constant [{len(values)} x {kind}] [" + ", ".join(f"{kind} {v}" for v in values) + "]"
+    entries = ", ".join(f"{kind} {v}" for v in values)
+    table = f"{name} = internal unnamed_addr addrspace({GLOBAL}) constant [{len(values)} x {kind}] [{entries}]"
     if table not in e.declared:
         e.declared.append(table)
     at = e.let(f"getelementptr inbounds {kind}, ptr addrspace({GLOBAL}) {name}, i32 {e.let(f'zext i8 {code} to i32')}")
