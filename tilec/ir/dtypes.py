@@ -421,7 +421,7 @@ class Codebook(DType):
         return np.array(self.entries)
 
     @cached_property
-    def _search(self) -> tuple[Array, Array]:
+    def search(self) -> tuple[Array, Array]:
         """(largest float64 that still goes to the lower one of two neighbours, codes in order of their entries)."""
         order = np.argsort(self._table)
         low, high = self._table[order][:-1], self._table[order][1:]
@@ -433,7 +433,7 @@ class Codebook(DType):
         return np.where(down, np.nextafter(total / 2, -np.inf), total / 2), order.astype(np.uint8)
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
-        thresholds, codes = self._search
+        thresholds, codes = self.search
         return codes[np.searchsorted(thresholds, _float64(values))]
 
 
