@@ -1,5 +1,6 @@
 """tilec: GPU kernels at tile level, in Python."""
 
+from tilec.compiler import Compiled, Kernel, kernel
 from tilec.errors import Loc, TileError
 from tilec.frontend.language import *  # noqa: F403 - the names of the language; __init__.pyi lists them
 from tilec.ir.dtypes import (  # fmt: skip
@@ -66,3 +67,4 @@ from tilec.ir.dtypes import (  # fmt: skip
 )
 from tilec.ir.layout import Layout, column_local, column_spatial, local, replicated, spatial
 from tilec.ir.tensor import Tensor, tensor
+from tilec.ir.text import parse

@@ -7,9 +7,17 @@ the place encloses it in `with loc:`, which stamps errors that have none yet.
 
 from __future__ import annotations
 
+import functools
 import linecache
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -75,3 +83,31 @@ def require(condition: object, message: str, *, hint: str | None = None, loc: Lo
     """Raise `TileError(message)` unless `condition` holds. The enclosing `with loc:` adds the place."""
     if not condition:
         raise TileError(message, hint=hint, loc=loc)
+
+
+def presented(entry: Callable[P, R]) -> Callable[P, R]:
+    """Marks an entry that users call: a TileError leaves it with the caller's place if it has none, and without tilec's own frames."""
+
+    @functools.wraps(entry)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return entry(*args, **kwargs)
+        except TileError as error:
+            error.loc = error.loc or caller()
+            raise error.with_traceback(None) from None
+
+    return call
+
+
+def caller() -> Loc | None:
+    """The place outside of tilec that called into it: line, and from Python 3.11 on the columns of the call."""
+    frame = sys._getframe()
+    here = str(Path(__file__).parent)
+    while frame is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return None
+    spans = list(frame.f_code.co_positions())[frame.f_lasti // 2 : frame.f_lasti // 2 + 1] if hasattr(frame.f_code, "co_positions") else []
+    line, end_line, column, end_column = spans[0] if spans else (None, None, None, None)
+    one_line = line is not None and line == end_line
+    return Loc(frame.f_code.co_filename, line or frame.f_lineno, (column or 0) + 1, (end_column or 0) + 1 if one_line else 0)

@@ -66,7 +66,7 @@ def dot(g: Generator, op: Dot) -> Sequence[Registers]:
     out = []
     for (i, j), acc in zip(op.acc.type.layout.coords()[0].tolist(), g[op.acc], strict=True):
         for k in range(depth):
-            acc = arith.fma(g.e, op.acc.type.dtype, left[a[i, k]], right[b[k, j]], acc)
+            acc = arith.llvm(g.e, "fma", op.acc.type.dtype, left[a[i, k]], right[b[k, j]], acc)
         out.append(acc)
     return [out]
 

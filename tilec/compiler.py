@@ -1,0 +1,355 @@
+"""Joins all the rooms: the kernel that users hold, the pipeline that compiles it, and the comparison of its stages."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilec.arguments import Arguments
+from tilec.backend import cubin as assembler
+from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend.driver import Kernel as LoadedKernel
+from tilec.backend.driver import device
+from tilec.backend.llvm import symbol, to_llvm
+from tilec.backend.select import select
+from tilec.backend.target import Occupancy, Target, target
+from tilec.errors import TileError, presented, require
+from tilec.frontend.parse import parse_kernel
+from tilec.frontend.signature import Signature, signature
+from tilec.ir.core import Function
+from tilec.ir.describe import describe
+from tilec.ir.interp import evaluate_launch, execute
+from tilec.ir.ops.matmul import Dot
+from tilec.ir.ops.reduce import Reduce
+from tilec.ir.tensor import Tensor
+from tilec.ir.types import TensorType
+from tilec.passes.layouts import assign_layouts
+from tilec.passes.lower import lower_exchanges
+from tilec.passes.shared_memory import place_shared, shared_size
+from tilec.passes.simplify import simplify
+
+DEFAULT_ARCH = "sm_80"
+
+Pass = Callable[[Function, Target], Function]
+
+PIPELINE: tuple[tuple[str, Pass], ...] = (
+    ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
+    ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
+    ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles
+    ("selected", select),  # machine instructions where they fit the layouts
+    ("placed", place_shared),  # last, when every shared tile is known
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one block takes: registers a thread, bytes spilled a thread, bytes of shared memory, threads; and how many blocks fit."""
+
+    registers: int
+    spill_bytes: int
+    shared_bytes: int
+    threads: int
+    occupancy: Occupancy
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All that a compilation made. `stages` are the IR after each stage, "parsed" first."""
+
+    name: str
+    target: Target
+    stages: dict[str, Function]
+    llvm: str
+    ptx: str
+    cubin: bytes
+    resources: Resources
+    log: str
+
+    @property
+    def function(self) -> Function:
+        """The IR that was compiled, after the last stage."""
+        return list(self.stages.values())[-1]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Everything a launcher needs: parameters in order, grid, threads, shared bytes, constants."""
+        return {**describe(self.function), "shared_bytes": self.resources.shared_bytes, "arch": self.target.name}
+
+
+class Kernel:
+    """A kernel: a Python function that is compiled for a GPU or interpreted in NumPy, never called as Python."""
+
+    def __init__(self, python_function: Callable[..., Any], warps: int):
+        functools.update_wrapper(self, python_function)
+        self.signature: Signature = signature(python_function)
+        self.warps = warps
+        self._functions: dict[Any, Function] = {}
+        self._stages: dict[Any, dict[str, Function]] = {}
+        self._compiled: dict[Any, Compiled] = {}
+        self._loaded: dict[Any, LoadedKernel] = {}
+        self._example: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<tilec kernel {self.signature.name}>"
+
+    # forms
+
+    @presented
+    def function(self, **constants: Any) -> Function:
+        """The IR as parsed."""
+        return self._parsed(self.signature.resolve(constants))
+
+    def _parsed(self, constants: dict[str, Any]) -> Function:
+        key = _key(constants)
+        if key not in self._functions:
+            self._functions[key] = parse_kernel(self.signature, constants, self.warps).verify()
+        return self._functions[key]
+
+    def _staged(self, constants: dict[str, Any], where: Target) -> dict[str, Function]:
+        key = (_key(constants), where.name)
+        if key not in self._stages:
+            function = self._parsed(constants)
+            stages = {"parsed": function}
+            for name, run in PIPELINE:
+                function = run(function, where)
+                stages[name] = function
+            self._stages[key] = stages
+        return self._stages[key]
+
+    @presented
+    def stages(self, arch: str = DEFAULT_ARCH, **constants: Any) -> dict[str, Function]:
+        """The IR after each stage, "parsed" first."""
+        return self._staged(self.signature.resolve(constants), target(arch))
+
+    @presented
+    def compile(self, arch: str = DEFAULT_ARCH, *, lineinfo: bool = False, **constants: Any) -> Compiled:
+        """Compile for an architecture, such as "sm_90a"; no GPU is needed.
+
+        Keyword arguments set the kernel's constants; `lineinfo=True` maps machine code to the kernel's lines. Raises TileError.
+        """
+        return self._compile(self.signature.resolve(constants), target(arch), lineinfo)
+
+    def _compile(self, constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Compiled:
+        key = (_key(constants), where.name, lineinfo)
+        if key not in self._compiled:
+            self._compiled[key] = compile_stages(self._staged(constants, where), where, lineinfo)
+        return self._compiled[key]
+
+    # running
+
+    @presented
+    def __call__(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
+        """Run on the GPU, or without one in the interpreter; arrays are written in place."""
+        given, constants = self.signature.bind(args, kwargs)
+        found = device()
+        if found is None:
+            _notice()
+            self._interpret(given, constants, None, DEFAULT_ARCH)
+        else:
+            self._launch(given, constants, found.target, stream)
+
+    @presented
+    def interpret(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> None:
+        """Run the IR in NumPy: as parsed, or as it is after `stage` for `arch`. Arrays are written in place."""
+        given, constants = self.signature.bind(args, kwargs)
+        self._interpret(given, constants, stage, arch)
+
+    def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str) -> None:
+        if stage is None:
+            function = self._parsed(constants)
+        else:
+            stages = self._staged(constants, target(arch))
+            require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}")
+            function = stages[stage]
+        bound = Arguments(function, given)
+        carriers = bound.carriers()
+        execute(function, carriers)
+        bound.write_back(carriers)
+
+    def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
+        compiled = self._compile(constants, where)
+        bound = Arguments(compiled.function, given)
+        grid = evaluate_launch(compiled.function, bound.carriers())
+        key = (_key(constants), where.name)
+        if key not in self._loaded:
+            self._loaded[key] = LoadedKernel(compiled.cubin, compiled.name, compiled.resources.shared_bytes)
+        self._loaded[key].launch(grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), _stream(stream))
+
+    # examples
+
+    def example(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        """Register `make(rng, **sizes) -> (arguments, expected)`: arguments of a call, and what it leaves in which of them by name."""
+        self._example = make
+        return make
+
+    def example_args(self, rng: np.random.Generator | int = 0, **sizes: Any) -> tuple[tuple[Any, ...], dict[str, np.ndarray]]:
+        """Fresh arguments and expected results of the registered example. Outputs are poisoned, so that nothing stays by accident."""
+        if self._example is None:
+            raise TileError(f"{self.signature.name} has no example", hint=f"register one with @{self.signature.name}.example")
+        args, expected = self._example(np.random.default_rng(rng), **sizes)
+        names = [p.name for p in self.signature.parameters]
+        for name in expected:
+            require(name in names, f"the example expects {name}, but the kernel has {', '.join(names)}")
+            poison(args[names.index(name)])
+        return args, expected
+
+
+def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4) -> Any:
+    """Make a kernel of a Python function: `@tc.kernel` or `@tc.kernel(warps=8)`. `warps` is the number of warps of a block, 1 to 32."""
+
+    @presented
+    def make(function: Callable[..., Any]) -> Kernel:
+        require(isinstance(warps, int) and 1 <= warps <= 32, f"a block has 1 to 32 warps, not {warps!r}")
+        return Kernel(function, warps)
+
+    return make if python_function is None else make(python_function)
+
+
+def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False) -> Compiled:
+    """From the last stage to machine code."""
+    function = list(stages.values())[-1]
+    llvm = to_llvm(function, where, lineinfo)
+    ptx = nvptx.to_ptx(llvm, where)
+    made = assembler.assemble(ptx, where, lineinfo)
+    found, shared = made.resources, shared_size(function)
+    occupancy = where.occupancy(function.threads, found.registers, shared)
+    resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
+    return Compiled(symbol(function), where, stages, llvm, ptx, made.data, resources, made.log)
+
+
+def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
+    """What a launch passes for each parameter: the bytes of each tensor, a typed scalar for the rest."""
+    scalars = bound.scalars()
+    found: list[Any] = []
+    for p in function.params:
+        if isinstance(p.type, TensorType):
+            array = bound.tensors[p.name]
+            found.append(array.bytes if isinstance(array, Tensor) else array)
+        else:
+            dtype = p.type.dtype
+            code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
+            found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
+    return found
+
+
+def poison(array: Any) -> None:
+    """Fill an output with what no kernel should leave: NaN, or the largest number."""
+    if isinstance(array, Tensor):
+        array.bytes[...] = 0x5A
+    else:
+        array[...] = np.nan if array.dtype.kind in "fV" else np.iinfo(array.dtype).max if array.dtype.kind in "iu" else True
+
+
+def _key(constants: dict[str, Any]) -> Any:
+    return tuple((name, type(value).__name__, value if value.__hash__ else repr(value)) for name, value in constants.items())
+
+
+def _stream(stream: Any) -> int:
+    return int(getattr(stream, "cuda_stream", stream) or 0)
+
+
+@functools.cache
+def _notice() -> None:
+    warnings.warn("no GPU was found: kernels run in the interpreter", stacklevel=4)
+
+
+# comparing stages
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the results of a stage are from those of the IR as parsed: `‖x − y‖ / ‖y‖`, and the bound that it must keep."""
+
+    stage: str
+    difference: float
+    bound: float
+    output: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.difference <= self.bound
+
+
+def compare_stages(k: Kernel, arch: str = DEFAULT_ARCH, seed: int = 0, **constants: Any) -> Iterator[Difference]:
+    """Run a kernel's example on the IR after each stage and compare with the IR as parsed, stage by stage."""
+    names = [p.name for p in k.signature.parameters]
+    stages = k.stages(arch, **constants)
+    reference: dict[str, np.ndarray] = {}
+    for stage, function in stages.items():
+        args, expected = k.example_args(seed)
+        k.interpret(*args, stage=stage, arch=arch, **constants)
+        found = {name: numbers(args[names.index(name)]) for name in expected}
+        reference = reference or found
+        worst = Difference(stage, 0.0, 0.0)
+        for name, values in found.items():
+            bound = reordering_bound(function, stages["parsed"], name, args)
+            new = Difference(stage, relative_norm(values, reference[name]), bound, name)
+            worst = max(worst, new, key=lambda d: (not d.agrees, d.difference))
+        yield worst
+
+
+@presented
+def bisect(k: Kernel, arch: str = DEFAULT_ARCH, seed: int = 0, **constants: Any) -> list[Difference]:
+    """The differences of all stages, up to and with the first that does not agree with the IR as parsed."""
+    found = []
+    for difference in compare_stages(k, arch, seed, **constants):
+        found.append(difference)
+        if not difference.agrees:
+            break
+    return found
+
+
+def numbers(array: Any) -> np.ndarray:
+    """An output as float64."""
+    return np.asarray(array.values() if isinstance(array, Tensor) else array, np.float64)
+
+
+def relative_norm(x: np.ndarray, y: np.ndarray) -> float:
+    """`‖x − y‖ / ‖y‖`; 0 for equal arrays, NaN in the same places included; infinite where only one is NaN."""
+    with np.errstate(all="ignore"):
+        same = (x == y) | (np.isnan(x) & np.isnan(y))
+        if same.all():
+            return 0.0
+        error = np.linalg.norm(np.where(same, 0, x - y)) / np.linalg.norm(np.where(np.isnan(y), 0, y))
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+def reordering_bound(function: Function, parsed: Function, name: str, args: tuple[Any, ...]) -> float:
+    """What reordered floating sums may change: nothing without a floating reduction or product, else one rounding of the output's type
+    and one of the sum's type for each term (Higham, "Accuracy and Stability of Numerical Algorithms", 4.2), on the norm."""
+    sums = [op for op in parsed.walk() if isinstance(op, Dot | Reduce) and op.result.type.dtype.is_float]
+    if not sums:
+        return 0.0
+    terms = max((max(np.shape(a), default=1) for a in args if np.ndim(a)), default=1)
+    epsilons = [2.0 ** -(op.result.type.dtype.mantissa_bits + 1) for op in sums]
+    output = parsed.param(name).type.dtype
+    step = 2.0 ** -(output.mantissa_bits + 1) if output.is_float else 1.0
+    return 2 * step + max(epsilons) * terms
+
+
+# finding kernels in files
+
+
+def load_kernel(where: str) -> Kernel:
+    """The kernel that "FILE.py:KERNEL" names. Raises TileError if there is none."""
+    path, _, name = where.rpartition(":")
+    file = Path(path)
+    require(path and file.is_file(), f"{path or where} is no file", hint="name a kernel as in examples/softmax.py:softmax")
+    module_name = f"_tilec_{file.stem}_{abs(hash(file.resolve()))}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    require(spec is not None and spec.loader is not None, f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    found = getattr(module, name, None)
+    kernels = [n for n, v in vars(module).items() if isinstance(v, Kernel)]
+    require(isinstance(found, Kernel), f"{path} has no kernel {name}", hint=f"it has {', '.join(kernels)}" if kernels else None)
+    return found  # type: ignore[return-value]
