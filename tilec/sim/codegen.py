@@ -17,19 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import TileError
-from .decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, dtype, partial_barrier
+from .decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
 from .parse import Pair
 from .table import Formal
-
-WINDOWS = {"shared": 0x0001_0000_0000_0000, "local": 0x0002_0000_0000_0000, "param": 0x0003_0000_0000_0000}
-HEAP = 0x7F00_0000_0000  # global and const memory: generic addresses are the same
-
-
-def space_of(mods: dict[str, Any]) -> str:
-    """The state space that an address of this instruction is relative to: heap, shared, local, param or generic."""
-    space = mods.get("space") or "generic"
-    return {"const": "global"}.get(space, space).split("::")[0]
-
+from .values import HEAP, dtype, force, late, pack, space_of, unpack
 
 def uses(op: Op) -> list[tuple[Register, np.dtype[Any]]]:
     """Registers that an op reads, with the dtype in which it reads them (guard excluded)."""
@@ -72,6 +63,26 @@ def defs(op: Op) -> list[tuple[Register, np.dtype[Any]]]:
     return out
 
 
+def lazy_registers(program: Program) -> set[int]:
+    """Registers that may hold a part of an accumulator in matrix form: an mma's destinations, and what is moved from them."""
+    lazy = {x.index for op in program.ops for f, x in op.dests if f.kind == "fragment" for x in x if isinstance(x, Register)}
+    moves = [(op.dests[0][1].index, op.sources[0][1].index) for op in program.ops if is_move(op)]
+    grew = bool(lazy)
+    while grew:
+        more = {d for d, s in moves if s in lazy} - lazy
+        lazy |= more
+        grew = bool(more)
+    return lazy
+
+
+def is_move(op: Op) -> bool:
+    """mov between registers of one size."""
+    if op.row.opcode != "mov":
+        return False
+    (_, d), (_, s) = op.dests[0], op.sources[0]
+    return isinstance(d, Register) and isinstance(s, Register) and dtype(d.type) == dtype(s.type)
+
+
 class Analysis:
     """Which registers cross blocks, and the dtype in which each register is kept in the register file."""
 
@@ -95,6 +106,7 @@ class Analysis:
                         self.crossing.add(register.index)
                     if op.row.role == "bar":
                         self.crossing.add(register.index)
+        self.lazy = lazy_registers(program)
         self.canon = []
         for register, vote in zip(program.registers, votes, strict=True):
             own = dtype(register.type)
@@ -115,15 +127,16 @@ class Writer:
 
     def register(self, r: Register, want: np.dtype[Any]) -> str:
         have = self.have.get(r.index)
-        canon = self.unit.analysis.canon[r.index]
         if have is None:
-            name = f"r{r.index}_{_code(canon)}"
-            self.lines.append(f"{name} = R[{r.index}]")
-            have = self.have[r.index] = {_code(canon): name}
+            have = self.load(r)
         code = _code(want)
         if code in have:
             return have[code]
         source, name = next(iter(have.items()))
+        if source == "L":
+            have[code] = f"r{r.index}_{code}"
+            self.lines.append(f"{have[code]} = force({name}, {code})")
+            return have[code]
         size = int(source[1:]) if source != "p" else 1
         new = f"r{r.index}_{code}"
         if source == "p" or code == "p":
@@ -137,8 +150,23 @@ class Writer:
         have[code] = new
         return new
 
+    def load(self, r: Register) -> dict[str, str]:
+        analysis = self.unit.analysis
+        code = "L" if r.index in analysis.lazy else _code(analysis.canon[r.index])
+        name = f"r{r.index}_{code}"
+        self.lines.append(f"{name} = R[{r.index}]")
+        self.have[r.index] = {code: name}
+        return self.have[r.index]
+
     def constant(self, c: Const, want: np.dtype[Any]) -> str:
         return self.unit.constant(_bits(c, want), want)
+
+    def whole(self, formal: Formal, x: Any) -> str:
+        """A register in whichever form it is at hand, for an accumulator."""
+        if not isinstance(x, Register):
+            return self.value(Formal("value", formal.type), x)
+        have = self.have.get(x.index) or self.load(x)
+        return have.get("L") or next(iter(have.values()))
 
     def value(self, formal: Formal, x: Any) -> str:
         if x is None:
@@ -147,6 +175,8 @@ class Writer:
             if not formal.vector:
                 return self.packed(formal, x)
             element = Formal("value", formal.type)
+            if formal.kind == "fragment":
+                return "(" + "".join(self.whole(formal, y) + ", " for y in x) + ")"
             return "(" + "".join(self.value(element, y) + ", " for y in x) + ")"
         want = dtype(formal.type)
         if isinstance(x, Register):
@@ -234,6 +264,9 @@ class Writer:
 
     def flush(self) -> None:
         for index in sorted(self.dirty & self.unit.analysis.crossing):
+            if "L" in self.have[index]:
+                self.lines.append(f"R[{index}] = {self.have[index]['L']}")
+                continue
             canon = self.unit.analysis.canon[index]
             self.lines.append(f"R[{index}] = {self.register(self.unit.program.registers[index], canon)}")
         self.dirty.clear()
@@ -253,6 +286,9 @@ class Writer:
     def op(self, op: Op) -> None:
         self.lines.append(f"# {op.site.text}")
         guard = self.guard(op)
+        if is_move(op) and guard is None and not self.masked:
+            self.alias(op.dests[0][1], op.sources[0][1])
+            return
         arguments = [self.operand(op, f, x) for f, x in op.sources]
         if op.row.machine:
             mask = guard or ("m" if self.masked else "None")
@@ -262,7 +298,7 @@ class Writer:
             self.lines.append(call)
             return
         outs: list[tuple[Any, np.dtype[Any], str]] = []
-        left = [self.pattern(f, x, outs) for f, x in op.dests]
+        left = [self.pattern(f, x, outs, guard is not None) for f, x in op.dests]
         self.lines.append(f"{', '.join(left)} = {call}")
         if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
             x, type_, name = outs[0]
@@ -271,23 +307,42 @@ class Writer:
             if mask is None and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
                 self.lines[-1] = f"{plain} = {call}"
                 outs[0] = (x, type_, plain)
+        if op.dests[0][0].kind == "fragment" and guard is None and not self.masked:
+            for x, _, name in outs:
+                if x is not None:
+                    self.lines.append(f"r{x.index}_L = {name}")
+                    self.have[x.index] = {"L": f"r{x.index}_L"}
+                    self.dirty.add(x.index)
+            return
         self.results(op, outs, guard)
 
-    def pattern(self, formal: Formal, x: Any, outs: list[tuple[Any, np.dtype[Any], str]]) -> str:
+    def alias(self, d: Register, s: Register) -> None:
+        """A move costs nothing, and keeps the identity of the array."""
+        have = self.have.get(s.index) or self.load(s)
+        code, name = ("L", have["L"]) if "L" in have else next(iter(have.items()))
+        new = f"r{d.index}_{code}"
+        if new != name:
+            self.lines.append(f"{new} = {name}")
+        self.have[d.index] = {code: new}
+        self.dirty.add(d.index)
+
+    def pattern(self, formal: Formal, x: Any, outs: list[tuple[Any, np.dtype[Any], str]], guarded: bool) -> str:
         """The assignment target for one destination; appends (register, dtype, local variable) to `outs`."""
         temp = self.unit.fresh()
         if formal.pair:
             second = self.unit.fresh()
             first, other = (x.first, x.second) if isinstance(x, Pair) else (x, None)
             outs.append((first, self.type_of(first, formal.type), temp))
-            outs.append((other, dtype(formal.pair), second))
+            outs.append((other, dtype(formal.pair), f"late({second})"))
             return f"({temp}, {second})"
         if isinstance(x, tuple) and formal.vector:
             parts = []
             for y in x:
                 name = self.unit.fresh()
-                outs.append((y, self.type_of(y, formal.type), name))
                 parts.append(name)
+                if formal.kind == "fragment" and self.masked | guarded:
+                    name = f"force({name}, {_code(dtype(formal.type))})"
+                outs.append((y, self.type_of(y, formal.type), name))
             return f"({', '.join(parts)},)"
         if isinstance(x, tuple):  # one wide value into several registers
             whole = dtype(formal.type)
@@ -321,7 +376,7 @@ class Unit:
     def __init__(self, program: Program):
         self.program = program
         self.analysis = Analysis(program)
-        self.names: dict[str, Any] = {"where": np.where, "pack": pack, "unpack": unpack}
+        self.names: dict[str, Any] = {"where": np.where, "pack": pack, "unpack": unpack, "late": late, "force": force}
         for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"):
             self.names[code] = np.dtype(code)
         self.constants: dict[tuple[int, str], str] = {}
@@ -359,7 +414,7 @@ class Unit:
             return repr(x)
         name = self.objects.get(id(x))
         if name is None:
-            name = self.objects[id(x)] = f"f{len(self.objects)}"
+            name = self.objects[id(x)] = f"op{len(self.objects)}"
             self.names[name] = x
         return name
 
@@ -416,21 +471,6 @@ class Unit:
         return []
 
 
-def pack(items: list[Any], part: Any, whole: Any) -> Any:
-    """Join registers to a wider one, the first lowest."""
-    items = np.broadcast_arrays(*items)
-    out = np.empty(items[0].shape + (len(items),), part)
-    for k, x in enumerate(items):
-        out[..., k] = x.view(part)
-    return out.view(whole)[..., 0]
-
-
-def unpack(x: Any, k: int, part: Any) -> Any:
-    """Part k of a wider register, as unsigned bits."""
-    whole = np.dtype(f"u{x.dtype.itemsize}")
-    return (x.view(whole) >> whole.type(8 * part.itemsize * k)).astype(part)
-
-
 def _code(t: np.dtype[Any]) -> str:
     return "p" if t == np.dtype("?") else f"{t.kind}{t.itemsize}"
 
@@ -449,6 +489,4 @@ def _bits(c: Const, want: np.dtype[Any]) -> int:
         return int.from_bytes(np.float32(x).tobytes(), "little")
     return c.value
 
-
-__all__ = ["HEAP", "WINDOWS", "Analysis", "Unit", "defs", "space_of", "uses"]
 

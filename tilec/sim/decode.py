@@ -6,12 +6,9 @@ the call. An indirect call tries every function whose address is taken.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Union
-
-import numpy as np
 
 from ..errors import Loc, TileError
 from . import isa  # noqa: F401  (fills the table)
@@ -334,9 +331,11 @@ class _Decoder:
             raise TileError(f"{i.opcode} takes {need} operands, here are {len(given)}: {i.text}")
         for formal, operand in zip(dests, given, strict=False):
             op.dests.append((formal, self.formal(op, formal, operand, scope)))
-        rest = given[len(dests) :]
+        optional = [k for k, f in enumerate(sources) if f.optional]
+        absent = optional[len(optional) - (need - len(given)) :] if need > len(given) else []
+        rest = iter(given[len(dests) :])
         for k, formal in enumerate(sources):
-            op.sources.append((formal, self.formal(op, formal, rest[k], scope) if k < len(rest) else None))
+            op.sources.append((formal, None if k in absent else self.formal(op, formal, next(rest), scope)))
 
     def formal(self, op: Op, formal: Formal, operand: Operand, scope: _Scope) -> Any:
         if formal.kind == "skip":
@@ -529,18 +528,3 @@ class _Decoder:
 def partial_barrier(op: Op) -> bool:
     """Whether a barrier may let a part of the block pass, or returns a value: such ones always go through the scheduler."""
     return op.guard is not None or op.mods.get("kind") != "sync" or (len(op.sources) > 1 and op.sources[1][1] is not None)
-
-
-def signed(type_: str) -> bool:
-    return type_.startswith("s")
-
-
-CODES = {"pred": "?", "f32": "f4", "f64": "f8"}
-
-
-def dtype(type_: str) -> np.dtype[Any]:
-    """NumPy dtype of the arrays that hold values of a PTX type (f16 and bf16 as bits)."""
-    if type_ in CODES:
-        return np.dtype(CODES[type_])
-    bits = int(re.sub(r"x2$", "", type_.lstrip("bfsu"))) * (2 if type_.endswith("x2") else 1)
-    return np.dtype(f"{'i' if signed(type_) else 'u'}{bits // 8}")

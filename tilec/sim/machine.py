@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from .codegen import Unit
-from .decode import Op, Register, Special, dtype
+from .decode import Op, Register, Special
 from .memory import Memory
+from .values import dtype
 
 Mask = np.ndarray[Any, Any]
 TURN = 64  # steps after which the group that waited longest runs
@@ -76,8 +77,53 @@ class Machine:
         self.full = np.ones(self.shape, bool)
         self.lane = np.arange(self.T, dtype=np.uint32).reshape(1, self.T) & np.uint32(31)
         self.next = 0
+        self.carry: Any = np.zeros((1, 1), bool)
+        self.factors: dict[Any, Any] = {}
+        self.exact: str | None = None
+        self.output: list[str] = []
+        self.memory.live = self.live.copy()
+        self.checker: Any = None
 
     # What programs ask for
+
+    def print(self, text: str) -> None:
+        self.output.append(text)
+
+    def trap(self, at: int, mask: Mask | None, message: str) -> None:
+        """Stop the run if any thread gets here."""
+        if (self.active(mask) & self.live).any():
+            self.record("trap", message, self.unit.program.ops[at])
+            raise Stop
+
+    def fence(self, at: int, mask: Mask | None) -> None:
+        if self.checker is not None:
+            self.checker.fence(at, mask)
+
+    def warp_barrier(self, at: int, mask: Mask | None, members: Any) -> None:
+        if self.checker is not None:
+            self.checker.warp_barrier(at, mask)
+
+    def strong_store(self, at: int, mask: Mask | None, space: str, address: Any, release: bool) -> None:
+        """Before a volatile, relaxed or releasing write."""
+        if self.checker is not None:
+            self.checker.before_strong(at, mask, space, address, release)
+
+    def strong_load(self, at: int, mask: Mask | None, space: str, address: Any, acquire: bool) -> None:
+        """After a volatile, relaxed or acquiring read."""
+        if self.checker is not None:
+            self.checker.after_strong(at, mask, space, address, acquire)
+
+    def check_lanes(self, at: int, mask: Mask | None, source: Any, valid: Any) -> None:
+        """A shuffle reads lane `source` where `valid`: that lane must take part."""
+        if mask is None or self.checker is None:
+            return
+        here = self.warps(self.active(mask))
+        theirs = np.take_along_axis(here, np.broadcast_to(source, here.shape), 2)
+        bad = here & valid & ~theirs
+        if bad.any():
+            b, w, lane = np.argwhere(bad)[0]
+            op = self.unit.program.ops[at]
+            self.record("shuffle", f"lane {lane} of warp {w} of block {int(self.blocks[b])} reads a lane that does not take part", op)
 
     def make_specials(self) -> dict[str, Any]:
         u4 = np.dtype("u4")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .codegen import HEAP, WINDOWS
+from .values import HEAP, WINDOWS
 
 Array = np.ndarray[Any, Any]
 NONE, UNWRITTEN, WRITTEN, PENDING = range(4)
@@ -96,6 +96,7 @@ class Memory:
         self.costs: Any = None
         self.pending: list[Copy] = []
         self.committed: Array = np.zeros((1, 1), np.int32)
+        self.live: Array = np.ones((1, 1), bool)  # threads of whole warps that exist
         self.fault: Callable[[Access], None] = lambda access: None
 
     # Where an address leads
@@ -202,13 +203,49 @@ class Memory:
             if index.shape != data.shape:
                 index, data = np.broadcast_arrays(index, data)
         else:
-            index = np.broadcast_to(index, self.shape)[mask] if index.shape != (1, 1) or True else index
+            mask = np.broadcast_to(mask, self.shape)
+            index = np.broadcast_to(index, self.shape)[mask]
             data = np.broadcast_to(data, self.shape)[mask]
         try:
             view[index >> LOG2[size]] = data
         except IndexError:
             self.fault(Access(at, "store", s, index, index, size, mask))
             raise
+
+    def rows(self, at: int, mask: Array | None, space: str, address: Array, count: int) -> Array:
+        """ldmatrix: 16 bytes at each address of the first 8 * count lanes of a warp, as items [count, B, W, 8]."""
+        B, T = self.shape
+        out: Any = None
+        for s, a, m in self.parts(space, address, mask):
+            index = s.index(a)
+            if self.checker is not None or self.costs is not None:
+                m = self.observed(Access(at, "load", s, a, index, 16, m))
+            if m is not None:
+                index = np.where(m, index, 0)
+            index = np.broadcast_to(index, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3)
+            try:
+                got = s.views[16].take(index >> 4)
+            except IndexError:
+                self.fault(Access(at, "load", s, a, index, 16, m))
+                raise
+            out = got if out is None else np.where(np.broadcast_to(m, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3), got, out)
+        return out
+
+    def text(self, address: int) -> str:
+        """A C string at a generic address in global memory."""
+        start = address - HEAP
+        stop = start + int((self.heap.bytes[start:] == 0).argmax())
+        return self.heap.bytes[start:stop].tobytes().decode(errors="replace")
+
+    def peek(self, address: int, size: int, b: int, t: int) -> bytes:
+        """Bytes at a generic address, as thread t of block b of the wave sees them."""
+        for s in (self.heap, self.param, self.local, self.shared):
+            start = HEAP if s is self.heap else s.window
+            if address >= start or s is self.shared:
+                base = 0 if s.base is None else int(np.broadcast_to(s.base, self.shape)[b, t])
+                at = address - start + base
+                return s.bytes[at : at + size].tobytes()
+        raise AssertionError
 
     # Atomics
 
@@ -224,16 +261,12 @@ class Memory:
             if self.checker is not None or self.costs is not None:
                 m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True))
             m = np.broadcast_to(True if m is None else m, self.shape)
-            live = self.machine_live()
-            m = m & live
+            m = m & self.live
             view = s.views[dtype.itemsize].view(dtype)
             where = np.broadcast_to(index, self.shape)[m] >> LOG2[dtype.itemsize]
             given = [np.broadcast_to(x, self.shape)[m] for x in operands]
             out[m] = serial(view, where, update, given, ufunc, wanted)
         return out
-
-    def machine_live(self) -> Array:
-        return np.ones((1, 1), bool)
 
     # cp.async
 
@@ -262,9 +295,6 @@ class Memory:
         self.pending.append(Copy(at, index, data, size, np.broadcast_to(True if mask is None else mask, shape), self.committed))
 
     def bytes_of(self, at: int, mask: Array | None, space: str, address: Array, size: int) -> Array:
-        if size == 16:
-            a, b = self.load(at, mask, space, address, np.dtype("u8"), 2)
-            return joined((a, b), np.dtype("u8")).view(VIEWS[16])[..., 0]
         return self.load(at, mask, space, address, np.dtype(VIEWS[size]), 0)
 
     def partial(self, at: int, part: Array, space: str, source: Array, some: Array, data: Array, size: int) -> Array:

@@ -7,8 +7,8 @@ Pattern: `{.x}` is optional. A part named by a keyword argument is a choice of t
 word, or None); any other part is a literal flag (it arrives as True or False, `::` written `_`). The meaning is called once per
 instruction of a program, with the modifiers as keyword arguments, and returns the function that is called with arrays.
 
-Signature: destinations `=` sources, each a type, or the name of a part that is one, or `wide(T)`; `T*4` or `T*vec` a vector, `[]` an
-address, `T|pred` a destination with an optional second one, `T?` an optional source, `imm` an integer, `sym` a name, `_` an operand
+Signature: destinations `=` sources, each a type, or the name of a part that is one, or `wide(T)` (twice the bits) or `bits(T)` (unsigned bits); `T*4` or `T*vec` a vector, `[]` an
+address, `T|pred` a destination with an optional second one, `T?` an optional source, `frag(T)*4` registers of an accumulator (isa/matrix.py), `imm` an integer, `sym` a name, `_` an operand
 that is not looked at. docs/simulator.md tells the rest.
 """
 
@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-TYPES = ("pred b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f16 bf16 f16x2 bf16x2 f32 f64").split()
+TYPES = ("pred b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f16 bf16 f16x2 bf16x2 s16x2 u16x2 f32 f64").split()
 _WIDE = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
+BITS = {t: "b" + (re.sub(r"\D", "", t.replace("x2", "")) if "x2" not in t else "32") for t in TYPES if t != "pred"} | {"pred": "pred"}
 SPACES = "global shared shared::cta local const param param::entry param::func"
 
 
@@ -42,7 +43,7 @@ class Slot:
 class Formal:
     """What a signature says of one operand."""
 
-    kind: str  # "value", "address", "imm", "sym", "skip"
+    kind: str  # "value", "fragment", "address", "imm", "sym", "skip"
     type: str = ""
     count: int = 0  # 0: no vector
     optional: bool = False
@@ -149,14 +150,19 @@ def _formal(word: str, mods: dict[str, Any]) -> Formal:
     optional = word.endswith("?")
     word, _, pair = word.rstrip("?").partition("|")
     name, _, count = word.partition("*")
+    kind = "fragment" if name.startswith("frag(") else "value"
+    name = name[5:-1] if kind == "fragment" else name
     if name.startswith("wide("):
         type_ = _WIDE[mods[name[5:-1]]]
+    elif name.startswith("bits("):
+        type_ = BITS[mods[name[5:-1]]]
     else:
-        type_ = mods.get(name) or name
+        part = mods.get(name)
+        type_ = part if isinstance(part, str) else name
     assert type_ in TYPES, f"{word}: {type_} is no type"
     if count and not count.isdigit():
         count = (mods[count] or "v0")[1:]
-    return Formal("value", type_, int(count or 0), optional, pair)
+    return Formal(kind, type_, int(count or 0), optional, pair)
 
 
 @lru_cache(None)
