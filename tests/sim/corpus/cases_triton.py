@@ -284,8 +284,8 @@ def _(rng):
     return [x, index, poison((32, 32), "f4")], {2: np.take_along_axis(x, index, 0)}
 
 
-@case("triton_rope", grid=(12,))
-def _(rng, s=12, d=128):
+@case("triton_rope", grid=(16,))
+def _(rng, s=16, d=128):
     x = normal(rng, s, d, dtype="f2")
     angle = np.arange(s)[:, None] / 10000.0 ** (np.arange(d // 2) / (d // 2))
     c, sn = np.cos(angle).astype("f4"), np.sin(angle).astype("f4")

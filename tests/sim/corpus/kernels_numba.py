@@ -20,7 +20,8 @@ def grid_stride_f64(x, y, out):
 
 
 def matmul(a, b, c):
-    sa, sb = cuda.shared.array((16, 16), float32), cuda.shared.array((16, 16), float32)
+    sa = cuda.shared.array((16, 16), float32)
+    sb = cuda.shared.array((16, 16), float32)  # on a line of its own: Numba's simulator tells shared arrays apart by line
     r, q = cuda.grid(2)
     tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
     acc = float32(0)
@@ -247,20 +248,6 @@ def convolve_bytes(img, k, out):
         out[i, j] = min(max(s >> 4, 0), 255)
 
 
-@cuda.jit(device=True)
-def _horner(x, n):
-    s = float64(0)
-    for k in range(n):
-        s = s * x + (k + 1)
-    return s
-
-
-def device_call(x, y):
-    i = cuda.grid(1)
-    if i < x.size:
-        y[i] = _horner(x[i], 3 + i % 4)
-
-
 def complex_multiply(a, b, c):
     i = cuda.grid(1)
     if i < a.size:
@@ -297,7 +284,6 @@ FIXTURES = {
     "const_table": (const_table, "void(int32[::1], float32[::1])"),
     "bit_tricks": (bit_tricks, "void(uint32[::1], uint32[:,::1])"),
     "convolve_bytes": (convolve_bytes, "void(uint8[:,::1], int8[:,::1], uint8[:,::1])"),
-    "device_call": (device_call, "void(float64[::1], float64[::1])"),
     "complex_multiply": (complex_multiply, "void(complex128[::1], complex128[::1], complex128[::1])"),
     "reversed_view": (reversed_view, "void(float32[:,:], float32[:,::1])"),
 }
