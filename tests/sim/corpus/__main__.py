@@ -26,7 +26,9 @@ def right_ones(names, options):
         o = run(case, **options)
         tally[case.compiler, o.verdict] += 1
         tally["findings", "on right kernels"] += bool(o.findings)
-        print(f"{case.name:36s} {o.verdict:12s} {o.seconds * 1e3:8.0f} ms  {len(o.findings):2d} findings  {first_line(o.detail)}", flush=True)
+        print(
+            f"{case.name:36s} {o.verdict:12s} {o.seconds * 1e3:8.0f} ms  {len(o.findings):2d} findings  {first_line(o.detail)}", flush=True
+        )
         for f in o.findings[:2]:
             print("        ", str(f).replace("\n", "\n         "))
     for (what, verdict), n in sorted(tally.items()):
@@ -49,18 +51,24 @@ def wrong_ones(names):
         except Exception as error:
             verdict, kinds = "error", [f"{type(error).__name__}: {first_line(error)}"]
         missed += verdict != "found"
-        print(f"{w.entry:32s} {verdict:12s} {(time.perf_counter() - start) * 1e3:6.0f} ms  wanted {'/'.join(w.kinds)}, got {', '.join(kinds)}", flush=True)
+        ms = (time.perf_counter() - start) * 1e3
+        print(f"{w.entry:32s} {verdict:12s} {ms:6.0f} ms  wanted {'/'.join(w.kinds)}, got {', '.join(kinds)}", flush=True)
     return missed
 
 
 def mutated_ones():
     for m in mutants():
         o = run(m.case, m.ptx)
-        print(f"{m.case.name:26s} {m.what:70s} {o.verdict:10s} {', '.join(sorted({f.kind for f in o.findings}))} {first_line(o.detail)}", flush=True)
+        print(
+            f"{m.case.name:26s} {m.what:70s} {o.verdict:10s} {', '.join(sorted({f.kind for f in o.findings}))} {first_line(o.detail)}",
+            flush=True,
+        )
 
 
 def main():
-    p = argparse.ArgumentParser(prog="python -m tests.sim.corpus", description="Run the corpus of other compilers' kernels in the simulator.")
+    p = argparse.ArgumentParser(
+        prog="python -m tests.sim.corpus", description="Run the corpus of other compilers' kernels in the simulator."
+    )
     p.add_argument("names", nargs="*", help="only cases whose name contains one of these")
     p.add_argument("--wrong", action="store_true", help="the kernels that are wrong on purpose")
     p.add_argument("--mutants", action="store_true", help="right kernels with a barrier or a wait deleted")

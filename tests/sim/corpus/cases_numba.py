@@ -63,8 +63,12 @@ def _(rng, n=96):
     x[64:] = 3
     count = int((x > 1).sum())
     return [x, poison(n, "u4"), poison(n, "i4"), poison(n, "i4"), poison(n, "u4"), poison(n, "i4")], {
-        1: lanes(x, lambda w, i: ballot(w > 0)).astype("u4"), 2: lanes(x, lambda w, i: (w == 3).any()).astype("i4"),
-        3: np.ones(n, "i4"), 4: lanes(x, lambda w, i: ballot(w == w[i])).astype("u4"), 5: (np.arange(n) % 32 + 100 * count).astype("i4")}
+        1: lanes(x, lambda w, i: ballot(w > 0)).astype("u4"),
+        2: lanes(x, lambda w, i: (w == 3).any()).astype("i4"),
+        3: np.ones(n, "i4"),
+        4: lanes(x, lambda w, i: ballot(w == w[i])).astype("u4"),
+        5: (np.arange(n) % 32 + 100 * count).astype("i4"),
+    }
 
 
 @case("numba_stencil", grid=(3, 4), block=(16, 16))
@@ -147,9 +151,22 @@ def _(rng, n=170):
         inc = 0 if inc >= 37 else inc + 1
         dec = 37 if dec == 0 or dec > 37 else dec - 1
     u = np.bitwise_and.reduce(x.view("u4") | np.uint32(0xF0), initial=np.uint32(0xFFFF00FF))
-    return [x, np.array([-5], "i4"), np.array([5], "i4"), np.array([0], "u4"), np.array([20], "u4"), np.zeros(4, "u4"), np.array([0xFFFF00FF], "u4")], {
-        1: x.max(keepdims=True), 2: x.min(keepdims=True), 3: np.array([inc], "u4"), 4: np.array([dec], "u4"), 5: np.full(4, 5, "u4"),
-        6: np.array([u], "u4")}
+    return [
+        x,
+        np.array([-5], "i4"),
+        np.array([5], "i4"),
+        np.array([0], "u4"),
+        np.array([20], "u4"),
+        np.zeros(4, "u4"),
+        np.array([0xFFFF00FF], "u4"),
+    ], {
+        1: x.max(keepdims=True),
+        2: x.min(keepdims=True),
+        3: np.array([inc], "u4"),
+        4: np.array([dec], "u4"),
+        5: np.full(4, 5, "u4"),
+        6: np.array([u], "u4"),
+    }
 
 
 @case("numba_float_atomics", grid=(4,), block=(64,))
@@ -184,8 +201,10 @@ def _(rng, n=100):
 def _(rng, n=100):
     x = integers(rng, 0, 2**32, n, dtype="u4")
     x[:2] = [1, 0xFFFFFFFF]
-    o = [[bin(v).count("1"), 32 - v.bit_length(), int(f"{v:032b}"[::-1], 2), (v & -v).bit_length(), v if v % 2 == 0 else ~v & 0xFFFFFFFF]
-         for v in map(int, x)]
+    o = [
+        [bin(v).count("1"), 32 - v.bit_length(), int(f"{v:032b}"[::-1], 2), (v & -v).bit_length(), v if v % 2 == 0 else ~v & 0xFFFFFFFF]
+        for v in map(int, x)
+    ]
     return [x, poison((5, n), "u4")], {1: np.array(o, "u4").T}
 
 

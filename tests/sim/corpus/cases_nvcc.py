@@ -1,6 +1,5 @@
 """Cases of nvcc's PTX: memory, warps, synchronization, atomics, control flow. (Arithmetic and tensor cores: cases_nvcc_math.py.)"""
 
-
 import ml_dtypes
 import numpy as np
 
@@ -57,8 +56,14 @@ def _(rng, n=250):
     return [x, at, to, poison(n, "f8"), n], {3: y}
 
 
-AFFINE = np.dtype({"names": ["m", "t", "negate", "round", "scale"], "formats": [("f4", (3, 3)), ("f4", 3), "i1", "i2", "f8"],
-                   "offsets": [0, 36, 48, 50, 56], "itemsize": 64})
+AFFINE = np.dtype(
+    {
+        "names": ["m", "t", "negate", "round", "scale"],
+        "formats": [("f4", (3, 3)), ("f4", 3), "i1", "i2", "f8"],
+        "offsets": [0, 36, 48, 50, 56],
+        "itemsize": 64,
+    }
+)
 
 
 def affine(rng):
@@ -83,7 +88,10 @@ def _(rng, n=100):
 def _(rng, n=100):
     x, u = normal(rng, n), integers(rng, 0, 2**32, n, dtype="u4")
     box = np.array([12, 5, 6, 11, 9, 0, 10, 13, 3, 14, 15, 8, 4, 7, 1, 2], "u4")
-    v = sum(box[u >> np.uint32(k) & np.uint32(15)] << np.uint32(k) for k in range(0, 32, 4)) + np.array([100, 200, 300, 400], "u4")[np.arange(n) & 3]
+    v = (
+        sum(box[u >> np.uint32(k) & np.uint32(15)] << np.uint32(k) for k in range(0, 32, 4))
+        + np.array([100, 200, 300, 400], "u4")[np.arange(n) & 3]
+    )
     p = np.polyval([-1.5, 2, 0.25, -0.5, 1], x.astype("f8"))
     size = np.polyval([1.5, 2, 0.25, 0.5, 1], np.abs(x.astype("f8")))
     return [x, u, poison(n, "f4"), poison(n, "u4"), n], {2: Near(p, 10 * UNIT["f32"] * size), 3: v.astype("u4")}
@@ -126,7 +134,9 @@ def _(rng, n=700):
     x = normal(rng, n)
     blocks = [x[k : k + 256] for k in (0, 256, 512)]
     return [x, poison(3, "f4"), poison(3, "f4"), n], {
-        1: Near(np.array([b.astype("f8").sum() for b in blocks]), 16 * UNIT["f32"] * 256), 2: np.array([b.max() for b in blocks])}
+        1: Near(np.array([b.astype("f8").sum() for b in blocks]), 16 * UNIT["f32"] * 256),
+        2: np.array([b.max() for b in blocks]),
+    }
 
 
 @case("nvcc_warp", "shuffles", grid=(1,), block=(64,))
@@ -159,8 +169,16 @@ def _(rng, n=96):
         w, lane = x[t - t % 32 : t - t % 32 + 32], t % 32
         pieces = [(np.arange(96) >> 6)[t - lane : t - lane + 32]]
         same = len(set(pieces[0].tolist())) == 1
-        out[:, t] = [ballot(w & 1), (w == 5).any(), (w >= 0).all(), ballot(w == w[lane]), 0xFFFFFFFF if same else 0, same,
-                     ballot(w & 2) if w[lane] & 2 else 0, bin(ballot(w & 1) & ((1 << lane) - 1)).count("1")]
+        out[:, t] = [
+            ballot(w & 1),
+            (w == 5).any(),
+            (w >= 0).all(),
+            ballot(w == w[lane]),
+            0xFFFFFFFF if same else 0,
+            same,
+            ballot(w & 2) if w[lane] & 2 else 0,
+            bin(ballot(w & 1) & ((1 << lane) - 1)).count("1"),
+        ]
     return [x, poison((8, n), "u4"), n], {1: out}
 
 
@@ -168,8 +186,13 @@ def _(rng, n=96):
 def _(rng, n=64):
     x = integers(rng, -(2**31), 2**31, n)
     w = x.reshape(2, 32)
-    ops = [w.sum(1, dtype="i4"), w.min(1), w.max(1), *(f.reduce(w, axis=1) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor)),
-           w.view("u4").max(1).view("i4")]
+    ops = [
+        w.sum(1, dtype="i4"),
+        w.min(1),
+        w.max(1),
+        *(f.reduce(w, axis=1) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor)),
+        w.view("u4").max(1).view("i4"),
+    ]
     return [x, poison((7, n), "i4"), n], {1: np.repeat(np.stack(ops), 32, axis=1)}
 
 
@@ -243,7 +266,11 @@ def _(rng, blocks=7):
     v = 0
     for _ in range(blocks):
         v = v * 3 % 1000003 + 1
-    return [np.zeros(1, "i4"), np.zeros(1, "i4"), np.zeros(blocks, "i4")], {0: np.zeros(1, "i4"), 1: np.array([v], "i4"), 2: np.ones(blocks, "i4")}
+    return [np.zeros(1, "i4"), np.zeros(1, "i4"), np.zeros(blocks, "i4")], {
+        0: np.zeros(1, "i4"),
+        1: np.array([v], "i4"),
+        2: np.ones(blocks, "i4"),
+    }
 
 
 @case("nvcc_sync", "last_block_sum", grid=(6,), block=(128,))
@@ -258,7 +285,11 @@ def _(rng, n=256, sweeps=5):
     v = a.astype("f8")
     for _ in range(sweeps):
         v = 0.25 * np.roll(v, 1) + 0.5 * v + 0.25 * np.roll(v, -1)
-    return [a, poison(n, "f4"), np.zeros(1, "u4"), n, sweeps], {0: anything, 1: Near(v, 16 * UNIT["f32"] * np.abs(a).max()), 2: np.array([20], "u4")}
+    return [a, poison(n, "f4"), np.zeros(1, "u4"), n, sweeps], {
+        0: anything,
+        1: Near(v, 16 * UNIT["f32"] * np.abs(a).max()),
+        2: np.array([20], "u4"),
+    }
 
 
 @case("nvcc_sync", "chained_scan", grid=(6,), block=(64,))
@@ -326,8 +357,17 @@ def _(rng, n=170):
     for _ in range(n):
         inc, dec = (0 if inc >= 96 else inc + 1), (96 if dec == 0 or dec > 96 else dec - 1)
     total = int(x.astype("u8").sum())
-    want = [(5 + total) % 2**32, (5 - total) % 2**32, *(f.reduce(x) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor)),
-            x.min(), x.max(), inc, dec, 1, 1]
+    want = [
+        (5 + total) % 2**32,
+        (5 - total) % 2**32,
+        *(f.reduce(x) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor)),
+        x.min(),
+        x.max(),
+        inc,
+        dec,
+        1,
+        1,
+    ]
     return [x, start, n], {1: np.array(want, "u4")}
 
 
@@ -341,8 +381,7 @@ def _(rng, n=170):
 def _(rng, n=170):
     x = rng.integers(-(2**63), 2**63 - 1, n)
     u = x.view("u8")
-    want = [u.sum(), np.bitwise_and.reduce(u), np.bitwise_or.reduce(u),
-            np.bitwise_xor.reduce(u), u.min(), u.max()]
+    want = [u.sum(), np.bitwise_and.reduce(u), np.bitwise_or.reduce(u), np.bitwise_xor.reduce(u), u.min(), u.max()]
     start = np.array([0, 2**64 - 1, 0, 0, 2**64 - 1, 0], "u8")
     return [x, np.zeros(2, "i8"), start, n], {1: np.array([x.min(), x.max()]), 2: np.array(want, "u8")}
 
@@ -354,7 +393,12 @@ def _(rng, n=100):
     by4 = np.array([x[k::4].sum() for k in range(4)], "f4")
     pair = np.array([s, n], ml_dtypes.bfloat16).view("u2")
     return [x, np.zeros(4, "f4"), np.zeros(4, "f8"), np.zeros(2, "f2"), np.zeros(1, "f2"), np.zeros(2, "u2"), n], {
-        1: by4, 2: by4.astype("f8") / 2, 3: np.array([s, -s], "f2"), 4: np.array([s], "f2"), 5: pair}
+        1: by4,
+        2: by4.astype("f8") / 2,
+        3: np.array([s, -s], "f2"),
+        4: np.array([s], "f2"),
+        5: pair,
+    }
 
 
 @case("nvcc_atomics", "cas_loops", grid=(3,), block=(64,))
@@ -363,12 +407,19 @@ def _(rng, n=170):
     ups = int((x > 0).sum())
     total = sum(7 * i for i in range(n)) % 2**16
     return [x, np.array([-np.inf], "f4"), np.ones(1, "f8"), np.array([0, 9], "u2"), n], {
-        1: x.max(keepdims=True), 2: np.array([2.0 ** (2 * ups - n)]), 3: np.array([total, 9], "u2")}
+        1: x.max(keepdims=True),
+        2: np.array([2.0 ** (2 * ups - n)]),
+        3: np.array([total, 9], "u2"),
+    }
 
 
 @case("nvcc_atomics", "tickets", grid=(3,), block=(64,))
 def _(rng, n=192):
-    return [np.zeros(1, "i4"), np.zeros(n, "i4"), poison(n, "i4"), n], {0: np.array([n], "i4"), 1: np.ones(n, "i4"), 2: np.full(n, 64001, "i4")}
+    return [np.zeros(1, "i4"), np.zeros(n, "i4"), poison(n, "i4"), n], {
+        0: np.array([n], "i4"),
+        1: np.ones(n, "i4"),
+        2: np.full(n, 64001, "i4"),
+    }
 
 
 @case("nvcc_atomics", "histogram_shared", grid=(3,), block=(128,))
@@ -409,8 +460,15 @@ def _(rng, n=170):
                 r = r * 5 + k
             return r
         u = v & 0xFFFFFFFF
-        return {1: v * v - 3, 2: bin(u).count("1") << (v & 7), 3: c_div(v, 7), 5: v >> 2, 4: v >> 2,
-                6: (32 - ((u | 1).bit_length())) * v, 7: abs(v) - 100}.get(o, -1)
+        return {
+            1: v * v - 3,
+            2: bin(u).count("1") << (v & 7),
+            3: c_div(v, 7),
+            5: v >> 2,
+            4: v >> 2,
+            6: (32 - ((u | 1).bit_length())) * v,
+            7: abs(v) - 100,
+        }.get(o, -1)
 
     want = np.array([wrap(one(int(o), int(v))) for o, v in zip(op, x, strict=True)], "i4")
     return [op, x, poison(n, "i4"), n], {2: want}

@@ -23,9 +23,25 @@ def _(rng, n=170):
     v = x.astype("f8")
     p = (np.abs(x) + np.float32(0.125)).astype("f8")
     t = (x * np.float32(0.3)).astype("f8")
-    o = np.array([np.sin(v), np.cos(v), np.tan(t), np.exp(v), np.log(p), p**1.5, each(math.erf)(v), np.tanh(v), np.arctan2(v, p), np.cbrt(v),
-                  np.log1p(p), np.fmod(v, np.float64(np.float32(0.7)))])
-    return [x, poison((12, n), "f4"), n], {1: rounded(o, units=10)}  # the CUDA guide's tables: at most 4 ulp, 8 to 9 for powf's intermediate
+    o = np.array(
+        [
+            np.sin(v),
+            np.cos(v),
+            np.tan(t),
+            np.exp(v),
+            np.log(p),
+            p**1.5,
+            each(math.erf)(v),
+            np.tanh(v),
+            np.arctan2(v, p),
+            np.cbrt(v),
+            np.log1p(p),
+            np.fmod(v, np.float64(np.float32(0.7))),
+        ]
+    )
+    return [x, poison((12, n), "f4"), n], {
+        1: rounded(o, units=10)
+    }  # the CUDA guide's tables: at most 4 ulp, 8 to 9 for powf's intermediate
 
 
 @case("nvcc_arith", "math_fast", grid=(3,), block=(64,))
@@ -44,8 +60,22 @@ def _(rng, n=170):
 def _(rng, n=170):
     x = rng.standard_normal(n) * 2
     p = np.abs(x) + 0.125
-    o = np.array([np.sin(x), np.cos(x), np.exp(x), np.log(p), p**1.5, each(math.erf)(x), x / p, np.sqrt(p), each(math.gamma)(p),
-                  [float(Fraction(a) * Fraction(b) + Fraction(a)) for a, b in zip(x, p, strict=True)], 1 / np.sqrt(p), np.arctan(x)])
+    o = np.array(
+        [
+            np.sin(x),
+            np.cos(x),
+            np.exp(x),
+            np.log(p),
+            p**1.5,
+            each(math.erf)(x),
+            x / p,
+            np.sqrt(p),
+            each(math.gamma)(p),
+            [float(Fraction(a) * Fraction(b) + Fraction(a)) for a, b in zip(x, p, strict=True)],
+            1 / np.sqrt(p),
+            np.arctan(x),
+        ]
+    )
     units = np.array([6, 6, 6, 6, 8, 8, 0, 0, 30, 0, 6, 6])[:, None]  # division, square root and fma are exact
     return [x, poison((12, n), "f8"), n], {1: Near(o, units * UNIT["f64"] * np.abs(o))}
 
@@ -54,10 +84,21 @@ def _(rng, n=170):
 def _(rng, n=170):
     a, b = normal(rng, n), normal(rng, n)
     rows = []
-    for x, y in zip(map(lambda v: Fraction(float(v)), a), map(lambda v: Fraction(float(v)), b), strict=True):
+    for x, y in zip(map(Fraction, a.tolist()), map(Fraction, b.tolist()), strict=True):
         root = np.float32(math.sqrt(abs(float(y))))  # double rounding is harmless for square roots and quotients of f32
-        rows.append([*(to_f32(x + y, m) for m in "nzud"), to_f32(x * y, "z"), to_f32(x * y + x, "d"), to_f32(x / y, "n"), to_f32(1 / y, "n"),
-                     root, np.float32(min(max(x, 0), 1)), to_f32(x * y - x, "n"), np.copysign(np.float32(x), np.float32(y))])
+        rows.append(
+            [
+                *(to_f32(x + y, m) for m in "nzud"),
+                to_f32(x * y, "z"),
+                to_f32(x * y + x, "d"),
+                to_f32(x / y, "n"),
+                to_f32(1 / y, "n"),
+                root,
+                np.float32(min(max(x, 0), 1)),
+                to_f32(x * y - x, "n"),
+                np.copysign(np.float32(x), np.float32(y)),
+            ]
+        )
     return [a, b, poison((12, n), "f4"), n], {2: np.array(rows, "f4").T}
 
 
@@ -82,7 +123,10 @@ def _(rng, n=170):
     unsigned = list(zip(a.view("u8").tolist(), b.view("u8").tolist(), strict=True))
     wide = [x * y + x for x, y in unsigned]
     return [a, b, poison(n, "i8"), poison(n, "u8"), poison(n, "u8"), n], {
-        2: np.array(hi, "i8"), 3: np.array([x * y >> 64 for x, y in unsigned], "u8"), 4: np.array([(w >> 64 ^ w) % 2**64 for w in wide], "u8")}
+        2: np.array(hi, "i8"),
+        3: np.array([x * y >> 64 for x, y in unsigned], "u8"),
+        4: np.array([(w >> 64 ^ w) % 2**64 for w in wide], "u8"),
+    }
 
 
 def signed(v, bits):
@@ -110,9 +154,22 @@ def _(rng, n=170):
         both = b << 32 | a
         dot = lambda s: sum(p * q for p, q in zip(parts(a, 8, s), parts(b, 8, s), strict=True))  # noqa: E731
         low, high = parts(a, 16, True)
-        return [bin(a).count("1"), 32 - a.bit_length(), int(f"{a:032b}"[::-1], 2), (a & -a).bit_length(),
-                joined([pool[select >> 4 * k & 7] for k in range(4)], 8), both << (a & 31) >> 32, both >> min(b & 63, 32), abs(a - b) + 5, a * b >> 32,
-                a + dot(True), a + dot(False), field, (a << pos & mask) | (b & ~mask), 7 + low * (b & 255) + high * (b >> 8 & 255)]
+        return [
+            bin(a).count("1"),
+            32 - a.bit_length(),
+            int(f"{a:032b}"[::-1], 2),
+            (a & -a).bit_length(),
+            joined([pool[select >> 4 * k & 7] for k in range(4)], 8),
+            both << (a & 31) >> 32,
+            both >> min(b & 63, 32),
+            abs(a - b) + 5,
+            a * b >> 32,
+            a + dot(True),
+            a + dot(False),
+            field,
+            (a << pos & mask) | (b & ~mask),
+            7 + low * (b & 255) + high * (b >> 8 & 255),
+        ]
 
     o = np.array([[v & U32 for v in one(int(a), int(b))] for a, b in zip(x, y, strict=True)], "u4").T
     return [x, y, poison((14, n), "u4"), n], {2: o}
@@ -124,9 +181,13 @@ def _(rng, n=170):
 
     def one(a, b):
         pairs = list(zip(parts(a, 8), parts(b, 8), strict=True))
-        return [joined([p + q for p, q in pairs], 8), joined([abs(p - q) for p, q in pairs], 8),
-                joined([max(p, q) for p, q in zip(parts(a, 16, True), parts(b, 16, True), strict=True)], 16),
-                joined([255 * (p > q) for p, q in pairs], 8), joined([p + q + 1 >> 1 for p, q in pairs], 8)]
+        return [
+            joined([p + q for p, q in pairs], 8),
+            joined([abs(p - q) for p, q in pairs], 8),
+            joined([max(p, q) for p, q in zip(parts(a, 16, True), parts(b, 16, True), strict=True)], 16),
+            joined([255 * (p > q) for p, q in pairs], 8),
+            joined([p + q + 1 >> 1 for p, q in pairs], 8),
+        ]
 
     return [x, y, poison((5, n), "u4"), n], {2: np.array([one(int(a), int(b)) for a, b in zip(x, y, strict=True)], "u4").T}
 
@@ -156,7 +217,9 @@ def _(rng, n=100):
     return [x, poison((6, n), "f2"), n], {1: rounded(o, "f16", units=units)}
 
 
-SPECIAL = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 127.5, 128.4, -128.6, 3e9, -3e9, 5e9, 1e20, -1e20, 65519, 1e5, np.inf, -np.inf, np.nan, -0.0])
+SPECIAL = np.array(
+    [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 127.5, 128.4, -128.6, 3e9, -3e9, 5e9, 1e20, -1e20, 65519, 1e5, np.inf, -np.inf, np.nan, -0.0]
+)
 
 
 def to_integer(v, how, low, high, nan=0):
@@ -178,16 +241,25 @@ def _(rng, n=100):
     with np.errstate(over="ignore"):
         h = x.astype("f2").astype("f8").tolist()
     f = x.astype("f8").tolist()
-    rows = [*([to_integer(v, m, *i32) for v in f] for m in "nzud"), [to_integer(v, "z", 0, U32) for v in f], [to_integer(v, "n", *i64, least) for v in f],
-            [to_integer(v, "z", *i64, least) for v in d.tolist()], [to_integer(v, "n", *i32, -(2**31)) for v in d.tolist()],
-            [to_integer(v, "n", *i8) for v in f], [to_integer(v, "z", *i16) for v in h]]
+    rows = [
+        *([to_integer(v, m, *i32) for v in f] for m in "nzud"),
+        [to_integer(v, "z", 0, U32) for v in f],
+        [to_integer(v, "n", *i64, least) for v in f],
+        [to_integer(v, "z", *i64, least) for v in d.tolist()],
+        [to_integer(v, "n", *i32, -(2**31)) for v in d.tolist()],
+        [to_integer(v, "n", *i8) for v in f],
+        [to_integer(v, "z", *i16) for v in h],
+    ]
     return [x, d, poison((10, n), "i8"), n], {2: np.array(rows, "i8")}
 
 
 @case("nvcc_arith", "integers_to_float", grid=(2,), block=(64,))
 def _(rng, n=100):
     x = rng.integers(-(2**63), 2**63 - 1, n) >> rng.integers(0, 60, n)
-    f = [[to_f32(Fraction(v), "n"), to_f32(Fraction(v), "z"), to_f32(Fraction(v & U32), "u"), to_f32(Fraction(signed(v & U32, 32)), "d")] for v in x.tolist()]
+    f = [
+        [to_f32(Fraction(v), "n"), to_f32(Fraction(v), "z"), to_f32(Fraction(v & U32), "u"), to_f32(Fraction(signed(v & U32, 32)), "d")]
+        for v in x.tolist()
+    ]
     d = np.array([[float(v) for v in x.tolist()], [float(v % 2**64) for v in x.tolist()]])
     h = np.array([signed(v & 0xFFFF, 16) for v in x.tolist()]).astype("f8").astype("f2")
     return [x, poison((4, n), "f4"), poison((2, n), "f8"), poison(n, "f2"), n], {1: np.array(f, "f4").T, 2: d, 3: h}
@@ -199,7 +271,11 @@ def _(rng, n=100):
     x[0] = [1e6, -1e6]
     e4, e5 = np.clip(x, -448, 448).astype(ml_dtypes.float8_e4m3fn), np.clip(x, -57344, 57344).astype(ml_dtypes.float8_e5m2)
     back = np.stack([e4.astype("f2"), e5.astype("f2")])
-    return [x, poison(n, "u2"), poison(n, "u2"), poison((2, n, 2), "f2"), n], {1: e4.view("u2").reshape(-1), 2: e5.view("u2").reshape(-1), 3: back}
+    return [x, poison(n, "u2"), poison(n, "u2"), poison((2, n, 2), "f2"), n], {
+        1: e4.view("u2").reshape(-1),
+        2: e5.view("u2").reshape(-1),
+        3: back,
+    }
 
 
 # ---------------------------------------------------------------- tensor.cu
@@ -355,5 +431,3 @@ for _selector in (0, 1):
 def _(rng, k=80):
     a, b = normal(rng, 64, k, dtype="f2"), normal(rng, k, 64, dtype="f2")
     return [a, b, poison((64, 64), "f4"), k], {2: product(a, b)}
-
-

@@ -34,10 +34,14 @@ def host_source(stem):
     text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = (\1*)dyn_shared;", "\n".join(pieces))
     names, wrappers = [], []
     for name, params in re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)\s*\{', text, re.S):
-        split = [re.match(r"\s*(.*?)(\w+)\s*$", p.replace("__grid_constant__", "").replace("__restrict__", ""), re.S).groups() for p in params.split(",")]
+        split = [
+            re.match(r"\s*(.*?)(\w+)\s*$", p.replace("__grid_constant__", "").replace("__restrict__", ""), re.S).groups()
+            for p in params.split(",")
+        ]
         decl = ", ".join(f"{t} {n}" if "*" in t or BY_VALUE.search(t) else f"{t}* {n}" for t, n in split)
         call = ", ".join(n if "*" in t or BY_VALUE.search(t) else f"*{n}" for t, n in split)
-        wrappers.append(f'extern "C" void launch_{name}(const unsigned* g_, const unsigned* b_, int s_, {decl}) {{ launch(g_, b_, s_, [=] {{ {name}({call}); }}); }}')
+        head = f'extern "C" void launch_{name}(const unsigned* g_, const unsigned* b_, int s_, {decl})'
+        wrappers.append(f"{head} {{ launch(g_, b_, s_, [=] {{ {name}({call}); }}); }}")
         names.append(name)
     return '#include "host.h"\n' + text + "\n" + "\n".join(wrappers), names
 

@@ -12,9 +12,9 @@ os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 sys.path.insert(0, os.path.dirname(__file__))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from tests.sim.corpus.case import check  # noqa: E402
+from tests.sim.corpus.case import check
 
 
 def run_triton(case, args):

@@ -1,7 +1,7 @@
 """Compile a few JAX functions to PTX fixtures for an A100 that is not there:  python make_jax.py [NAME...]
 
-Needs jax, jax-cuda12-plugin and jax-cuda12-pjrt, and ptxas on PATH or in CUDA_HOME. Each function becomes one kernel (a fusion of XLA), whose
-parameters are the function's arguments and then its results.
+Needs jax, jax-cuda12-plugin and jax-cuda12-pjrt, and ptxas on PATH or in CUDA_HOME. Each function becomes one kernel (a fusion of
+XLA), whose parameters are the function's arguments and then its results.
 """
 
 import os
@@ -49,7 +49,10 @@ FUNCTIONS = {
     "row_max_index": (lambda x: jnp.argmax(x, axis=-1), [array(40, 200)]),
     "gather_rows": (lambda t, i: t[i] * 2, [array(100, 48), array(60, dtype=jnp.int32)]),
     "scatter_add": (lambda x, i, v: x.at[i].add(v), [array(64), array(200, dtype=jnp.int32), array(200)]),
-    "int_mix": (lambda a, b: (a // jnp.maximum(b, 1)) ^ jnp.left_shift(a, b & 7) ^ jax.lax.population_count(a), [array(1000, dtype=jnp.int32)] * 2),
+    "int_mix": (
+        lambda a, b: (a // jnp.maximum(b, 1)) ^ jnp.left_shift(a, b & 7) ^ jax.lax.population_count(a),
+        [array(1000, dtype=jnp.int32)] * 2,
+    ),
     "trig": (lambda x: jnp.sin(x) + jnp.log1p(jnp.abs(x)) * jnp.tanh(x) + jnp.exp(-x * x), [array(4000)]),
     "pad_reverse": (lambda x: jnp.pad(x[::-1], ((1, 2), (3, 4)), constant_values=7), [array(20, 30, dtype=jnp.int8)]),
 }
@@ -69,9 +72,11 @@ def main(names):
         if len(ptx) != 1 or len(launches) != 1:
             print("SKIPPED", name, len(ptx), thunks)
             continue
-        (grid, block, shared), = launches
+        ((grid, block, shared),) = launches
         triple = lambda s: tuple(map(int, s.split(",")))  # noqa: E731
-        write(f"jax_{name}", ptx[0].read_text(), compiler=f"jax {jax.__version__}", grid=triple(grid), block=triple(block), shared=int(shared))
+        write(
+            f"jax_{name}", ptx[0].read_text(), compiler=f"jax {jax.__version__}", grid=triple(grid), block=triple(block), shared=int(shared)
+        )
 
 
 if __name__ == "__main__":

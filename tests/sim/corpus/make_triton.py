@@ -35,7 +35,7 @@ def compile_fixture(name, fn, signature, constants, options, arch):
     full = {arg: types.get(arg, "constexpr") for arg in fn.arg_names}
     no_div = {"n", "ncols", "seed"} | ({"M", "N", "K"} if name in ("mm_masked", "transpose") else set())
     attrs = {(i,): [["tt.divisibility", 16]] for i, arg in enumerate(fn.arg_names)
-             if full[arg].startswith("*") or full[arg] == "i32" and arg not in no_div}
+             if full[arg].startswith("*") or (full[arg] == "i32" and arg not in no_div)}
     kernel = triton.compile(ASTSource(fn=fn, signature=full, constexprs=constants, attrs=attrs),
                             target=GPUTarget("cuda", arch, 32), options=options)
     write(f"triton_{name}", kernel.asm["ptx"], compiler=f"triton {triton.__version__}", keep_dwarf=name in KEEP_DWARF,

@@ -26,9 +26,10 @@ class Outcome:
 def run(case: Case, ptx: str | None = None, seed: int = 7, **options) -> Outcome:
     """Run `case` (or the mutated text `ptx` in its place) with fresh arguments and compare with its reference."""
     args, expected = case.make(np.random.default_rng(seed))
+    text, params = case.ptx() if ptx is None else ptx, case.params(args)
     start = time.perf_counter()
     try:
-        report = run_ptx(case.ptx() if ptx is None else ptx, case.entry, case.grid, case.block, case.params(args), shared_bytes=case.shared, **options)
+        report = run_ptx(text, case.entry, case.grid, case.block, params, shared_bytes=case.shared, **options)
     except Unsupported as error:
         return Outcome("unsupported", str(error))
     except Exception as error:

@@ -182,27 +182,39 @@ def body(case: Case) -> tuple[str, int, int]:
 def deletions(case: Case) -> list[Mutant]:
     """One mutant for each barrier, wait and fence of the kernel: the case without it."""
     text, start, end = body(case)
-    found = [m for m in re.finditer(DELETABLE, text[start:end], re.M)]
-    return [Mutant(case, f"without `{m[0].strip()}` (PTX line {text.count(chr(10), 0, start + m.start(1)) + 1})",
-                   text[: start + m.start()] + text[start + m.end() :]) for m in found]
+
+    def without(m: re.Match) -> Mutant:
+        line = text.count("\n", 0, start + m.start(1)) + 1
+        return Mutant(case, f"without `{m[0].strip()}` (PTX line {line})", text[: start + m.start()] + text[start + m.end() :])
+
+    return [without(m) for m in re.finditer(DELETABLE, text[start:end], re.M)]
 
 
 def shifted_addresses(case: Case, opcode: str = r"(?:ld|st)\.shared\S*|ldmatrix\S*|cp\.async\.c[ag]\S*", by: int = 16) -> list[Mutant]:
     """One mutant for each shared-memory access: its address `by` bytes further on."""
     text, start, end = body(case)
-    pattern = rf"^[^\n]*\b(?:{opcode})\s[^\n\[]*\[\s*%\w+\s*(\+\s*-?\d+)?\s*\]"
-    return [Mutant(case, f"shifted by {by}: `{m[0].strip()}`", text[: start + m.end() - 1] + f"+{by}]" + text[start + m.end() :] if not m[1] else
-                   text[: start + m.start(1)] + f"+{int(m[1].replace('+', '').replace(' ', '')) + by}" + text[start + m.end(1) :])
-            for m in re.finditer(pattern, text[start:end], re.M)]
+
+    def shifted(m: re.Match) -> Mutant:
+        offset = int((m[2] or "0").replace(" ", "").replace("+", "")) + by
+        return Mutant(case, f"shifted by {by}: `{m[0].strip()}`", f"{text[: start + m.start()]}{m[1]}+{offset}]{text[start + m.end() :]}")
+
+    pattern = rf"^([^\n]*\b(?:{opcode})\s[^\n\[]*\[\s*%\w+)\s*(\+\s*-?\d+)?\s*\]"
+    return [shifted(m) for m in re.finditer(pattern, text[start:end], re.M)]
 
 
 def swapped_fragments(case: Case) -> list[Mutant]:
     """One mutant for each mma: the first two registers of A exchanged."""
     text, start, end = body(case)
+
+    def swapped(m: re.Match) -> Mutant:
+        return Mutant(
+            case,
+            f"A registers swapped in the mma at {m.start()}",
+            f"{text[: start + m.start()]}{m[1]}{m[4]}{m[3]}{m[2]}{text[start + m.end() :]}",
+        )
+
     pattern = r"(mma\.sync[^{]*\{[^}]*\}\s*,\s*\{\s*)(%\w+)(\s*,\s*)(%\w+)"
-    return [Mutant(case, f"A registers swapped in mma at offset {m.start()}",
-                   text[: start + m.start()] + m[1] + m[4] + m[3] + m[2] + text[start + m.end() :])
-            for m in re.finditer(pattern, text[start:end], re.S) if m[2] != m[4]]
+    return [swapped(m) for m in re.finditer(pattern, text[start:end], re.S) if m[2] != m[4]]
 
 
 # barriers whose deletion changes nothing that could go wrong: kernel -> how many, with the reason beside it
