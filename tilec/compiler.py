@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend import cubin as assembler
 from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
@@ -173,6 +174,16 @@ class Kernel:
         carriers = bound.carriers()
         execute(function, carriers)
         bound.write_back(carriers)
+
+    @presented
+    def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> sim.Report:
+        """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report. Arrays are written in place."""
+        given, constants = self.signature.bind(args, kwargs)
+        compiled = self._compile(constants, target(arch))
+        bound = Arguments(compiled.function, given)
+        grid = evaluate_launch(compiled.function, bound.carriers())
+        shared = compiled.resources.shared_bytes
+        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared, checks=False)
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)
