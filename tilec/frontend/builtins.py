@@ -7,7 +7,7 @@ the ops themselves, with their signatures and manuals.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, update_wrapper
 from typing import Any
 
@@ -16,6 +16,7 @@ from tilec.errors import TileError
 from tilec.frontend.source import Source
 from tilec.ir.core import BUILTINS, Kind, Op
 from tilec.ir.dtypes import DType, Shaped
+from tilec.ir.ops.base import Index
 
 
 class Name:
@@ -166,31 +167,30 @@ def cdiv(x: Any, y: Any) -> Any:
 
 
 @_like
-def grid(x: int, y: int = 1, z: int = 1) -> None:
+def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.
 
     The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
     """
 
 
-def _range(start: int, stop: int | None = None, step: int = 1, *, stages: int = 1) -> range:  # type: ignore[empty-body]
+def _range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:  # type: ignore[empty-body]
     """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
 
 
-def _static_range(start: int, stop: int | None = None, step: int = 1) -> range:  # type: ignore[empty-body]
+def _static_range(start: int, stop: int | None = None, step: int = 1) -> Iterable[int]:  # type: ignore[empty-body]
     """A loop that is unrolled: its counter is a number at compile time, and so are its bounds."""
 
 
 _range.__name__, _static_range.__name__ = "range", "static_range"
-range_name, static_range = _like(_range), _like(_static_range)
 
 OPERATIONS: dict[str, Builtin] = {name: Builtin(op) for name, op in BUILTINS.items()}
 
 LANGUAGE: dict[str, Any] = {
     **OPERATIONS,
     "grid": grid,
-    "range": range_name,
-    "static_range": static_range,
+    "range": _like(_range),
+    "static_range": _like(_static_range),
     "cdiv": cdiv,
     "dims": dims,
     "types": types,

@@ -445,7 +445,7 @@ class Expressions:
         if isinstance(x, Value) and isinstance(x.type, TensorType):
             raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element")
         if isinstance(x, Value):
-            raise TileError("a shared tile is not indexed", hint="tc.load(s, [i, 0], [1, 32]) reads a part of it")
+            raise TileError("a shared tile is not indexed", hint="tc.load(s, [i, 0, 0], [64, 32]) reads a part of it")
         if has_values(at):
             raise TileError(
                 "an index into a tuple must be known at compile time",

@@ -54,6 +54,10 @@ class DType:
     def __repr__(self) -> str:
         return self.name
 
+    def __call__(self, x: Any) -> Any:
+        """Inside a kernel `f32(x)` is `tc.cast(x, f32)`; anywhere else it raises TileError."""
+        raise TileError(f"{self.name}(x) is only meaningful inside a kernel", hint="encode and decode convert arrays")
+
     def __getitem__(self, dims: Any) -> Shaped:
         return Shaped(self, dims if isinstance(dims, tuple) else (dims,))
 

@@ -130,5 +130,8 @@ class Assume(Op):
             ctx.fail(~fact, f"assumption {self.text or ''} does not hold".replace("  ", " "))
 
     @classmethod
-    def build(cls, b: Builder, fact: Value, text: str = "") -> None:
-        b.insert(cls(fact, text))
+    def build(cls, b: Builder, fact: Value | bool) -> None:
+        """A fact known at compile time is checked there. The frontend adds the author's text."""
+        if isinstance(fact, Value):
+            b.insert(cls(fact))
+        require(fact, "the assumption does not hold")

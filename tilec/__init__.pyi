@@ -1,0 +1,330 @@
+"""Types of the language. Written by `python -m tilec.frontend.stubs` from the ops: don't edit."""
+# ruff: noqa: E501, I001
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from tilec.errors import (
+    Loc as Loc,
+    TileError as TileError,
+)
+from tilec.ir.dtypes import (
+    DType as DType,
+    all_dtypes as all_dtypes,
+    bf16 as bf16,
+    bool_ as bool_,
+    codebook as codebook,
+    dtype as dtype,
+    f16 as f16,
+    f32 as f32,
+    f64 as f64,
+    float3_e1m1 as float3_e1m1,
+    float3_e2m0 as float3_e2m0,
+    float4_e1m2 as float4_e1m2,
+    float4_e2m1 as float4_e2m1,
+    float4_e3m0 as float4_e3m0,
+    float5_e1m3 as float5_e1m3,
+    float5_e2m2 as float5_e2m2,
+    float5_e3m1 as float5_e3m1,
+    float5_e4m0 as float5_e4m0,
+    float6_e1m4 as float6_e1m4,
+    float6_e2m3 as float6_e2m3,
+    float6_e3m2 as float6_e3m2,
+    float6_e4m1 as float6_e4m1,
+    float6_e5m0 as float6_e5m0,
+    float7_e1m5 as float7_e1m5,
+    float7_e2m4 as float7_e2m4,
+    float7_e3m3 as float7_e3m3,
+    float7_e4m2 as float7_e4m2,
+    float7_e5m1 as float7_e5m1,
+    float7_e6m0 as float7_e6m0,
+    float8_e1m6 as float8_e1m6,
+    float8_e2m5 as float8_e2m5,
+    float8_e3m4 as float8_e3m4,
+    float8_e4m3 as float8_e4m3,
+    float8_e5m2 as float8_e5m2,
+    float8_e6m1 as float8_e6m1,
+    float8_e7m0 as float8_e7m0,
+    float8_e8m0 as float8_e8m0,
+    i16 as i16,
+    i32 as i32,
+    i64 as i64,
+    int1 as int1,
+    int2 as int2,
+    int3 as int3,
+    int4 as int4,
+    int5 as int5,
+    int6 as int6,
+    int7 as int7,
+    int8 as int8,
+    nf4 as nf4,
+    u16 as u16,
+    u32 as u32,
+    u64 as u64,
+    uint1 as uint1,
+    uint2 as uint2,
+    uint3 as uint3,
+    uint4 as uint4,
+    uint5 as uint5,
+    uint6 as uint6,
+    uint7 as uint7,
+    uint8 as uint8,
+)
+from tilec.ir.layout import (
+    Layout as Layout,
+    column_local as column_local,
+    column_spatial as column_spatial,
+    local as local,
+    replicated as replicated,
+    spatial as spatial,
+)
+from tilec.ir.tensor import (
+    Tensor as Tensor,
+    tensor as tensor,
+)
+
+class Tile:
+    """A tile in registers, or a scalar, inside a kernel. Operators compute elementwise; `@` is `dot`."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    rank: int
+    T: Tile
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __getitem__(self, axes: Any) -> Tile:
+        """`x[:, None]`: new axes of extent 1."""
+    def __neg__(self) -> Tile: ...
+    def __pos__(self) -> Tile: ...
+    def __invert__(self) -> Tile: ...
+    def __abs__(self) -> Tile: ...
+    def __index__(self) -> int: ...
+    def __int__(self) -> int: ...
+    def __float__(self) -> float: ...
+    def __add__(self, other: Operand) -> Tile:
+        """Sum `x + y`."""
+    def __radd__(self, other: Operand) -> Tile: ...
+    def __sub__(self, other: Operand) -> Tile:
+        """Difference `x - y`."""
+    def __rsub__(self, other: Operand) -> Tile: ...
+    def __mul__(self, other: Operand) -> Tile:
+        """Product `x * y`."""
+    def __rmul__(self, other: Operand) -> Tile: ...
+    def __truediv__(self, other: Operand) -> Tile:
+        """Quotient `x / y` of floating tiles, correctly rounded (IEEE)."""
+    def __rtruediv__(self, other: Operand) -> Tile: ...
+    def __floordiv__(self, other: Operand) -> Tile:
+        """Quotient `x // y` rounded towards minus infinity, as in Python."""
+    def __rfloordiv__(self, other: Operand) -> Tile: ...
+    def __mod__(self, other: Operand) -> Tile:
+        """Remainder `x % y` with the sign of y, as in Python."""
+    def __rmod__(self, other: Operand) -> Tile: ...
+    def __and__(self, other: Operand) -> Tile:
+        """Bitwise, or on bools logical, `x & y`."""
+    def __rand__(self, other: Operand) -> Tile: ...
+    def __or__(self, other: Operand) -> Tile:
+        """Bitwise, or on bools logical, `x | y`."""
+    def __ror__(self, other: Operand) -> Tile: ...
+    def __xor__(self, other: Operand) -> Tile:
+        """Bitwise, or on bools logical, `x ^ y`."""
+    def __rxor__(self, other: Operand) -> Tile: ...
+    def __lshift__(self, other: Operand) -> Tile:
+        """`x << y`."""
+    def __rlshift__(self, other: Operand) -> Tile: ...
+    def __rshift__(self, other: Operand) -> Tile:
+        """`x >> y`: arithmetic on signed, logical on unsigned types."""
+    def __rrshift__(self, other: Operand) -> Tile: ...
+    def __lt__(self, other: Operand) -> Tile:
+        """`x < y`."""
+    def __le__(self, other: Operand) -> Tile:
+        """`x <= y`."""
+    def __gt__(self, other: Operand) -> Tile:
+        """`x > y`."""
+    def __ge__(self, other: Operand) -> Tile:
+        """`x >= y`."""
+    def __eq__(self, other: Operand) -> Tile:  # type: ignore[override]
+        """`x == y`."""
+    def __ne__(self, other: Operand) -> Tile:  # type: ignore[override]
+        """`x != y`."""
+    def __matmul__(self, other: Operand) -> Tile:
+        """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
+    def __rmatmul__(self, other: Operand) -> Tile: ...
+    def to(self, dtype: DType) -> Tile: ...
+    def cast(self, dtype: DType) -> Tile: ...
+    def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
+    def prod(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
+    def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
+    def min(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
+    def reshape(self, shape: Sequence[int]) -> Tile: ...
+    def transpose(self, axes: Sequence[int] | None = None) -> Tile: ...
+    def broadcast(self, shape: Sequence[int]) -> Tile: ...
+    def view(self, dtype: DType, layout: Layout) -> Tile: ...
+
+class GlobalTensor:
+    """A tensor parameter, inside a kernel."""
+
+    shape: tuple[Any, ...]
+    dtype: DType
+    rank: int
+
+class SharedTile:
+    """A tile in shared memory, inside a kernel."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    rank: int
+
+Number = int | float | bool
+Operand = Tile | int | float | bool
+Index = Tile | int
+Memory = GlobalTensor | SharedTile
+
+class Dim:
+    """The name of a runtime dimension; inside a kernel its value, an i32 scalar."""
+
+    name: str
+
+class HelperFunction:
+    """A function whose calls are inlined into kernels."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+def minimum(x: Operand, y: Operand) -> Tile:
+    """The smaller of `x` and `y`; NaN if either is (as numpy.minimum)."""
+
+def maximum(x: Operand, y: Operand) -> Tile:
+    """The larger of `x` and `y`; NaN if either is (as numpy.maximum)."""
+
+def where(condition: Operand, x: Operand, y: Operand) -> Tile:
+    """`x` where `condition` holds, else `y`."""
+
+def abs(x: Operand) -> Tile:
+    """Absolute value."""
+
+def exp(x: Operand) -> Tile:
+    """e to the power x. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+
+def exp2(x: Operand) -> Tile:
+    """2 to the power x. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+
+def log(x: Operand) -> Tile:
+    """Natural logarithm. On the GPU within 3 ulp of f32, or 2**-21 near x = 1, plus one rounding to the type."""
+
+def log2(x: Operand) -> Tile:
+    """Logarithm to base 2. On the GPU within 2 ulp of f32, or 2**-22 near x = 1, plus one rounding to the type."""
+
+def sqrt(x: Operand) -> Tile:
+    """Square root, correctly rounded."""
+
+def rsqrt(x: Operand) -> Tile:
+    """Reciprocal square root `1 / sqrt(x)`. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+
+def tanh(x: Operand) -> Tile:
+    """Hyperbolic tangent. On the GPU with relative error at most 2**-20 in f32, plus one rounding to the type."""
+
+def floor(x: Operand) -> Tile:
+    """The largest integer not above x, as a floating number."""
+
+def ceil(x: Operand) -> Tile:
+    """The smallest integer not below x, as a floating number."""
+
+def fma(x: Operand, y: Operand, z: Operand) -> Tile:
+    """`x * y + z` with one rounding, on floating tiles."""
+
+def cast(x: Operand, dtype: DType) -> Tile:
+    """Converts each element to another type.
+
+    To a floating type: rounded to nearest even; f16, bf16, f32 and f64 overflow to infinity, storage types saturate at their largest
+    value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
+    zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
+    """
+
+def block_index(axis: int = 0) -> Tile:
+    """The index of this block along a grid axis (0, 1 or 2), i32."""
+
+def block_count(axis: int = 0) -> Tile:
+    """The number of blocks along a grid axis (0, 1 or 2), i32."""
+
+def assume(fact: Tile | bool) -> None:
+    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
+
+    A fact known at compile time is checked there. The frontend adds the author's text.
+    """
+
+def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
+    """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
+
+def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, dims: Sequence[int] | None = None, layout: Layout | None = None) -> Tile:
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
+
+def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, dims: Sequence[int] | None = None) -> None:
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
+
+def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+
+def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
+    """A tile of zeros."""
+
+def full(dtype: DType, shape: Sequence[int], value: Operand) -> Tile:
+    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
+
+def arange(start: int, stop: int | None = None, dtype: DType = i32) -> Tile:
+    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
+
+def broadcast(x: Operand, shape: Sequence[int]) -> Tile:
+    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
+
+def reshape(x: Tile, shape: Sequence[int]) -> Tile:
+    """The same elements in row-major order under another shape; one extent may be -1."""
+
+def transpose(x: Tile, axes: Sequence[int] | None = None) -> Tile:
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
+
+def view(x: Tile, dtype: DType, layout: Layout) -> Tile:
+    """The same bits of each thread read as another type in another layout.
+
+    Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
+    one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
+    """
+
+def sum(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """Sum of the elements, in the tile's own type."""
+
+def prod(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """Product of the elements, in the tile's own type."""
+
+def max(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """The largest element; NaN if there is one."""
+
+def min(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """The smallest element; NaN if there is one."""
+
+def sync() -> None:
+    """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
+
+def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
+    """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.
+
+    The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
+    """
+
+def range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:
+    """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
+
+def static_range(start: int, stop: int | None = None, step: int = 1) -> Iterable[int]:
+    """A loop that is unrolled: its counter is a number at compile time, and so are its bounds."""
+
+def cdiv(x: Any, y: Any) -> Any:
+    """`x / y` rounded up, for integers and integer scalars: the number of blocks of y that cover x."""
+
+def dims(names: str) -> Any:
+    """Names of runtime dimensions, separated by blanks: `M, N = tc.dims("M N")`; a single name gives the `Dim` itself."""
+
+def types(names: str) -> Any:
+    """Names of element types that kernels take as constants: `W = tc.types("W")`, then `def k(w: W[K, N], *, W: DType = int6)`."""
+
+def strided(tensor: Any) -> Any:
+    """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters."""
+
+def function(python_function: Callable[..., Any]) -> HelperFunction:
+    """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""

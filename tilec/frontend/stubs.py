@@ -1,0 +1,183 @@
+"""Writes `tilec/__init__.pyi`, the types that editors and checkers see, from the ops and the names of the language.
+
+    python -m tilec.frontend.stubs        rewrites the file; a test compares it with what this module writes
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tilec.frontend.builtins import LANGUAGE, Builtin, signature_of
+from tilec.frontend.expressions import METHODS, SYMBOLS
+from tilec.ir.core import Op
+from tilec.ir.dtypes import DType
+
+PACKAGE = Path(__file__).parents[1]
+STUB = PACKAGE / "__init__.pyi"
+
+_DUNDER = {
+    "+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "@": "matmul", "&": "and", "|": "or", "^": "xor",
+    "<<": "lshift", ">>": "rshift", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne",
+}  # fmt: skip
+
+_HEAD = '''"""Types of the language. Written by `python -m tilec.frontend.stubs` from the ops: don't edit."""
+# ruff: noqa: E501, I001
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+'''
+
+_TYPES = '''
+class Tile:
+    """A tile in registers, or a scalar, inside a kernel. Operators compute elementwise; `@` is `dot`."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    rank: int
+    T: Tile
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __getitem__(self, axes: Any) -> Tile:
+        """`x[:, None]`: new axes of extent 1."""
+    def __neg__(self) -> Tile: ...
+    def __pos__(self) -> Tile: ...
+    def __invert__(self) -> Tile: ...
+    def __abs__(self) -> Tile: ...
+    def __index__(self) -> int: ...
+    def __int__(self) -> int: ...
+    def __float__(self) -> float: ...
+{operators}
+{methods}
+
+class GlobalTensor:
+    """A tensor parameter, inside a kernel."""
+
+    shape: tuple[Any, ...]
+    dtype: DType
+    rank: int
+
+class SharedTile:
+    """A tile in shared memory, inside a kernel."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    rank: int
+
+Number = int | float | bool
+Operand = Tile | int | float | bool
+Index = Tile | int
+Memory = GlobalTensor | SharedTile
+
+class Dim:
+    """The name of a runtime dimension; inside a kernel its value, an i32 scalar."""
+
+    name: str
+
+class HelperFunction:
+    """A function whose calls are inlined into kernels."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+'''
+
+
+def stub() -> str:
+    """The text of the stub file."""
+    methods = [_indent(_method(name, LANGUAGE[target])) for name, target in METHODS.items()]
+    types = _TYPES.replace("{operators}", "\n".join(_operators())).replace("{methods}", "\n".join(methods))
+    names = [_define(name, x) for name, x in LANGUAGE.items() if not isinstance(x, type)]
+    return _HEAD + "\n".join(_exports()) + "\n" + types + "\n".join(names)
+
+
+def _exports() -> Iterator[str]:
+    """What `tilec/__init__.py` imports by name, as exports."""
+    for statement in ast.parse((PACKAGE / "__init__.py").read_text()).body:
+        if isinstance(statement, ast.ImportFrom) and statement.names[0].name != "*":
+            yield f"from {statement.module} import ("
+            yield from (f"    {a.name} as {a.asname or a.name}," for a in statement.names)
+            yield ")"
+
+
+def _operators() -> Iterator[str]:
+    for symbol, op in SYMBOLS.items():
+        name = _DUNDER[symbol]
+        ignore = "  # type: ignore[override]" if name in ("eq", "ne") else ""
+        yield f"    def __{name}__(self, other: Operand) -> Tile:{ignore}\n        {_quoted(inspect.getdoc(op) or '', 8)}"
+        if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
+            yield f"    def __r{name}__(self, other: Operand) -> Tile: ..."
+
+
+def _define(name: str, x: Any) -> str:
+    if isinstance(x, Builtin):
+        signature, text = _typed(x.op, signature_of(x.op)), _manual(x.op)
+    else:
+        signature, text = inspect.signature(x), inspect.getdoc(x) or ""
+    return f"def {name}{_show(signature)}:\n    {_quoted(text, 4)}\n"
+
+
+def _method(name: str, builtin: Builtin) -> str:
+    signature = _typed(builtin.op, signature_of(builtin.op))
+    receiver = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    rest = list(signature.parameters.values())[1:]
+    return f"def {name}{_show(signature.replace(parameters=[receiver, *rest]))}: ..."
+
+
+def _typed(op: type[Op], signature: inspect.Signature) -> inspect.Signature:
+    """A builtin's signature in the words of the stub."""
+    result = _result(op, signature)
+    parameters = [p.replace(annotation=_type(p.name, str(p.annotation))) for p in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=result)
+
+
+def _result(op: type[Op], signature: inspect.Signature) -> str:
+    if str(signature.return_annotation) in ("None", "<class 'NoneType'>"):
+        return "None"
+    return "SharedTile" if "SharedType" in str(inspect.get_annotations(op.infer).get("return")) else "Tile"
+
+
+def _type(name: str, annotation: str) -> str:
+    memory = name in ("source", "target", "memory")
+    return re.sub(r"\bValue\b", "Memory" if memory else "Tile", annotation)
+
+
+def _show(signature: inspect.Signature) -> str:
+    """The signature as text, annotations as written, defaults short."""
+    parts, starred = [], False
+    for p in signature.parameters.values():
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            parts.append("*")
+            starred = True
+        text = p.name if p.annotation is p.empty else f"{p.name}: {p.annotation}"
+        if p.default is not p.empty:
+            plain = p.default is None or isinstance(p.default, bool | int | float | str | DType)
+            text += f" = {p.default!r}" if plain else " = ..."
+        parts.append(text)
+    returns = signature.return_annotation
+    return f"({', '.join(parts)}) -> {'Any' if returns is inspect.Signature.empty else returns}"
+
+
+def _manual(op: type[Op]) -> str:
+    """The op's docstring, and what its `build` adds."""
+    build = getattr(op, "build", None)
+    own = inspect.getdoc(build) if build is not None and "build" in vars(op) else None
+    return "\n\n".join(t for t in (inspect.getdoc(op), own) if t)
+
+
+def _quoted(text: str, indent: int) -> str:
+    """A docstring."""
+    lines = textwrap.indent(text + ("\n" if "\n" in text else "") + '"""', " " * indent)
+    return '"""' + lines[indent:]
+
+
+def _indent(text: str) -> str:
+    return textwrap.indent(text, "    ")
+
+
+if __name__ == "__main__":
+    STUB.write_text(stub())
