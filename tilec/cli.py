@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     def constants(made: argparse.ArgumentParser) -> None:
         made.add_argument("kernel", metavar="FILE.py:KERNEL", help="a kernel in a Python file")
         made.add_argument(
-            "--set", metavar="NAME=VALUE", action="append", default=[], type=_settings, help="a constant: a Python literal, or a type's name"
-        )
+            "--set", metavar="NAME=VALUE", action="append", default=[], type=_settings, help="a constant: a literal, or a type's name"
+        )  # fmt: skip
 
     made = command(compile, "tilec compile examples/softmax.py:softmax --arch sm_80 --arch sm_90a --set block=1024 --out build")
     constants(made)
@@ -222,15 +222,16 @@ def _blamed(place: str) -> Iterator[None]:
     except (TileError, UsageError):
         raise
     except SyntaxError as error:
-        column = error.offset or 1
-        loc = Loc(str(error.filename), error.lineno or 1, column, (error.end_offset or column) if error.end_lineno == error.lineno else column)
+        end = error.end_offset if error.end_lineno == error.lineno else None
+        loc = Loc(str(error.filename), error.lineno or 1, error.offset or 1, end or 0)
         raise TileError(f"{error.msg}", loc=loc) from error
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
         if not frames:
             raise
         last: Any = frames[-1]
-        loc = Loc(last.filename, last.lineno or 1, getattr(last, "colno", 0) + 1, getattr(last, "end_colno", 0) + 1)
+        column, end = (getattr(last, name, None) or 0 for name in ("colno", "end_colno"))  # from Python 3.11 on
+        loc = Loc(last.filename, last.lineno or 1, column + 1, end + 1)
         raise TileError(f"{type(error).__name__}: {error}", loc=loc) from error
 
 
@@ -292,8 +293,7 @@ def _description(built: Any) -> dict[str, Any]:
     """How to launch a build, and what it takes."""
     from tilec.ir.describe import describe
 
-    resources = built.resources
-    taken = dataclasses.asdict(resources) if dataclasses.is_dataclass(resources) else dict(resources)
+    taken = dataclasses.asdict(built.resources)
     about = describe(next(iter(built.stages.values())))
     about.pop("name")
     return {**about, "resources": {k: v for k, v in taken.items() if isinstance(v, int | float | str | bool)}}
@@ -315,7 +315,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write all files or none: first beside their places, then each is moved there in one step."""
+    """Write files so that each is whole or not there: beside their places first, and moved there only when all of them are written."""
     pending: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -330,4 +330,3 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     finally:
         for path, _ in pending:
             path.unlink(missing_ok=True)
-

@@ -134,7 +134,8 @@ def _extents(function: Function, arrays: dict[Value, Array], given: dict[str, st
             told.setdefault(wanted, p.name)
     missing = [d for d in dimensions(function) if d not in extents]
     if missing:
-        raise UsageError(f"the extent of {', '.join(missing)} is not known: say {' '.join(f'--dim {d}=64' for d in missing)}, or give arrays")
+        remedy = " ".join(f"--dim {d}=64" for d in missing)
+        raise UsageError(f"the extent of {', '.join(missing)} is not known: say {remedy}, or give arrays")
     for name, extent in extents.items():
         if not isinstance(extent, int) or extent < 0:
             raise UsageError(f"--dim {name}={extent}: a dimension is a whole number")

@@ -1,0 +1,314 @@
+"""The command line: what it prints and writes, exit status, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tilec
+from tilec.cli import main
+from tilec.errors import Loc, TileError
+from tilec.ir.describe import describe
+from tilec.ir.text import parse
+
+SCALE = """\
+kernel @scale(%x: global f16[M, N], %y: strided f16[M, N], %s: f16, %M: i32, %N: i32, %y.stride0: i64, %y.stride1: i64) warps=1 {
+  launch {
+    %0 = constant value=16 dtype=i32 : i32
+    %1 = constant value=15 dtype=i32 : i32
+    %2 = add %M, %1 : i32
+    %3 = floor_div %2, %0 : i32
+    %4 = mod %N, %0 : i32
+    %5 = constant value=0 dtype=i32 : i32
+    %6 = eq %4, %5 : bool
+    assume %6 text="N % 16 == 0"
+    yield [%3, %N]
+  }
+  %i = block_index : i32
+  %j = block_index axis=1 : i32
+  %7 = constant value=16 dtype=i32 : i32
+  %8 = mul %i, %7 : i32
+  %9 = load %x, [%8, %j] shape=[16] dims=[0] : f16[16]
+  %10 = broadcast %s shape=[16] : f16[16]
+  %11 = mul %9, %10 : f16[16]
+  store %y, [%8, %j], %11 dims=[0]
+}
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scale.tir").write_text(SCALE)
+    return tmp_path
+
+
+def test_layout_draws_a_grid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layout", "local(2,1).spatial(2,2)"]) == 0
+    assert capsys.readouterr().out == (
+        "local(2, 1).spatial(2, 2)\n"
+        "shape 4 x 2, 4 threads, 2 registers each, thread:register\n"
+        "     0    1\n0  0:0  1:0\n1  2:0  3:0\n2  0:1  1:1\n3  2:1  3:1\n"
+    )
+
+
+def test_layout_of_shared_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layout", "shared([2, 2], [1, 2])", "--bits", "32"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["0  0@0  2@2", "1  1@1  3@3"]
+    assert main(["layout", "shared([2, 2])", "--svg", "x.svg"]) == 2
+
+
+def test_layout_writes_an_svg(here: Path) -> None:
+    assert main(["layout", "spatial(2, 4)", "--svg", "out/a.svg"]) == 0
+    assert (here / "out/a.svg").read_text().startswith("<svg")
+    assert [p.name for p in (here / "out").iterdir()] == ["a.svg"]
+
+
+def test_a_wrong_layout_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layout", "lokal(2)"]) == 1
+    assert capsys.readouterr().err.startswith("error: no layout is called 'lokal'\n  help: there are local, spatial")
+
+
+@pytest.mark.parametrize("command", ["compile", "show", "run", "layout", "bisect"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0
+    assert f"example: tilec {command} " in capsys.readouterr().out
+
+
+def test_layout_needs_no_parser_and_no_compiler() -> None:
+    code = "import sys; from tilec.cli import main; main(['layout', 'spatial(2)']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"lark", "llvmlite", "tilec.compiler", "tilec.ir.ops"} & set(loaded)
+
+
+# Running textual IR
+
+
+def test_run_on_arrays(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 32)).astype(np.float16)
+    np.save("x.npy", x)
+    assert main(["run", "scale.tir", "--arg", "x=x.npy", "--arg", "s=2.5", "--out", "out"]) == 0
+    y = np.load("out/y.npy")
+    assert y.dtype == np.float16
+    assert (y == (x.astype(np.float64) * 2.5).astype(np.float16)).all()
+    words = capsys.readouterr().out.splitlines()[1].split()
+    assert words[:3] == ["y", "f16[20,", "32]"]
+    assert words[3:5] == [f"{float(y.min()):.6g}", f"{float(y.max()):.6g}"]
+
+
+def test_run_at_random_is_reproducible(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for seed in ("1", "1", "2"):
+        assert main(["run", "scale.tir", "--dim", "M=3", "--dim", "N=16", "--arg", "s=1", "--seed", seed]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != printed[2]
+
+
+def test_run_takes_and_gives_codes_of_types_that_numpy_lacks(here: Path) -> None:
+    (here / "copy.tir").write_text(
+        "kernel @f(%x: global float8_e4m3[4], %y: global bf16[4], %z: global float8_e4m3[4], %w: global bf16[4]) {\n"
+        "launch {\n %0 = constant value=1 dtype=i32\n yield [%0]\n}\n"
+        "%0 = constant value=0 dtype=i32\n%1 = load %x, [%0] shape=[4] dims=[0]\n%2 = load %y, [%0] shape=[4] dims=[0]\n"
+        "store %z, [%0], %1 dims=[0]\nstore %w, [%0], %2 dims=[0]\n}\n"
+    )
+    x, y = np.array([0, 0x38, 0xB8, 0x7F], np.uint8), np.array([0, 0x3F80, 0xFF80, 0x7FC0], np.uint16)
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    assert main(["run", "copy.tir", "--arg", "x=x.npy", "--arg", "y=y.npy", "--out", "."]) == 0
+    assert np.load("z.npy").tolist() == x.tolist()
+    assert np.load("w.npy").tolist() == y.tolist()
+
+
+RUN_ERRORS = [  # arguments, exit status, words of the error
+    (["nothing.tir"], 2, "nothing.tir can't be read: No such file"),
+    (["scale.tir"], 2, "the extent of M, N is not known: say --dim M=64 --dim N=64"),
+    (["scale.tir", "--dim", "M=4", "--dim", "N=16"], 2, "the value of s, f16, is not known: say --arg s=2"),
+    (["scale.tir", "--dim", "Q=4"], 2, "scale has no parameter Q; there are x, y, s, M, N"),
+    (["scale.tir", "--dim", "M=1.5", "--dim", "N=16"], 2, "--dim M=1.5: a dimension is a whole number"),
+    (["scale.tir", "--arg", "s"], 2, "--arg s: write NAME=VALUE"),
+    (["scale.tir", "--arg", "x=ints.npy"], 2, "x has elements of f16, but ints.npy holds i32; save it as float16"),
+    (["scale.tir", "--arg", "x=line.npy"], 2, "x is global f16[M, N], but line.npy has 1 dimensions"),
+    (["scale.tir", "--arg", "x=square.npy", "--dim", "N=3"], 2, "x has 16 elements along N, but --dim says 3"),
+    (["scale.tir", "--dim", "M=4", "--dim", "N=16", "--arg", "s=many"], 2, "--arg s=many: a number of f16 is wanted"),
+    (["scale.tir", "--dim", "M=4", "--dim", "N=15", "--arg", "s=1"], 1, "scale.tir:10:5: error: assumption N % 16 == 0 does not hold"),
+    (["bad.tir"], 1, "bad.tir:1:11: error: expected a value such as %x or ')', but found 'x'\n    kernel @f(x: i32)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), RUN_ERRORS)
+def test_run_says_what_is_wrong(here: Path, arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "bad.tir").write_text("kernel @f(x: i32) {\n}\n")
+    np.save("ints.npy", np.zeros((4, 16), np.int32))
+    np.save("line.npy", np.zeros(4, np.float16))
+    np.save("square.npy", np.zeros((16, 16), np.float16))
+    assert main(["run", *arguments]) == status
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+
+
+# Commands that compile, with a compiler that does next to nothing
+
+
+@dataclasses.dataclass
+class Resources:
+    registers: int = 40
+    spill_stores: int = 0
+    spill_loads: int = 8
+    shared: int = 4096
+
+
+class Kernel:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def compile(self, arch: str, **constants: Any) -> Any:
+        self.asked.append((arch, constants))
+        if constants.get("block") == 3:
+            raise TileError("block must be even", loc=Loc("k.py", 1, 5, 10), hint="take 4")
+        if constants.get("block") == 5:
+            exec(compile("\n1 // 0", "k.py", "exec"), {})
+        f = parse(SCALE)
+        f.constants = constants
+        stages = {"parsed": f, "lowered": parse(SCALE.replace("@scale", "@lowered"))}
+        return types.SimpleNamespace(
+            stages=stages, llvm="; llvm\n", ptx=f"// {arch}\n", cubin=b"\x7fELF", resources=Resources(), metadata={}
+        )
+
+
+@pytest.fixture
+def kernel(here: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    compiler: Any = types.ModuleType("tilec.compiler")
+    compiler.load_kernel = lambda place: made
+    compiler.bisect = lambda k, **constants: [
+        ("parsed", 0.0, 0.0),
+        ("lowered", 1e-3, constants.get("bound", 1.0)),
+        ("last", float("nan"), 1.0),
+    ][: 3 - constants.get("fine", 0)]
+    monkeypatch.setitem(sys.modules, "tilec.compiler", compiler)
+    monkeypatch.setattr(tilec, "compiler", compiler, raising=False)
+    (here / "k.py").write_text("def block(): ...\n1 // 0\n")
+    return made
+
+
+def test_compile_writes_a_build_for_each_architecture_and_variant(kernel: Kernel, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--arch", "sm_80", "--arch", "sm_90a", "--set", "t=int6", "--variant", "block=64, shape=(1, 2)", "--variant", "block=128"]
+    assert main(["compile", "k.py:scale", *options, "--out", "out"]) == 0
+    int6 = parse("kernel @f(%x: int6) {\n}").params[0].type.dtype
+    wide, narrow = {"t": int6, "block": 64, "shape": (1, 2)}, {"t": int6, "block": 128}
+    assert kernel.asked == [("sm_80", wide), ("sm_90a", wide), ("sm_80", narrow), ("sm_90a", narrow)]
+    stems = ["scale.sm_80.block64-shape1_2", "scale.sm_90a.block64-shape1_2", "scale.sm_80.block128", "scale.sm_90a.block128"]
+    assert {p.name for p in (here / "out").iterdir()} == {f"{s}.{e}" for s in stems for e in ("ptx", "cubin")} | {"scale.json"}
+    assert (here / "out/scale.sm_90a.block128.ptx").read_text() == "// sm_90a\n"
+    about = json.loads((here / "out/scale.json").read_text())
+    assert about["name"] == "scale"
+    assert [b["cubin"] for b in about["builds"]] == [f"{s}.cubin" for s in stems]
+    build = about["builds"][0]
+    assert build["constants"] == {"t": "int6", "block": 64, "shape": [1, 2]}
+    assert build["resources"] == {"registers": 40, "spill_stores": 0, "spill_loads": 8, "shared": 4096}
+    assert capsys.readouterr().out.splitlines()[1].split() == [f"{stems[0]}.cubin", "32", "40", "8", "4096"]
+
+
+def test_the_description_of_a_launch() -> None:
+    assert describe(parse(SCALE)) == {
+        "name": "scale",
+        "parameters": [
+            {"name": "x", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["N", 1]},
+            {"name": "y", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["y.stride0", "y.stride1"]},
+            {"name": "s", "kind": "scalar", "type": "f16"},
+            {"name": "M", "kind": "dimension", "type": "i32"},
+            {"name": "N", "kind": "dimension", "type": "i32"},
+            {"name": "y.stride0", "kind": "stride", "type": "i64"},
+            {"name": "y.stride1", "kind": "stride", "type": "i64"},
+        ],
+        "constants": {},
+        "grid": ["(M + 15) // 16", "N"],
+        "assumptions": ["N % 16 == 0"],
+        "threads": 32,
+    }
+    (x,) = describe(parse("kernel @f(%x: global f32[A, 4, B, 2], %A: i32, %B: i32) {\n}"))["parameters"][:1]
+    assert x["strides"] == ["B * 8", "B * 2", 2, 1]
+
+
+def test_nothing_is_written_if_one_variant_is_wrong(kernel: Kernel, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "k.py:scale", "--variant", "block=2", "--variant", "block=3", "--out", "out"]) == 1
+    assert capsys.readouterr().err == ("k.py:1:5: error: block must be even\n    def block(): ...\n        ^^^^^\n  help: take 4\n")
+    assert not (here / "out").exists()
+
+
+def test_nothing_is_left_if_a_file_can_not_be_written(kernel: Kernel, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "out/scale.json").mkdir(parents=True)
+    assert main(["compile", "k.py:scale", "--out", "out"]) == 2
+    assert "can't be written" in capsys.readouterr().err
+    assert not list((here / "out").glob(".*"))
+    assert main(["compile", "k.py:scale", "--out", "k.py/out"]) == 2
+
+
+def test_what_the_file_of_the_kernel_raises_is_shown_at_its_line(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "k.py:scale", "--set", "block=5"]) == 1
+    error = capsys.readouterr().err
+    assert "k.py:2:1: error: ZeroDivisionError" in error
+    assert "    1 // 0" in error
+    assert "Traceback" not in error
+
+
+COMPILE_ERRORS = [  # arguments, words
+    (["k.py"], "'k.py' names no kernel: write FILE.py:KERNEL"),
+    (["none.py:k"], "there is no file none.py"),
+    (["k.py:k", "--arch", "sm_81"], "no architecture is called 'sm_81'; did you mean sm_8"),
+    (["k.py:k", "--variant", "a=1", "--variant", "a=1"], "k.sm_80.a1.cubin would be written twice"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), COMPILE_ERRORS)
+def test_compile_says_what_is_wrong_with_the_usage(
+    kernel: Kernel, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"), [("3", "write NAME=VALUE"), ("a=b c", "write NAME=VALUE"), ("a=f15", "there is no type 'f15'")]
+)
+def test_settings_are_checked(kernel: Kernel, setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["show", "k.py:k", "--set", setting])
+    assert done.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_show(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, first in (
+        [[], "kernel @scale("],
+        [["--after", "lowered"], "kernel @lowered("],
+        [["--ptx"], "// sm_80"],
+        [["--llvm"], "; llvm"],
+    ):
+        assert main(["show", "k.py:k", *options]) == 0
+        assert capsys.readouterr().out.startswith(first)
+    assert main(["show", "k.py:k", "--after", "nothing"]) == 2
+    assert "there is no stage nothing; there are parsed, lowered" in capsys.readouterr().err
+    assert main(["show", "k.py:k", "--locations", "--arch", "sm_90a"]) == 0
+    assert ' at "' in capsys.readouterr().out
+
+
+def test_bisect_names_the_first_stage_that_differs(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bisect", "k.py:k", "--set", "fine=1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "all stages agree"
+    assert main(["bisect", "k.py:k", "--set", "bound=1e-6"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "lowered is the first stage whose results differ"
+    assert main(["bisect", "k.py:k"]) == 1  # NaN
+    assert capsys.readouterr().out.splitlines()[-1] == "last is the first stage whose results differ"
