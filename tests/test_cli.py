@@ -89,7 +89,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 def test_layout_needs_no_parser_and_no_compiler() -> None:
     code = "import sys; from tilec.cli import main; main(['layout', 'spatial(2)']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"lark", "llvmlite", "tilec.compiler", "tilec.ir.ops"} & set(loaded)
+    assert not {"lark", "llvmlite", "tilec.compiler", "tilec.ir.text"} & set(loaded)
 
 
 # Running textual IR
