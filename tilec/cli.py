@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 import inspect
 import json
 import os
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tilec.errors import Loc, TileError
+from tilec.errors import Loc, TileError, caller
 
 DONE, WRONG_KERNEL, WRONG_USAGE = 0, 1, 2
 ARCH = "sm_80"  # of commands that show one, unless another is named
@@ -36,8 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(arguments)
         return args.command(args) or DONE
     except TileError as error:
+        script = caller()
+        if error.loc and script and error.loc.file == script.file:  # what called `main` is no place to point to
+            error.loc = None
         print(error, file=sys.stderr)
-        return WRONG_KERNEL
+        return WRONG_KERNEL if error.loc else WRONG_USAGE  # what no line is to blame for was asked for here
     except UsageError as error:
         print(f"tilec: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -98,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
     constants(made)
+    made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
+    made.add_argument("--seed", type=int, default=0, help="of the example's random numbers (default: 0)")
     return top
 
 
@@ -120,35 +124,36 @@ def compile(args: argparse.Namespace) -> None:
         label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
         for arch in archs:
             with _blamed(args.kernel):
-                built = kernel.compile(arch=arch, **constants)
+                built = kernel.compile(arch, **constants)
             stem = ".".join(part for part in (name, arch, label) if part)
             if f"{stem}.cubin" in files:
                 raise UsageError(f"{stem}.cubin would be written twice: an architecture or a variant is repeated")
             files |= {f"{stem}.cubin": built.cubin, f"{stem}.ptx": built.ptx.encode()}
-            builds.append({"arch": arch, "cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
+            builds.append({"cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
     files[f"{name}.json"] = (json.dumps({"name": name, "builds": builds}, indent=2) + "\n").encode()
     _write(args.out, files)
-    print("\n".join(_table(["file", "threads", "registers", "spills", "shared"], map(_summary, builds))))
+    facts = ("cubin", "threads", "registers", "spill_bytes", "shared_bytes")
+    print("\n".join(_table(facts, ([build[f] for f in facts] for build in builds))))
 
 
 def show(args: argparse.Namespace) -> None:
     """Show what becomes of a kernel: its IR after a stage, LLVM IR, PTX or machine code."""
-    kernel, arch = _load(args.kernel), _arch(args.arch)
+    from tilec.backend.sass import disassemble
+    from tilec.ir.text import print_function
+
+    kernel, arch, constants = _load(args.kernel), _arch(args.arch), _merged(args.set)
     with _blamed(args.kernel):
-        built = kernel.compile(arch=arch, **_merged(args.set))
-    if args.form == "sass":
-        from tilec.backend.sass import disassemble
-
-        print(disassemble(built.cubin).text.rstrip())
-    elif args.form:
-        print(getattr(built, args.form).rstrip())
-    else:
-        from tilec.ir.text import print_function
-
-        stage = args.after or next(iter(built.stages))
-        if stage not in built.stages:
-            raise UsageError(f"there is no stage {stage}; there are {', '.join(built.stages)}")
-        print(print_function(built.stages[stage], locations=args.locations))
+        if args.form == "sass":
+            text = disassemble(kernel.compile(arch, **constants).cubin).text
+        elif args.form:
+            text = getattr(kernel.compile(arch, **constants), args.form)
+        else:
+            stages = kernel.stages(arch, **constants)
+            stage = args.after or next(iter(stages))
+            if stage not in stages:
+                raise UsageError(f"there is no stage {stage}; there are {', '.join(stages)}")
+            text = print_function(stages[stage], locations=args.locations)
+    print(text.rstrip())
 
 
 def run(args: argparse.Namespace) -> None:
@@ -187,12 +192,12 @@ def bisect(args: argparse.Namespace) -> int:
     """Find the stage that breaks a kernel. Runs the IR after each stage on the kernel's example; names the first whose results differ."""
     from tilec import compiler
 
-    kernel = _load(args.kernel)
+    kernel, arch = _load(args.kernel), _arch(args.arch)
     with _blamed(args.kernel):
-        found = compiler.bisect(kernel, **_merged(args.set))
-    wrong = [stage for stage, difference, bound in found if not difference <= bound]  # NaN is wrong, too
-    rows = ([stage, f"{d:.3g}", f"{bound:.3g}", "<- differs" if stage in wrong else ""] for stage, d, bound in found)
-    print("\n".join(_table(["stage", "difference", "bound", ""], rows)))
+        found = compiler.bisect(kernel, arch, args.seed, **_merged(args.set))
+    rows = ([d.stage, f"{d.difference:.3g}", f"{d.bound:.3g}", d.output, "" if d.agrees else "<- differs"] for d in found)
+    print("\n".join(_table(["stage", "difference", "bound", "output", ""], rows)))
+    wrong = [d.stage for d in found if not d.agrees]
     print(f"{wrong[0]} is the first stage whose results differ" if wrong else "all stages agree")
     return WRONG_KERNEL if wrong else DONE
 
@@ -291,19 +296,8 @@ def _text(path: Path) -> str:
 
 def _description(built: Any) -> dict[str, Any]:
     """How to launch a build, and what it takes."""
-    from tilec.ir.describe import describe
-
-    taken = dataclasses.asdict(built.resources)
-    about = describe(next(iter(built.stages.values())))
-    about.pop("name")
-    return {**about, "resources": {k: v for k, v in taken.items() if isinstance(v, int | float | str | bool)}}
-
-
-def _summary(build: dict[str, Any]) -> list[Any]:
-    taken = build["resources"]
-    spills = sum(v for k, v in taken.items() if "spill" in k)
-    shared = next((v for k, v in taken.items() if "shared" in k), "")
-    return [build["cubin"], build["threads"], taken.get("registers", ""), spills, shared]
+    taken = built.resources
+    return {**built.metadata, "registers": taken.registers, "spill_bytes": taken.spill_bytes}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.backend import isa  # noqa: F401 -- textual IR of late stages has instructions
+from tilec.backend import select  # noqa: F401 -- textual IR of late stages has instructions
 from tilec.cli import UsageError
 from tilec.errors import TileError
 from tilec.ir.core import Effect, Function, Value
