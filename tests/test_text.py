@@ -59,8 +59,8 @@ def round_trip(f: Function) -> Function:
 REGISTERS = parse_layout("local(2, 1).spatial(8, 4).local(1, 2)")  # a 16 x 8 tile
 TYPES = [
     TileType(f32, (16, 8)), TileType(i32, (16, 8)), TileType(bool_, (16, 8)), TileType(f32, (8, 8)), TileType(f16, (16, 8)),
-    TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TileType(f32, (16, 8), REGISTERS), TensorType(f32, ("M", 8)),
-    SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
+    TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TileType(f32, (16, 8), REGISTERS),
+    TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
 ]  # fmt: skip
 ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
@@ -152,7 +152,8 @@ def test_names_are_kept_and_made_unique() -> None:
     f = function(body=body)
     words = [line.split(" = ")[0].strip() for line in str(f).splitlines()[1:-1]]
     assert words == [
-        "%x", "%x.1", "%0", '%"x.1"', "%x.stride0", '%"3"', '%"say \\"hi\\"\\\\\\n"', "%λ", '%"a b"', '%"a b".1', "%none", "%at", "%f32", "%1",
+        "%x", "%x.1", "%0", '%"x.1"', "%x.stride0", '%"3"', '%"say \\"hi\\"\\\\\\n"', "%λ",
+        '%"a b"', '%"a b".1', "%none", "%at", "%f32", "%1",
     ]  # fmt: skip
     assert [op.result.name for op in round_trip(f).body.ops] == names
 
@@ -188,8 +189,25 @@ def test_types_with_layouts_and_groups() -> None:
     ]  # fmt: skip
     f = round_trip(function(*[Value(t, "p") for t in types], body=Block()))
     assert [p.type for p in f.params] == types
-    assert "%p.2: f16[16, 8; local(2, 1).spatial(8, 4).local(1, 2)]@warps(0, 1)" in str(f)
+    assert "%p.2: f16[16, 8; $0]@warps(0, 1)" in str(f)
     assert "%p.7: shared f16[64, 32; shared(shape=[64, 32], strides=[32, 1], swizzle=[2, 3, 3])]" in str(f)
+
+
+def test_layouts_written_more_than_once_have_names() -> None:
+    body = Block()
+    b = Builder(body)
+    x = Value(TileType(f16, (16, 8), REGISTERS), "x")
+    b.emit(Constant(1.0, f16, (16, 8), REGISTERS))
+    y = Value(TileType(f16, (32,), spatial(32)), "y")
+    text = str(round_trip(function(x, y, body=body)))
+    assert text.splitlines() == [
+        "layout $0 = local(2, 1).spatial(8, 4).local(1, 2)",
+        "kernel @f(%x: f16[16, 8; $0], %y: f16[32; spatial(32)]) warps=4 {",
+        "  %0 = constant value=1.0 dtype=f16 shape=[16, 8] layout=$0 : f16[16, 8; $0]",
+        "}",
+    ]
+    other = parse(text.replace("local(1, 2)", "local(1, 4)").replace("16, 8", "16, 16"))
+    assert other.params[0].type.layout == parse_layout("local(2, 1).spatial(8, 4).local(1, 4)")
 
 
 def test_types_made_of_tables_are_stated() -> None:
@@ -335,12 +353,16 @@ WRONG = [  # a statement (or a whole text), and line, column and words of its er
     ("  %y = neg %x : i32 $", 2, 21, "found '$'"),
     ('  print [] texts=["open]', 2, 19, "found '\"'"),
     ("  if %x then={\n  } orelse={\n  }", 2, 3, "a condition is a bool, not i32"),
-    ("!oops", 1, 1, "'codebook' or 'kernel', but found 'oops'"),
+    ("!oops", 1, 1, "'codebook', 'kernel' or 'layout', but found 'oops'"),
     ("!kernel", 1, 7, "expected the kernel's name, such as @f, but the line ends"),
     ("!kernel @f(%x i32) {\n}", 1, 14, "expected ':', but found 'i32'"),
     ("!kernel @f(%x: i32) warps=4 {\n  %y = add %x, %x", 2, 18, "'}', but the text ends"),
     ("!kernel @f() {\n}\nkernel @g() {\n}", 3, 1, "expected the end of the text, but found 'kernel'"),
     ("!kernel @f() warps=many {\n}", 1, 19, "expected an integer, but found 'many'"),
+    ("  %y = constant value=1 dtype=i32 layout=$1 : i32", 2, 42, "there is no layout $1"),
+    ("  %y = constant value=1 dtype=i32 shape=[2] : i32[2; $1]", 2, 47, "there is no layout $1"),
+    ("!layout $0 = local(2)\nlayout $0 = local(2)\nkernel @f() {\n}", 2, 8, "$0 is defined already"),
+    ("!layout $0 = shared([2])\nkernel @f(%x: f16[2; $0]) {\n}", 2, 15, "is no layout of registers"),
     ("!codebook c = [1.0, 2.0, 3.0]\nkernel @f() {\n}", 1, 10, "a codebook has 2, 4, ..."),
 ]  # fmt: skip
 

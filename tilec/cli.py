@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 import inspect
 import json
 import os
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tilec.errors import Loc, TileError
+from tilec.errors import Loc, TileError, caller
 
 DONE, WRONG_KERNEL, WRONG_USAGE = 0, 1, 2
 ARCH = "sm_80"  # of commands that show one, unless another is named
@@ -36,8 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(arguments)
         return args.command(args) or DONE
     except TileError as error:
+        script = caller()
+        if error.loc and script and error.loc.file == script.file:  # what called `main` is no place to point to
+            error.loc = None
         print(error, file=sys.stderr)
-        return WRONG_KERNEL
+        return WRONG_KERNEL if error.loc else WRONG_USAGE  # what no line is to blame for was asked for here
     except UsageError as error:
         print(f"tilec: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -64,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     def constants(made: argparse.ArgumentParser) -> None:
         made.add_argument("kernel", metavar="FILE.py:KERNEL", help="a kernel in a Python file")
         made.add_argument(
-            "--set", metavar="NAME=VALUE", action="append", default=[], type=_settings, help="a constant: a Python literal, or a type's name"
-        )
+            "--set", metavar="NAME=VALUE", action="append", default=[], type=_settings, help="a constant: a literal, or a type's name"
+        )  # fmt: skip
 
     made = command(compile, "tilec compile examples/softmax.py:softmax --arch sm_80 --arch sm_90a --set block=1024 --out build")
     constants(made)
@@ -98,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
     constants(made)
+    made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
+    made.add_argument("--seed", type=int, default=0, help="of the example's random numbers (default: 0)")
     return top
 
 
@@ -120,35 +124,36 @@ def compile(args: argparse.Namespace) -> None:
         label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
         for arch in archs:
             with _blamed(args.kernel):
-                built = kernel.compile(arch=arch, **constants)
+                built = kernel.compile(arch, **constants)
             stem = ".".join(part for part in (name, arch, label) if part)
             if f"{stem}.cubin" in files:
                 raise UsageError(f"{stem}.cubin would be written twice: an architecture or a variant is repeated")
             files |= {f"{stem}.cubin": built.cubin, f"{stem}.ptx": built.ptx.encode()}
-            builds.append({"arch": arch, "cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
+            builds.append({"cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
     files[f"{name}.json"] = (json.dumps({"name": name, "builds": builds}, indent=2) + "\n").encode()
     _write(args.out, files)
-    print("\n".join(_table(["file", "threads", "registers", "spills", "shared"], map(_summary, builds))))
+    facts = ("cubin", "threads", "registers", "spill_bytes", "shared_bytes")
+    print("\n".join(_table(facts, ([build[f] for f in facts] for build in builds))))
 
 
 def show(args: argparse.Namespace) -> None:
     """Show what becomes of a kernel: its IR after a stage, LLVM IR, PTX or machine code."""
-    kernel, arch = _load(args.kernel), _arch(args.arch)
+    from tilec.backend.sass import disassemble
+    from tilec.ir.text import print_function
+
+    kernel, arch, constants = _load(args.kernel), _arch(args.arch), _merged(args.set)
     with _blamed(args.kernel):
-        built = kernel.compile(arch=arch, **_merged(args.set))
-    if args.form == "sass":
-        from tilec.backend.sass import disassemble
-
-        print(disassemble(built.cubin).text.rstrip())
-    elif args.form:
-        print(getattr(built, args.form).rstrip())
-    else:
-        from tilec.ir.text import print_function
-
-        stage = args.after or next(iter(built.stages))
-        if stage not in built.stages:
-            raise UsageError(f"there is no stage {stage}; there are {', '.join(built.stages)}")
-        print(print_function(built.stages[stage], locations=args.locations))
+        if args.form == "sass":
+            text = disassemble(kernel.compile(arch, **constants).cubin).text
+        elif args.form:
+            text = getattr(kernel.compile(arch, **constants), args.form)
+        else:
+            stages = kernel.stages(arch, **constants)
+            stage = args.after or next(iter(stages))
+            if stage not in stages:
+                raise UsageError(f"there is no stage {stage}; there are {', '.join(stages)}")
+            text = print_function(stages[stage], locations=args.locations)
+    print(text.rstrip())
 
 
 def run(args: argparse.Namespace) -> None:
@@ -187,12 +192,12 @@ def bisect(args: argparse.Namespace) -> int:
     """Find the stage that breaks a kernel. Runs the IR after each stage on the kernel's example; names the first whose results differ."""
     from tilec import compiler
 
-    kernel = _load(args.kernel)
+    kernel, arch = _load(args.kernel), _arch(args.arch)
     with _blamed(args.kernel):
-        found = compiler.bisect(kernel, **_merged(args.set))
-    wrong = [stage for stage, difference, bound in found if not difference <= bound]  # NaN is wrong, too
-    rows = ([stage, f"{d:.3g}", f"{bound:.3g}", "<- differs" if stage in wrong else ""] for stage, d, bound in found)
-    print("\n".join(_table(["stage", "difference", "bound", ""], rows)))
+        found = compiler.bisect(kernel, arch, args.seed, **_merged(args.set))
+    rows = ([d.stage, f"{d.difference:.3g}", f"{d.bound:.3g}", d.output, "" if d.agrees else "<- differs"] for d in found)
+    print("\n".join(_table(["stage", "difference", "bound", "output", ""], rows)))
+    wrong = [d.stage for d in found if not d.agrees]
     print(f"{wrong[0]} is the first stage whose results differ" if wrong else "all stages agree")
     return WRONG_KERNEL if wrong else DONE
 
@@ -222,15 +227,16 @@ def _blamed(place: str) -> Iterator[None]:
     except (TileError, UsageError):
         raise
     except SyntaxError as error:
-        column = error.offset or 1
-        loc = Loc(str(error.filename), error.lineno or 1, column, (error.end_offset or column) if error.end_lineno == error.lineno else column)
+        end = error.end_offset if error.end_lineno == error.lineno else None
+        loc = Loc(str(error.filename), error.lineno or 1, error.offset or 1, end or 0)
         raise TileError(f"{error.msg}", loc=loc) from error
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
         if not frames:
             raise
         last: Any = frames[-1]
-        loc = Loc(last.filename, last.lineno or 1, getattr(last, "colno", 0) + 1, getattr(last, "end_colno", 0) + 1)
+        column, end = (getattr(last, name, None) or 0 for name in ("colno", "end_colno"))  # from Python 3.11 on
+        loc = Loc(last.filename, last.lineno or 1, column + 1, end + 1)
         raise TileError(f"{type(error).__name__}: {error}", loc=loc) from error
 
 
@@ -290,20 +296,8 @@ def _text(path: Path) -> str:
 
 def _description(built: Any) -> dict[str, Any]:
     """How to launch a build, and what it takes."""
-    from tilec.ir.describe import describe
-
-    resources = built.resources
-    taken = dataclasses.asdict(resources) if dataclasses.is_dataclass(resources) else dict(resources)
-    about = describe(next(iter(built.stages.values())))
-    about.pop("name")
-    return {**about, "resources": {k: v for k, v in taken.items() if isinstance(v, int | float | str | bool)}}
-
-
-def _summary(build: dict[str, Any]) -> list[Any]:
-    taken = build["resources"]
-    spills = sum(v for k, v in taken.items() if "spill" in k)
-    shared = next((v for k, v in taken.items() if "shared" in k), "")
-    return [build["cubin"], build["threads"], taken.get("registers", ""), spills, shared]
+    taken = built.resources
+    return {**built.metadata, "registers": taken.registers, "spill_bytes": taken.spill_bytes}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
@@ -315,7 +309,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write all files or none: first beside their places, then each is moved there in one step."""
+    """Write files so that each is whole or not there: beside their places first, and moved there only when all of them are written."""
     pending: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -330,4 +324,3 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     finally:
         for path, _ in pending:
             path.unlink(missing_ok=True)
-

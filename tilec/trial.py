@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.backend import isa  # noqa: F401 -- textual IR of late stages has instructions
+from tilec.backend import select  # noqa: F401 -- textual IR of late stages has instructions
 from tilec.cli import UsageError
 from tilec.errors import TileError
 from tilec.ir.core import Effect, Function, Value
@@ -134,7 +134,8 @@ def _extents(function: Function, arrays: dict[Value, Array], given: dict[str, st
             told.setdefault(wanted, p.name)
     missing = [d for d in dimensions(function) if d not in extents]
     if missing:
-        raise UsageError(f"the extent of {', '.join(missing)} is not known: say {' '.join(f'--dim {d}=64' for d in missing)}, or give arrays")
+        remedy = " ".join(f"--dim {d}=64" for d in missing)
+        raise UsageError(f"the extent of {', '.join(missing)} is not known: say {remedy}, or give arrays")
     for name, extent in extents.items():
         if not isinstance(extent, int) or extent < 0:
             raise UsageError(f"--dim {name}={extent}: a dimension is a whole number")

@@ -14,18 +14,22 @@
 A statement is derived from the fields of its op: results, the mnemonic, operands in the order of the fields (variadic ones in
 brackets, `none` for an absent one), attributes that differ from their default as name=value, regions as name=(arguments) { ... }, and
 the types of the results. A value is called by its name hint: `%x`, `%x.1`, `%x.2` if several have it, `%"any text"` if it is no
-identifier, and a number if it has none. A statement stands on one line (its regions aside); `#` begins a comment.
+identifier, and a number if it has none. A layout that is written more than once is named ahead of the kernel, as
+in `layout $0 = local(2, 1).spatial(8, 4)`, and a type `f16[16, 8; $0]`. A statement stands on one line (its regions aside); `#` begins a
+comment.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import linecache
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -84,15 +88,19 @@ class _Printer:
     def __init__(self, locations: bool):
         self.locations = locations
         self.names: dict[Value, str] = {}
+        self.layouts: dict[Any, _Reference] = {}
         self.uses: Counter[str] = Counter()
 
     def function(self, f: Function) -> str:
+        used = Counter(_layouts(f))
+        self.layouts = {layout: _Reference(f"${i}") for i, layout in enumerate(x for x, n in used.items() if n > 1)}
         params = ", ".join(map(self.typed, f.params))
         constants = ", ".join(self.constants(f.constants))
         head = f"kernel @{_name(f.name)}({params}) warps={f.warps}" + (f" constants={{{constants}}}" if constants else "")
         launch = [f"{INDENT}launch {{", *self.block(f.launch, 2 * INDENT), f"{INDENT}}}"] if f.launch.ops else []
         body = list(self.block(f.body, INDENT))
-        return "\n".join([*_codebooks(f), head + self.place(f.loc) + " {", *launch, *body, "}"])
+        layouts = [f"layout {name} = {layout}" for layout, name in self.layouts.items()]
+        return "\n".join([*_codebooks(f), *layouts, head + self.place(f.loc) + " {", *launch, *body, "}"])
 
     def constants(self, constants: dict[str, Any]) -> Iterator[str]:
         """Those that have a text form; they are for people, and for what a cache or a bundle calls the variant."""
@@ -110,7 +118,7 @@ class _Printer:
         """The lines of a statement: more than one if it has regions."""
         head = ", ".join(map(self.value, op.results)) + " = " if op.results else ""
         operands = ", ".join(self.operand(f, getattr(op, f.name)) for f in op.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION))
-        line = " ".join([indent + head + op.mnemonic, *[operands] * bool(operands), *_attributes(op)])
+        line = " ".join([indent + head + op.mnemonic, *[operands] * bool(operands), *self.attributes(op)])
         for f in op.fields:
             if f.kind is Kind.REGION:
                 region = getattr(op, f.name)
@@ -118,8 +126,19 @@ class _Printer:
                 yield f"{line} {f.name}={arguments}{{"
                 yield from self.block(region, indent + INDENT)
                 line = indent + "}"
-        types = ", ".join(str(v.type) for v in op.results)
+        types = ", ".join(self.type(v) for v in op.results)
         yield line + (f" : {types}" if types else "") + self.place(op.loc)
+
+    def attributes(self, op: Op) -> Iterator[str]:
+        """Those that differ from their default."""
+        for f in op.fields:
+            value = getattr(op, f.name)
+            if f.kind is Kind.ATTRIBUTE and not (type(value) is type(f.default) and value == f.default):
+                try:
+                    known = self.layouts.get(value) if isinstance(value, Layout | SharedLayout) else None
+                    yield f"{f.name}={known or show_value(value)}"
+                except TypeError as error:
+                    raise TypeError(f"{op.mnemonic}: attribute {f.name}: {error}") from None
 
     def operand(self, field: Field, given: Any) -> str:
         if field.kind is Kind.VARIADIC:
@@ -127,7 +146,12 @@ class _Printer:
         return "none" if given is None else self.value(given)
 
     def typed(self, value: Value) -> str:
-        return f"{self.value(value)}: {value.type}"
+        return f"{self.value(value)}: {self.type(value)}"
+
+    def type(self, value: Value) -> str:
+        """The type as text, with the name of its layout if that has one."""
+        reference = self.layouts.get(getattr(value.type, "layout", None))
+        return str(replace(value.type, layout=reference) if reference else value.type)
 
     def value(self, value: Value) -> str:
         """`%name`, made unique by a suffix."""
@@ -148,14 +172,19 @@ class _Printer:
         return "".join(words)
 
 
-def _attributes(op: Op) -> Iterator[str]:
-    for f in op.fields:
-        value = getattr(op, f.name)
-        if f.kind is Kind.ATTRIBUTE and not (type(value) is type(f.default) and value == f.default):
-            try:
-                yield f"{f.name}={show_value(value)}"
-            except TypeError as error:
-                raise TypeError(f"{op.mnemonic}: attribute {f.name}: {error}") from None
+class _Reference(str):
+    """The name of a layout that is written more than once."""
+
+
+def _layouts(f: Function) -> Iterator[Layout | SharedLayout]:
+    """Every layout as often as it would be written, in order."""
+    given: list[Any] = [v.type for v in f.params]
+    for op in itertools.chain(f.launch.walk(), f.body.walk()):
+        given += [*op.attributes.values(), *(v.type for v in (*op.results, *(a for region in op.regions for a in region.args)))]
+    for x in given:
+        layout = getattr(x, "layout", x)
+        if isinstance(layout, Layout | SharedLayout):
+            yield layout
 
 
 def _codebooks(f: Function) -> Iterator[str]:
@@ -187,10 +216,10 @@ def parse(text: str, filename: str | None = None) -> Function:
     filename = filename or f"<tir {zlib.crc32(text.encode('utf-8', 'replace')):08x}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
-        codebooks, kernel = _parser().parse(text + "\n", start="start")
+        named, kernel = _parser().parse(text + "\n", start="start")
     except UnexpectedInput as error:
         raise _syntax_error(error, text, Loc(filename, 1, 1)) from None
-    return _Reader(filename).function(codebooks, kernel)
+    return _Reader(filename).function(named, kernel)
 
 
 @lru_cache(maxsize=1)
@@ -208,9 +237,9 @@ class _Part(NamedTuple):
 class _Syntax:
     """What each rule of the grammar leaves behind; tokens stay as they are, for their places. Nothing is looked up yet."""
 
-    def start(self, items: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-        *codebooks, kernel = items
-        return [c.content for c in codebooks], kernel
+    def start(self, items: list[Any]) -> tuple[list[_Part], dict[str, Any]]:
+        *named, kernel = items
+        return named, kernel
 
     def kernel(self, items: list[Any]) -> dict[str, Any]:
         symbol, arguments, *parts = items
@@ -238,6 +267,9 @@ class _Syntax:
     def codebook(self, items: list[Any]) -> _Part:
         return _Part("codebook", items)
 
+    def layout(self, items: list[Any]) -> _Part:
+        return _Part("layout", items)
+
     def warps(self, items: list[Any]) -> _Part:
         return _Part("warps", items[0])
 
@@ -262,7 +294,7 @@ class _Syntax:
     def box(self, items: list[Any]) -> tuple[tuple[int | str, ...], Any]:
         *extents, layout = items
         shape = tuple(int(e) if e.type == "INT" else str(e) for e in extents if e is not None)
-        return shape, _call(str(layout)) if layout is not None else None
+        return shape, layout
 
     def absent(self, items: list[Any]) -> None:
         return None
@@ -278,7 +310,8 @@ class _Syntax:
 _TERMINALS = {
     "VALUE": "a value such as %x", "SYMBOL": "the kernel's name, such as @f", "MNEMONIC": "an operation", "NAME": "name=value",
     "WORD": "a name", "NUMBER": "a number", "INTS": "a list", "INT": "an integer", "TYPE": "a type such as f16[64, 64]",
-    "STRING": "a quoted text", "CALLS": "a layout", "KIND": "global, strided or shared", "_NL": "the end of the line",
+    "STRING": "a quoted text", "CALLS": "a layout", "REF": "a layout's name, such as $0",
+    "KIND": "global, strided or shared", "_NL": "the end of the line",
     "_AT": 'at "file":line:column', "$END": "the end of the text",
 }  # fmt: skip
 
@@ -310,14 +343,20 @@ class _Reader:
 
     def __init__(self, filename: str):
         self.filename = filename
+        self.layouts: dict[str, Any] = {}
+        self.types: dict[str, Type] = {}
 
     def at(self, token: Any) -> Loc:
         return Loc(self.filename, token.line, token.column, token.end_column)
 
-    def function(self, codebooks: list[Any], kernel: dict[str, Any]) -> Function:
-        for name, entries in codebooks:
+    def function(self, named: list[_Part], kernel: dict[str, Any]) -> Function:
+        for kind, (name, content) in named:
             with self.at(name):
-                codebook(str(name), self.value(entries))
+                if kind == "codebook":
+                    codebook(str(name), self.value(content))
+                else:
+                    require(name not in self.layouts, f"{name} is defined already")
+                    self.layouts[str(name)] = self.value(content)
         symbol = kernel["symbol"]
         scope: Scope = {}
         params = self.arguments(kernel["arguments"], scope, None)
@@ -419,18 +458,43 @@ class _Reader:
                 return _unquoted(node)
             if node.type == "INTS":
                 return tuple(map(int, node[1:-1].split(",")))
-            if node.type == "CALLS":
-                return _call(str(node))
+            if node.type in ("CALLS", "REF"):
+                return self.call(node)
             if node.type == "NUMBER":
                 return int(node) if re.fullmatch(r"-?\d+", node) else float(node)
             return _WORDS[node] if node in _WORDS else dtype(str(node))
 
+    def call(self, token: Any) -> Any:
+        """A layout or a group of warps, written out or by its name; None stays None."""
+        if token is None:
+            return None
+        return _lookup(str(token), self.layouts, "layout") if token.startswith("$") else _call(str(token))
+
     def type(self, token: Any) -> Type:
-        try:
-            with self.at(token):
-                return _type(str(token))
-        except UnexpectedInput as error:
-            raise _syntax_error(error, str(token), self.at(token)) from None
+        text = str(token)
+        if text not in self.types:
+            try:
+                with self.at(token):
+                    self.types[text] = self.new_type(*_parser().parse(text, start="type"))
+            except UnexpectedInput as error:
+                raise _syntax_error(error, text, self.at(token)) from None
+        return self.types[text]
+
+    def new_type(self, kind: Any, name: Any, box: Any, group: Any) -> Type:
+        element, (shape, written) = dtype(str(name)), box or ((), None)
+        layout, held = self.call(written), self.call(group)
+        if kind in ("global", "strided"):
+            require(layout is None and held is None, "a tensor in global memory has no layout and no warps")
+            return TensorType(element, shape, kind == "strided")
+        for extent in shape:
+            require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
+        if kind == "shared":
+            require(isinstance(layout, SharedLayout | None), f"{layout} is no layout of shared memory")
+            require(held is None, "a tile in shared memory is held by no warps")
+            return SharedType(element, shape, layout)
+        require(isinstance(layout, Layout | None), f"{layout} is no layout of registers")
+        require(isinstance(held, Warps | None), f"{group} is no group of warps", hint="write @warps(0, 4)")
+        return TileType(element, shape, layout, held)
 
     def place(self, spots: list[Any] | None) -> Loc | None:
         """The location after `at`: the innermost place first, then its callers."""
@@ -451,26 +515,6 @@ def _hint(token: str) -> str:
     """The name that a value's text stands for: `%x.1` is an x, `%1` has none."""
     name = token[1:]
     return "" if name.isdecimal() else _unquoted(re.sub(r"\.\d+\Z", "", name))
-
-
-@lru_cache(maxsize=4096)
-def _type(text: str) -> Type:
-    """The type that its text stands for. Raises TileError without a place, and lark's errors."""
-    kind, name, box, group = _parser().parse(text, start="type")
-    element, (shape, layout) = dtype(str(name)), box or ((), None)
-    held = _call(str(group)) if group is not None else None
-    if kind in ("global", "strided"):
-        require(layout is None and held is None, "a tensor in global memory has no layout and no warps")
-        return TensorType(element, shape, kind == "strided")
-    for extent in shape:
-        require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
-    if kind == "shared":
-        require(isinstance(layout, SharedLayout | None), f"{layout} is no layout of shared memory")
-        require(held is None, "a tile in shared memory is held by no warps")
-        return SharedType(element, shape, layout)
-    require(isinstance(layout, Layout | None), f"{layout} is no layout of registers")
-    require(isinstance(held, Warps | None), f"{group} is no group of warps", hint="write @warps(0, 4)")
-    return TileType(element, shape, layout, held)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4096)
