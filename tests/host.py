@@ -13,19 +13,31 @@ import numpy as np
 
 from tilec.backend.emit import Emitter, llvm_type
 
-FUNCTIONS = {"ex2.approx.f32": "exp2", "ex2.approx.ftz.f": "exp2", "lg2.approx.f": "log2"}
-SUPPORT = """
-define float @host.rsqrt.approx.f(float %x) {
+# The approximations' functions of a double d, and how large the error is that the CUDA C++ Programming Guide allows them, less the final
+# rounding; for the logarithm it is absolute where |result| < 1.
+APPROXIMATIONS = {
+    "ex2.approx.f32": ("call double @llvm.exp2.f64(double %d)", 2**-22 - 2**-24),
+    "ex2.approx.ftz.f": ("call double @llvm.exp2.f64(double %d)", 2**-22 - 2**-24),
+    "lg2.approx.f": ("call double @llvm.log2.f64(double %d)", 2**-22 - 2**-24),
+    "rsqrt.approx.f": ("fdiv double 1.0, %root", 2**-22 - 2**-24),
+    "rcp.approx.ftz.f": ("fdiv double 1.0, %d", 2**-23 - 2**-24),
+}
+APPROXIMATION = """
+define float @host.{name}(float %x) {{
   %d = fpext float %x to double
-  %s = call double @llvm.sqrt.f64(double %d)
-  %q = fdiv double 1.0, %s
-  %r = fptrunc double %q to float
-  ret float %r
-}
-define float @host.rcp.approx.ftz.f(float %x) {
-  %q = fdiv float 1.0, %x
-  ret float %q
-}
+  %root = call double @llvm.sqrt.f64(double %d)
+  %y = {function}
+  %a = call double @llvm.fabs.f64(double %y)
+  %m = call double @llvm.maxnum.f64(double %a, double {least})
+  %e = fmul double %m, {error:.17e}
+  %s = fadd double %y, %e
+  %finite = fcmp one double %a, 0x7FF0000000000000
+  %r = select i1 %finite, double %s, double %y
+  %t = fptrunc double %r to float
+  ret float %t
+}}
+"""
+BFLOAT = """
 define bfloat @__truncsfbf2(float %x) {
   %b = bitcast float %x to i32
   %u = lshr i32 %b, 16
@@ -40,13 +52,23 @@ define bfloat @__truncsfbf2(float %x) {
   %h = bitcast i16 %s to bfloat
   ret bfloat %h
 }
-""" + "".join(f"define float @host.{n}(float %x) {{\n  %y = call float @llvm.{f}.f32(float %x)\n  ret float %y\n}}\n" for n, f in FUNCTIONS.items())
+"""
+
+
+def support(skew):
+    """The functions that replace the GPU's, with `skew` (-1 to 1) times the error that they are allowed."""
+    made = [
+        APPROXIMATION.format(name=name, function=function, error=skew * error, least=float(name.startswith("lg2")))
+        for name, (function, error) in APPROXIMATIONS.items()
+    ]
+    return BFLOAT + "".join(made)
 
 
 class Host:
-    """Collects functions, then compiles them all at the first run. `add` takes (name, input types, output type, emit)."""
+    """Collects functions, then compiles them all at the first run, with LLVM's optimizations if `optimize`."""
 
-    def __init__(self):
+    def __init__(self, optimize=False, skew=0.0):
+        self.optimize, self.skew = optimize, skew
         self.bodies = {}
         self.globals = []
 
@@ -77,12 +99,13 @@ class Host:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         features = "+avx2,+fma,+f16c" if platform.machine() in ("x86_64", "AMD64") else ""  # AVX-512's bfloat drops subnormals
-        machine = llvm.Target.from_default_triple().create_target_machine(features=features, opt=1, jit=True)
-        text = SUPPORT + "\n".join(self.globals) + "\n" + "".join(body for body, _ in self.bodies.values())
+        machine = llvm.Target.from_default_triple().create_target_machine(features=features, opt=int(self.optimize), jit=True)
+        text = support(self.skew) + "\n".join(self.globals) + "\n" + "".join(body for body, _ in self.bodies.values())
         module = llvm.parse_assembly(text.replace("@llvm.nvvm.", "@host.").replace(" addrspace(1)", ""))
         module.verify()
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-        builder.getModulePassManager().run(module, builder)
+        if self.optimize:
+            builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+            builder.getModulePassManager().run(module, builder)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
         return engine
