@@ -310,7 +310,7 @@ class Float(DType):
         return np.array(half + [-x for x in half])
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
-        values = _float64(values, exact=self.bits == 64)
+        values = as_float64(values, exact=self.bits == 64)
         if self.bits < 16:
             return self._encode_small(values, saturate)
         if saturate:
@@ -348,7 +348,7 @@ class Float(DType):
             return native.astype(np.float64)
 
     def round(self, values: npt.ArrayLike) -> Array:
-        values = _float64(values, exact=self.bits == 64)
+        values = as_float64(values, exact=self.bits == 64)
         if self.bits < 16:
             return super().round(values)
         if self.numpy is self.codes:
@@ -392,7 +392,7 @@ class Scale(DType):
         return np.append(2.0 ** np.arange(-127.0, 128.0), np.nan)
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
-        values = _float64(values)
+        values = as_float64(values)
         nan = ~(values >= 0)
         fraction, exponent = np.frexp(np.where(nan | np.isinf(values), 2.0**128, values))  # fraction in [0.5, 1), or 0
         codes = np.where(fraction > 0, exponent + (126 + (fraction >= 0.75)), -1)
@@ -438,10 +438,10 @@ class Codebook(DType):
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
         thresholds, codes = self.search
-        return codes[np.searchsorted(thresholds, _float64(values))]
+        return codes[np.searchsorted(thresholds, as_float64(values))]
 
 
-def _float64(values: npt.ArrayLike, exact: bool = False) -> Array:
+def as_float64(values: npt.ArrayLike, exact: bool = False) -> Array:
     """Values as float64. Integers past 2**53 are not rounded here, what is cut off is jammed into the last bit, unless `exact`."""
     wide = np.asarray(values)
     if wide.dtype.kind in "iu" and wide.dtype.itemsize == 8 and not exact:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tilec.errors import TileError, require
 from tilec.ir.core import Builder, Value
-from tilec.ir.dtypes import DType, bool_, f32
+from tilec.ir.dtypes import DType, as_float64, bool_, f32, f64
 from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, match, same_type, tile
 
 
@@ -544,20 +544,10 @@ def convert(x: Any, source: DType, target: DType) -> Any:
     if not target.computes:
         return target.decode(target.encode(x, saturate=True))
     if target.is_float:
-        return _exact_float(x, target) if source.is_int or source.is_bool else x
+        return as_float64(x, exact=target == f64)
     if source.is_float:
         return _truncate(x, target)
     return x.astype(target.carrier)
-
-
-def _exact_float(x: Any, target: DType) -> Any:
-    """An integer carrier as float64 that rounds to `target` as the integer would: low bits beyond float64 become one sticky bit."""
-    if x.dtype == np.bool_ or target.bits == 64 or x.dtype.itemsize < 8:
-        return x.astype(np.float64)
-    low = x & x.dtype.type(1023)
-    sticky = (x - low) | np.where(low != 0, x.dtype.type(1024), x.dtype.type(0))
-    big = np.abs(x.astype(np.float64)) >= 2.0**53
-    return np.where(big, sticky.astype(np.float64), x.astype(np.float64))
 
 
 def _truncate(x: Any, target: DType) -> Any:
