@@ -158,12 +158,15 @@ class Kernel:
             self._launch(given, constants, found.target, stream)
 
     @presented
-    def interpret(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> None:
-        """Run the IR in NumPy: as parsed, or as it is after `stage` for `arch`. Arrays are written in place."""
-        given, constants = self.signature.bind(args, kwargs)
-        self._interpret(given, constants, stage, arch)
+    def interpret(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, late_copies: bool = False, **kwargs: Any) -> None:
+        """Run the IR in NumPy: as parsed, or as it is after `stage` for `arch`. Arrays are written in place.
 
-    def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str) -> None:
+        Asynchronous copies land at once; with `late_copies` no sooner than the wait for them, and reading them before is an error.
+        """
+        given, constants = self.signature.bind(args, kwargs)
+        self._interpret(given, constants, stage, arch, late_copies)
+
+    def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False) -> None:
         if stage is None:
             function = self._parsed(constants)
         else:
@@ -172,7 +175,7 @@ class Kernel:
             function = stages[stage]
         bound = Arguments(function, given)
         carriers = bound.carriers()
-        execute(function, carriers)
+        execute(function, carriers, late_copies)
         bound.write_back(carriers)
 
     @presented

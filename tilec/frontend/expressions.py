@@ -31,6 +31,7 @@ from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
 from tilec.ir.ops.base import Binary, tile
 from tilec.ir.ops.control import If, condition
 from tilec.ir.ops.matmul import Dot
+from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.shape import Reshape, Transpose
 from tilec.ir.types import TensorType
 
@@ -445,7 +446,10 @@ class Expressions:
         if isinstance(x, Value) and isinstance(x.type, TensorType):
             raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element")
         if isinstance(x, Value):
-            raise TileError("a shared tile is not indexed", hint="tc.load(s, [i, 0, 0], [64, 32]) reads a part of it")
+            for i in at if isinstance(at, tuple) else (at,):
+                require(not isinstance(i, slice) and i is not None, "a shared tile is indexed, not cut", hint="tc.load(s, [i, 0], [64, 32]) reads a part")
+                x = SharedSlice.build(self.b, x, i)
+            return x
         if has_values(at):
             raise TileError(
                 "an index into a tuple must be known at compile time",

@@ -110,48 +110,103 @@ def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
 
 
 class SharedMemory:
-    """A shared tile of every block: carriers, and whether each was ever stored."""
+    """A shared tile of every block, or a slice of one: carriers, and whether each has been stored."""
 
-    def __init__(self, blocks: int, dtype: DType, shape: tuple[int, ...]):
-        self.data = np.zeros((blocks, *shape), dtype.carrier)
-        self.written = np.zeros((blocks, *shape), bool)
+    def __init__(self, data: Array, state: Array, leading: tuple[Array, ...] = ()):
+        self.data = data
+        self.state = state
+        self.leading = leading  # indices of the axes that slices have taken, by block
+
+    @staticmethod
+    def new(blocks: int, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
+        return SharedMemory(np.zeros((blocks, *shape), dtype.carrier), np.full((blocks, *shape), EMPTY, np.int8))
+
+    def slice(self, ctx: Context, at: Array) -> SharedMemory:
+        """The part at an index (by block) of the first axis."""
+        extent = self.data.shape[1 + len(self.leading)]
+        bad = (at < 0) | (at >= extent)
+        if bad.any():
+            ctx.fail(bad, f"index {int(at[bad][0])} is out of bounds for the shared tile's first axis, which has {extent} elements")
+        return SharedMemory(self.data, self.state, (*self.leading, np.clip(at, 0, extent - 1)))
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
         index = self._index(ctx, op, offsets)
-        missing = ~self.written[index]
+        missing = self.state[index] != STORED
         if missing.any():
-            ctx.fail(missing, "this reads shared memory that was never stored")
+            landing = (self.state[index] == LANDING).any()
+            what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
+            ctx.fail(missing, f"this reads shared memory {what}")
         return self.data[index]
 
     def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
         index = self._index(ctx, op, offsets)
-        if ctx.mask is None:
-            self.data[index] = value
-            self.written[index] = True
-        else:
-            active = ctx.mask.reshape(-1, *[1] * (value.ndim - 1))
-            self.data[index] = np.where(active, value, self.data[index])
-            self.written[index] |= active
+        self.put(index, value, STORED, ctx.mask)
+
+    def put(self, index: Any, value: Array, state: int, mask: Array | None) -> None:
+        """Store at an index; only in the blocks of the mask."""
+        if mask is not None:
+            active = mask.reshape(-1, *[1] * (value.ndim - 1))
+            value = np.where(active, value, self.data[index])
+            state = np.where(active, state, self.state[index])
+        self.data[index] = value
+        self.state[index] = state
+
+    def whole(self) -> Any:
+        """The index of everything that this slice holds."""
+        rank = self.data.ndim - 1 - len(self.leading)
+        axes = [np.arange(n).reshape([-1 if i == a else 1 for i in range(rank)]) for a, n in enumerate(self.data.shape[1 + len(self.leading) :])]
+        return (*self._blocks(rank), *axes)
+
+    def _blocks(self, rank: int) -> tuple[Array, ...]:
+        return tuple(i.reshape(-1, *[1] * rank) for i in (np.arange(len(self.data)), *self.leading))
 
     def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Any, ...]:
         index = op.index(offsets)
-        for axis, (at, extent) in enumerate(zip(index, self.data.shape[1:], strict=True)):
+        extents = self.data.shape[1 + len(self.leading) :]
+        for axis, (at, extent) in enumerate(zip(index, extents, strict=True)):
             bad = (at < 0) | (at >= extent)
             if bad.any():
                 ctx.fail(bad, f"coordinate {int(at[bad][0])} is out of bounds for axis {axis} of the shared tile, which has {extent} elements")
-        blocks = np.arange(len(self.data)).reshape(-1, *[1] * len(op.tile_shape))
-        return (blocks, *(np.clip(at, 0, extent - 1) for at, extent in zip(index, self.data.shape[1:], strict=True)))
+        return (*self._blocks(len(op.tile_shape)), *(np.clip(at, 0, extent - 1) for at, extent in zip(index, extents, strict=True)))
+
+
+EMPTY, STORED, LANDING = 0, 1, 2  # the state of an element of shared memory
+
+
+class Copies:
+    """Asynchronous copies under way. They land at once, or, `late`, only at the wait: until then what they write is poisoned."""
+
+    def __init__(self, late: bool):
+        self.late = late
+        self.open: list[Any] = []
+        self.groups: list[list[Any]] = []
+
+    def start(self, ctx: Context, target: SharedMemory, value: Array) -> None:
+        index = target.whole()
+        if self.late:
+            self.open.append((target, index, value, ctx.mask))
+        target.put(index, value, LANDING if self.late else STORED, ctx.mask)
+
+    def commit(self) -> None:
+        self.groups.append(self.open)
+        self.open = []
+
+    def wait(self, ctx: Context, pending: int) -> None:
+        while len(self.groups) > pending:
+            for target, index, value, mask in self.groups.pop(0):
+                target.put(index, value, STORED, mask)
 
 
 class Context:
     """What ops may ask while they run: the blocks of this chunk, which of them are active, and shared memory."""
 
-    def __init__(self, grid: Sequence[int], first: int, blocks: int):
+    def __init__(self, grid: Sequence[int], first: int, blocks: int, late_copies: bool = False):
         self.grid = (*grid, 1, 1, 1)[:3]
         linear = np.arange(first, first + blocks)
         self.place = (linear % self.grid[0], linear // self.grid[0] % self.grid[1], linear // (self.grid[0] * self.grid[1]))
         self.blocks = blocks
         self.mask: Array | None = None
+        self.copies = Copies(late_copies)
 
     def block_index(self, axis: int) -> Array:
         here = self.place[axis]
@@ -161,7 +216,7 @@ class Context:
         return np.array([self.grid[axis]])
 
     def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
-        return SharedMemory(self.blocks, dtype, shape)
+        return SharedMemory.new(self.blocks, dtype, shape)
 
     def active_blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Number in the chunk and grid coordinates of each active block."""
@@ -439,15 +494,18 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
     return grid
 
 
-def execute(function: Function, arguments: Sequence[Any]) -> None:
-    """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar."""
+def execute(function: Function, arguments: Sequence[Any], late_copies: bool = False) -> None:
+    """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar.
+
+    Asynchronous copies land at once or, with `late_copies`, no sooner than they must.
+    """
     with np.errstate(all="ignore"):
         grid = evaluate_launch(function, arguments)
         program = Program(function)
         total = math.prod(grid)
         chunk = max(1, CHUNK // _largest_tile(function))
         for first in range(0, total, chunk):
-            program.call(Context(grid, first, min(chunk, total - first)), *arguments)
+            program.call(Context(grid, first, min(chunk, total - first), late_copies), *arguments)
 
 
 def _largest_tile(function: Function) -> int:

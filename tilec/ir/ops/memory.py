@@ -160,6 +160,30 @@ class Shared(Op):
         return b.emit(cls(dtype, static_shape(shape)))
 
 
+class SharedSlice(Op):
+    """One place along the first axis of a shared tile, `s[i]`: the same memory with an axis less."""
+
+    memory: Value
+    index: Value
+
+    def infer(self) -> SharedType:
+        given = self.memory.type
+        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed")
+        layout = None if given.layout is None else given.layout.slice(0, 0)[1]
+        return SharedType(given.dtype, given.shape[1:], layout)
+
+    def eval(self, ctx: Any, memory: Any, at: Any) -> Any:
+        return memory.slice(ctx, at)
+
+    @classmethod
+    def build(cls, b: Builder, memory: Value, at: Index) -> Value:
+        extent = memory.type.shape[0] if memory.type.shape else 0
+        if isinstance(at, int):
+            require(-extent <= at < extent, f"index {at} is out of bounds for an axis of {extent} elements")
+            at %= extent
+        return b.emit(cls(memory, index(b, at)))
+
+
 class LoadShared(Access, Placed):
     """Reads a tile from shared memory; the whole shared tile by default. An element never stored is an error when interpreted."""
 

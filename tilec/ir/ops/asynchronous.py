@@ -1,0 +1,85 @@
+"""Asynchronous copies from global to shared memory (`cp.async`), in groups that are waited for.
+
+A copy may land at any time up to the wait that covers its group. The waiting thread then sees it; other threads do after a barrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tilec.errors import TileError, require
+from tilec.ir.core import Builder, Effect, Op, Value
+from tilec.ir.layout import Layout
+from tilec.ir.ops.base import Index, describe, tensor
+from tilec.ir.ops.memory import Access, dims_of, offsets_of
+from tilec.ir.types import SharedType, Warps
+
+
+class CopyAsync(Access):
+    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
+
+    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what.
+    """
+
+    builtin = "copy_async"
+    effect = Effect.WRITE
+    target: Value
+    memory: Value
+    offsets: tuple[Value, ...]
+    dims: tuple[int, ...]
+    layout: Layout | None = None
+    group: Warps | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tile_shape
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        return self.target.type.shape
+
+    def infer(self) -> None:
+        into, source = self.target.type, self.memory.type
+        require(isinstance(into, SharedType), f"copy_async writes to a shared tile, not {describe(into)}")
+        require(into.dtype == source.dtype, f"a tensor of {source.dtype} is copied to a shared tile of {into.dtype}", hint="copies convert nothing")
+        self.check()
+
+    def eval(self, ctx: Any, target: Any, memory: Any, *offsets: Any) -> None:
+        ctx.copies.start(ctx, target, memory.read(ctx, self, offsets))
+
+    @classmethod
+    def build(
+        cls, b: Builder, target: Value, source: Value, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
+        if not isinstance(target, Value) or not isinstance(target.type, SharedType):
+            raise TileError("copy_async writes to a shared tile", hint="as in tc.copy_async(s, a, [i, k])")
+        memory = tensor(source)
+        b.insert(cls(target, source, offsets_of(b, offsets), dims_of(memory, target.type.shape, dims)))
+
+
+class Commit(Op):
+    """Closes the group of the asynchronous copies started since the last `tc.commit()`."""
+
+    builtin = "commit"
+    effect = Effect.SYNC
+
+    def infer(self) -> None:
+        return None
+
+    def eval(self, ctx: Any) -> None:
+        ctx.copies.commit()
+
+
+class Wait(Op):
+    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
+
+    builtin = "wait"
+    effect = Effect.SYNC
+    pending: int = 0
+
+    def infer(self) -> None:
+        require(isinstance(self.pending, int) and self.pending >= 0, f"the groups left pending are a number known at compile time, not {self.pending}")
+
+    def eval(self, ctx: Any) -> None:
+        ctx.copies.wait(ctx, self.pending)
