@@ -16,7 +16,7 @@ import numpy as np
 from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend import cubin as assembler
-from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import memory, nvptx, shared, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
@@ -34,7 +34,7 @@ from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
-from tilec.passes.shared_memory import place_shared, shared_size
+from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
 
 DEFAULT_ARCH = "sm_80"
@@ -45,6 +45,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles
+    ("shared", lay_out_shared),  # swizzles, which decide what instructions can do
     ("selected", select),  # machine instructions where they fit the layouts
     ("placed", place_shared),  # last, when every shared tile is known
 )
@@ -186,7 +187,7 @@ class Kernel:
         bound = Arguments(compiled.function, given)
         grid = evaluate_launch(compiled.function, bound.carriers())
         shared = compiled.resources.shared_bytes
-        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared, checks=False)
+        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared, checks=False, costs=False)
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)

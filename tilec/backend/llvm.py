@@ -70,28 +70,26 @@ class Generator:
         params = ", ".join(f"{parameter_type(p)} %p{i}" for i, p in enumerate(self.function.params))
         debug = f" !dbg !{self.lines.kernel}" if self.lines else ""
         attributes = f'"nvvm.reqntid"="{self.function.threads},1,1" "nvvm.minctasm"="1"'
-        shared = ["@shared = external addrspace(3) global [0 x i8], align 128"] if self.uses_shared else []
+        shared = ["@shared = external addrspace(3) global [0 x i8], align 1024"] if self.uses_shared else []
         head = f"define ptx_kernel void @{symbol(self.function)}({params}) {attributes}{debug} {{"
         lines = [self.lines.module()] if self.lines else []
-        return "\n".join([*shared, *self.e.declared, head, "entry:", *self.e.text, "}", "!0 = !{}", *lines, ""])
+        return "\n".join([*shared, *self.e.declared, head, "entry:", *self.preamble, *self.e.text, "}", "!0 = !{}", *lines, ""])
 
     def prologue(self) -> None:
-        """What everything may use: parameters, the thread's number, its place in every layout, extents and strides of tensors."""
+        """What everything may use: parameters, the thread's number, extents and strides of tensors. (Places in layouts join them later.)"""
         for i, param in enumerate(self.function.params):
             self.values[param] = [f"%p{i}"]
         self.thread = self.e.call("i32", "llvm.nvvm.read.ptx.sreg.tid.x")
-        for op in self.function.walk():
-            for value in op.results:
-                layout = value.type.layout if isinstance(value.type, TileType) else None
-                if layout is not None and layout not in self.bases:
-                    self.bases[layout] = self.place(layout)
-            if isinstance(op, For | While):
-                for region in op.regions:
-                    for argument in region.args:
-                        layout = getattr(argument.type, "layout", None)
-                        if layout is not None and layout not in self.bases:
-                            self.bases[layout] = self.place(layout)
         self.strides = {p: self.strides_of(p) for p in self.function.params if isinstance(p.type, TensorType)}
+        self.preamble, self.e.text = self.e.text, []
+
+    def base(self, layout: Layout) -> list[str]:
+        """This thread's place in a layout: the coordinates of its register 0."""
+        if layout not in self.bases:
+            body, self.e.text = self.e.text, self.preamble  # so that it dominates everything
+            self.bases[layout] = self.place(layout)
+            self.e.text = body
+        return self.bases[layout]
 
     def place(self, layout: Layout) -> list[str]:
         """The coordinates of this thread's register 0, an i32 for each dimension; those of others are a constant more."""
@@ -138,7 +136,7 @@ class Generator:
 
     def coordinates(self, layout: Layout) -> tuple[list[str], Any]:
         """This thread's place, and the constants [registers, rank] to add to it."""
-        return self.bases[layout], layout.coords()[0]
+        return self.base(layout), layout.coords()[0]
 
     # walking
 

@@ -47,9 +47,8 @@ class Place:
 
 def place_of(g: Generator, type: Any) -> Place:
     layout = type.layout if type.layout is not None else held_by_all(g.function.threads)
-    base = g.bases[layout] if layout.rank else []
     offsets = [tuple(int(c) for c in row) for row in layout.coords()[0]]
-    return Place(list(base), offsets, type.shape, layout.shape)
+    return Place(list(g.base(layout)), offsets, type.shape, layout.shape)
 
 
 def conjunction(g: Generator, conditions: Sequence[str]) -> str:
@@ -138,6 +137,37 @@ class GlobalAccess:
                 conditions.append(g.e.let(f"icmp ult i32 {within}, {self.place.shape[tile_axis]}"))
             self.memo[key] = conjunction(g, conditions)
         return self.memo[key]
+
+    def bytes_inside(self, register: int, run: int) -> str:
+        """Of a vector from `register` on, the bytes that lie within the tensor, an i32; it is aligned."""
+        g = self.g
+        assert self.fast is not None
+        size = run * self.dtype.bits // 8
+        last = self.place.offsets[register + run - 1]
+        key = ("bytes", last)
+        if key in self.memo:
+            return self.memo[key]
+        others = conjunction(g, [self._axis_inside(a, c) for a, c in enumerate(last) if a != self.fast])
+        along = self._axis_inside(self.fast, last[self.fast])
+        if along == "true" or self.whole_runs(run):
+            condition = conjunction(g, [others, along])
+            self.memo[key] = str(size) if condition == "true" else g.e.let(f"select i1 {condition}, i32 {size}, i32 0")
+            return self.memo[key]
+        extent = g.extent(self.tensor, self.op.dims[self.fast])
+        at = i32_add(g, self.starts[self.fast], self.place.offsets[register][self.fast])
+        left = g.e.let(f"sub i32 {extent}, {at}")
+        positive = g.e.call("i32", "llvm.smax.i32", f"i32 {left}", "i32 0")
+        count = g.e.call("i32", "llvm.smin.i32", f"i32 {positive}", f"i32 {run}")
+        some = g.e.let(f"mul nuw nsw i32 {count}, {self.dtype.bits // 8}")
+        self.memo[key] = some if others == "true" else g.e.let(f"select i1 {others}, i32 {some}, i32 0")
+        return self.memo[key]
+
+    def whole_runs(self, run: int) -> bool:
+        """Whether the extent is known to be a multiple of `run` elements, so that aligned vectors are inside or outside as a whole."""
+        assert self.fast is not None
+        n = self.tensor.type.shape[self.op.dims[self.fast]]
+        known = n if isinstance(n, int) else self.g.facts.divisor(self.g.function.param(n))
+        return known % run == 0
 
     def all_inside(self) -> str:
         """Whether all of this thread's elements are: the least and the greatest coordinate of each axis decide."""
@@ -417,125 +447,4 @@ def store_bits(g: Generator, access: GlobalAccess, register: int, value: str, co
         arguments = (f"ptr addrspace(1) {address}", f"i32 {clear}", f"i32 {part[1]}", f"i1 {where}")
         g.e.asm("void", code, "l,r,r,b,~{memory}", *arguments, effect=True)
 
-
-# shared memory
-
-
-@emits(Shared)
-def shared(g: Generator, op: Shared) -> Sequence[Registers]:
-    g.uses_shared = True
-    return [[str(op.offset)]]
-
-
-@emits(Sync)
-def sync(g: Generator, op: Sync) -> None:
-    g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
-
-
-class SharedAccess:
-    """The addresses of one load or store of a shared tile. Elements of under 8 bits lie in a byte each."""
-
-    def __init__(self, g: Generator, op: LoadShared | StoreShared, type: Any):
-        self.g, self.op, self.type = g, op, type
-        self.dtype: DType = type.dtype
-        self.memory = op.memory.type
-        self.place = place_of(g, type)
-        self.offsets = [g.scalar(v) for v in op.offsets]
-        self.starts = list(self.offsets)
-        for axis, base in zip(op.dims, self.place.base, strict=True):
-            self.starts[axis] = i32_add(g, self.offsets[axis], base)
-        self.run = self._run()
-        self.memo: dict[Any, str] = {}
-
-    def _run(self) -> int:
-        """Elements of one vector access."""
-        axis = self.memory.rank - 1
-        if axis not in self.op.dims or self.type.layout is None or self.place.covers != self.place.shape:
-            return 1
-        layout = self.type.layout
-        run = math.gcd(layout.vector_run(self.op.dims.index(axis)), self.memory.layout.run(axis), layout.registers)
-        run = math.gcd(run, VECTOR_BITS // 8 // self.memory.item_bytes)
-        return math.gcd(run, self.g.facts.divisor(self.op.offsets[axis]))
-
-    def address(self, register: int) -> str:
-        g, layout = self.g, self.memory.layout
-        coordinates = dict(zip(self.op.dims, self.place.offsets[register], strict=True))
-        constant = layout.base + sum(c * layout.strides[axis] for axis, c in coordinates.items())
-        if layout.swizzle is None:
-            at = i32_add(g, self.thread_part(), constant)
-        else:
-            line = i32_add(g, self.thread_part(), constant)
-            moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {layout.swizzle.shift}')}, {layout.swizzle.mask}")
-            at = g.e.let(f"xor i32 {line}, {moved}")
-        scaled = at if self.memory.item_bytes == 1 else g.e.let(f"mul nsw i32 {at}, {self.memory.item_bytes}")
-        byte = i32_add(g, scaled, g.scalar(self.op.memory))
-        return g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {byte}")
-
-    def thread_part(self) -> str:
-        """The element offset of register 0 before a swizzle."""
-        if "line" not in self.memo:
-            total = "0"
-            for start, stride in zip(self.starts, self.memory.layout.strides, strict=True):
-                term = start if stride == 1 or start == "0" else self.g.e.let(f"mul nsw i32 {start}, {stride}")
-                total = i32_add(self.g, total, term)
-            self.memo["line"] = total
-        return self.memo["line"]
-
-    def inside(self, register: int) -> str:
-        """Whether a register's element belongs to the tile and not to the layout's padding."""
-        conditions = []
-        for axis, (n, covered) in enumerate(zip(self.place.shape, self.place.covers, strict=True)):
-            if covered > n:
-                at = i32_add(self.g, self.place.base[axis], self.place.offsets[register][axis])
-                conditions.append(self.g.e.let(f"icmp ult i32 {at}, {n}"))
-        return conjunction(self.g, conditions)
-
-
-@emits(LoadShared)
-def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
-    access = SharedAccess(g, op, op.result.type)
-    kind, run = in_memory(access.dtype), access.run
-    size = run * access.memory.item_bytes
-    out: Registers = []
-    for register in range(0, registers_of(op.result.type), run):
-        address = access.address(register)
-        inside = access.inside(register)
-        if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
-            origin = g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {g.scalar(op.memory)}")
-            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {origin}")
-        if run == 1:
-            vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
-        else:
-            whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
-            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
-        out += [from_memory(g, v, access.dtype) for v in vector]
-    return [out]
-
-
-@emits(StoreShared)
-def store_shared(g: Generator, op: StoreShared) -> None:
-    access = SharedAccess(g, op, op.value.type)
-    kind, run = in_memory(access.dtype), access.run
-    values = [to_memory(g, v, access.dtype) for v in g[op.value]]
-    size = run * access.memory.item_bytes
-    first = first_holder(g, op.value.type)
-    for register in range(0, len(values), run):
-        vector = values[register]
-        for i in range(run if run > 1 else 0):
-            vector = g.e.let(f"insertelement <{run} x {kind}> {vector if i else 'poison'}, {kind} {values[register + i]}, i32 {i}")
-        type = kind if run == 1 else f"<{run} x {kind}>"
-        address, condition = access.address(register), conjunction(g, [access.inside(register), first])
-        store_if(g, condition, f"store {type} {vector}, ptr addrspace(3) {address}, align {size}")
-
-
-def store_if(g: Generator, condition: str, instruction: str) -> None:
-    if condition == "true":
-        g.e.line(instruction)
-        return
-    number = g.e.fresh()
-    g.e.branch(condition, f"put{number}", f"next{number}")
-    g.e.start(f"put{number}")
-    g.e.line(instruction)
-    g.e.jump(f"next{number}")
-    g.e.start(f"next{number}")
 

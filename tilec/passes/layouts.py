@@ -22,6 +22,7 @@ from tilec.ir.core import Block, Builder, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import bf16, f16, f32, i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
+from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import Elementwise, constant
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.matmul import Dot
@@ -233,6 +234,10 @@ class AssignLayouts(Rewriter):
         wanted = self.default(op.value.type, fastest_axis(op))
         return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
 
+    def copy_async(self, op: CopyAsync) -> Any:
+        tile = TileType(op.memory.type.dtype, op.target.type.shape)
+        return self.clone(op, layout=op.layout or self.default(tile, fastest_axis(op)))
+
     # control flow
 
     def yielding(self, region: Block, old: Block, layouts: Sequence[Layout | None]) -> Block:
@@ -316,6 +321,7 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
     LoadShared: AssignLayouts.load,
     Store: AssignLayouts.store,
     StoreShared: AssignLayouts.store,
+    CopyAsync: AssignLayouts.copy_async,
     For: AssignLayouts.for_loop,
     While: AssignLayouts.while_loop,
     If: AssignLayouts.branch,

@@ -1,8 +1,9 @@
-"""Gives every shared tile a layout and a place.
+"""Gives every shared tile a layout, and then a place.
 
-    %s = shared dtype=f16 shape=[64, 32]     ->    %s = shared dtype=f16 shape=[64, 32] layout=shared(..) offset=0
+    %s = shared dtype=f16 shape=[64, 32]                       ->  %s = shared dtype=f16 shape=[64, 32] layout=shared(..)
+    %s = shared dtype=f16 shape=[64, 32] layout=shared(..)     ->  %s = shared dtype=f16 shape=[64, 32] layout=shared(..) offset=0
 
-Tiles stated by the author lie one after another, each on a multiple of 128 bytes; the scratch tiles of layout conversions, none of which
+Tiles stated by the author lie one after another, each on a multiple of 1024 bytes; the scratch tiles of layout conversions, none of which
 outlives the barrier before the next, share one place behind them.
 """
 
@@ -14,11 +15,38 @@ from tilec.errors import TileError
 from tilec.ir.core import Function, Op, Rewriter, Value
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.memory import Shared
-from tilec.ir.shared import row_major
+from tilec.ir.shared import SharedLayout, row_major, swizzled
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 
-ALIGNMENT = 128
+ALIGNMENT = 1024  # of every tile, so that swizzles up to the hardware's widest start at a period
+
+
+def lay_out_shared(function: Function, target: Hardware) -> Function:
+    return LayOutShared().run(function)
+
+
+class LayOutShared(Rewriter):
+    """Rows of 16-byte chunks, swizzled so that a column of chunks meets no bank conflict; other tiles plain row-major."""
+
+    def visit(self, op: Op) -> Value | Iterable[Value] | None:
+        if isinstance(op, Shared) and op.layout is None:
+            return self.clone(op, layout=stacked(op.shape, max(8, op.dtype.bits)))
+        return self.clone(op)
+
+
+def stacked(shape: tuple[int, ...], bits: int) -> SharedLayout:
+    """The layout of a stack of matrices, each swizzled alike and on a multiple of the swizzle's period, so that any can be cut out."""
+    if len(shape) < 2:
+        return row_major(*shape)
+    matrix = swizzled(shape[-2:], bits)
+    period = matrix.swizzle.period if matrix.swizzle else 1
+    strides = list(matrix.strides)
+    size = -(-matrix.size // period) * period
+    for n in reversed(shape[:-2]):
+        strides.insert(0, size)
+        size *= n
+    return SharedLayout(shape, tuple(strides), matrix.swizzle)
 
 
 def place_shared(function: Function, target: Hardware) -> Function:
@@ -32,7 +60,7 @@ class PlaceShared(Rewriter):
 
     def run(self, function: Function) -> Function:
         tiles = [op for op in function.walk() if isinstance(op, Shared)]
-        self.types = {op: SharedType(op.dtype, op.shape, op.layout or row_major(*op.shape)) for op in tiles}
+        self.types = {op: SharedType(op.dtype, op.shape, op.layout) for op in tiles}
         self.offsets: dict[Op, int] = {}
         end = 0
         for op in (t for t in tiles if not t.scratch):
@@ -44,7 +72,7 @@ class PlaceShared(Rewriter):
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Shared):
-            return self.clone(op, layout=self.types[op].layout, offset=self.offsets[op])
+            return self.clone(op, offset=self.offsets[op])
         return self.clone(op)
 
     def refuse_too_much(self, function: Function, tiles: list[Shared]) -> None:

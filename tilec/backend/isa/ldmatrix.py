@@ -1,0 +1,68 @@
+"""`ldmatrix`: a warp loads 8x8 matrices of 16-bit elements from rows of 16 bytes in shared memory, in the layout of mma's fragments.
+
+The fragment of one matrix is that of the PTX ISA, section "ldmatrix": lane l receives elements 2(l%4) and 2(l%4)+1 of row l/4; with
+`.trans` of column l/4. Lanes 8j to 8j+7 supply the addresses of the rows of matrix j.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tilec.errors import require
+from tilec.ir.layout import Digit, Layout, column_spatial, spatial
+from tilec.ir.ops.memory import LoadShared
+from tilec.ir.types import SharedType, TileType
+
+ROW_MAJOR = spatial(8, 4).local(1, 2)
+COLUMN_MAJOR = column_spatial(4, 8).local(2, 1)
+
+
+class LoadMatrix(LoadShared):
+    """A tile [m, n] of 16-bit elements by `ldmatrix.x4`, `.x2` or `.x1`, transposed where its pairs run across the memory's rows."""
+
+    mnemonic = "ldmatrix"
+
+    def infer(self) -> TileType:
+        result = super().infer()
+        require(addresses(self.memory.type, self.dims, result) is not None, "ldmatrix does not divide the layout")
+        return result
+
+
+@lru_cache(maxsize=256)
+def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tuple[Layout, int, bool] | None:
+    """How a tile is loaded by ldmatrix: which row each lane addresses for each instruction, matrices an instruction, whether transposed.
+
+    The layout is of row starts: along the memory's contiguous axis it counts in rows of 8 elements. None if ldmatrix can't do it.
+    """
+    if tile.dtype.bits != 16 or tile.rank != 2 or memory.rank - 1 not in dims or tile.layout is None or tile.layout.shape != tile.shape:
+        return None
+    along = dims.index(memory.rank - 1)  # the tile axis that a row of 16 bytes runs along
+    if memory.layout is None or memory.layout.run(memory.rank - 1) % 8:
+        return None
+    for pairs_along, fragment in ((1, ROW_MAJOR), (0, COLUMN_MAJOR)):
+        quotient = tile.layout.try_divide(fragment)
+        if quotient is not None:
+            count = next(n for n in (4, 2, 1) if quotient.registers % n == 0)
+            low, high = _peel(quotient.register_digits, count)
+            across = 1 - along
+            digits = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in (*quotient.thread_digits, *low))
+            rows = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in high)
+            idle = (Digit(4 // count, -1, 0),)  # lanes whose addresses are not used
+            shape = tuple(n * 8 if axis == across else n for axis, n in enumerate(quotient.shape))
+            threads = (*digits[: len(quotient.thread_digits)], *idle, *digits[len(quotient.thread_digits) :], Digit(8, across, 1))
+            return Layout(shape, threads, rows), count, pairs_along != along
+    return None
+
+
+def _peel(digits: tuple[Digit, ...], count: int) -> tuple[tuple[Digit, ...], tuple[Digit, ...]]:
+    """The lowest digits that make up `count`, and the rest; a digit is cut in two where the count ends within it."""
+    low: list[Digit] = []
+    rest = list(digits)
+    while count > 1:
+        digit = rest.pop()
+        take = min(count, digit.size)
+        low.insert(0, digit._replace(size=take))
+        if take < digit.size:
+            rest.append(digit._replace(size=digit.size // take, stride=digit.stride * take))
+        count //= take
+    return tuple(low), tuple(rest)
