@@ -22,9 +22,9 @@ from tilec.ir.types import TileType
 FLOATS = (D.f16, D.bf16, D.f32, D.f64)
 INTS = (D.i16, D.i32, D.i64, D.u16, D.u32, D.u64)
 ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a")
-SHUFFLED = D.codebook("shuffled", [3.0, -1.5, 0.1, 1e30, -7.25, 16777217.0, 0.1000000001, -1e-40])  # neither sorted, nor all of them in f32
-LARGE = D.codebook("large", [((37 * i) % 64 - 20) * 0.375 for i in range(64)])  # a table in memory
-TYPES = D.all_dtypes()
+SHUFFLED = D.Codebook("shuffled", 3, (3.0, -1.5, 0.1, 1e30, -7.25, 16777217.0, 0.1000000001, -1e-40))  # not sorted, not all in f32
+LARGE = D.Codebook("large", 6, tuple(((37 * i) % 64 - 20) * 0.375 for i in range(64)))  # a table in memory
+TYPES = (*D.all_dtypes(), SHUFFLED, LARGE)
 
 
 def codes_of(values, dtype):
