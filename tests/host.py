@@ -90,7 +90,8 @@ class Host:
         if output.is_bool:
             result, kind = e.let(f"zext i1 {result} to i8"), "i8"
         e.line(f"store {kind} {result}, ptr {e.let(f'getelementptr {kind}, ptr %out, i64 %i')}")
-        e.text += ["  %next = add i64 %i, 1", "  %done = icmp eq i64 %next, %n", "  br i1 %done, label %end, label %loop", "end:", "  ret void"]
+        e.text += ["  %next = add i64 %i, 1", "  %done = icmp eq i64 %next, %n", "  br i1 %done, label %end, label %loop"]
+        e.text += ["end:", "  ret void"]
         parameters = ", ".join([f"ptr %in{k}" for k in range(len(inputs))] + ["ptr %out", "i64 %n"])
         self.bodies[name] = (f'define void @"{name}"({parameters}) {{\n' + "\n".join(e.text) + "\n}\n", output)
         self.globals += [g for g in e.declared if g not in self.globals]
