@@ -15,12 +15,13 @@ from tilec.backend.emit import Emitter, llvm_type
 
 # The approximations' functions of a double d, and how large the error is that the CUDA C++ Programming Guide allows them, less the final
 # rounding; for the logarithm it is absolute where |result| < 1.
+ULP = 2**-23 * 0.9999  # of a number just above a power of two, a little less so that ties don't round outwards
 APPROXIMATIONS = {
-    "ex2.approx.f32": ("call double @llvm.exp2.f64(double %d)", 2**-22 - 2**-24),
-    "ex2.approx.ftz.f": ("call double @llvm.exp2.f64(double %d)", 2**-22 - 2**-24),
-    "lg2.approx.f": ("call double @llvm.log2.f64(double %d)", 2**-22 - 2**-24),
-    "rsqrt.approx.f": ("fdiv double 1.0, %root", 2**-22 - 2**-24),
-    "rcp.approx.ftz.f": ("fdiv double 1.0, %d", 2**-23 - 2**-24),
+    "ex2.approx.f32": ("call double @llvm.exp2.f64(double %d)", 1.5 * ULP),
+    "ex2.approx.ftz.f": ("call double @llvm.exp2.f64(double %d)", 1.5 * ULP),
+    "lg2.approx.f": ("call double @llvm.log2.f64(double %d)", 1.5 * ULP),
+    "rsqrt.approx.f": ("fdiv double 1.0, %root", 1.5 * ULP),
+    "rcp.approx.ftz.f": ("fdiv double 1.0, %d", 0.5 * ULP),
 }
 APPROXIMATION = """
 define float @host.{name}(float %x) {{
@@ -89,7 +90,8 @@ class Host:
         if output.is_bool:
             result, kind = e.let(f"zext i1 {result} to i8"), "i8"
         e.line(f"store {kind} {result}, ptr {e.let(f'getelementptr {kind}, ptr %out, i64 %i')}")
-        e.text += ["  %next = add i64 %i, 1", "  %done = icmp eq i64 %next, %n", "  br i1 %done, label %end, label %loop", "end:", "  ret void"]
+        e.text += ["  %next = add i64 %i, 1", "  %done = icmp eq i64 %next, %n", "  br i1 %done, label %end, label %loop"]
+        e.text += ["end:", "  ret void"]
         parameters = ", ".join([f"ptr %in{k}" for k in range(len(inputs))] + ["ptr %out", "i64 %n"])
         self.bodies[name] = (f'define void @"{name}"({parameters}) {{\n' + "\n".join(e.text) + "\n}\n", output)
         self.globals += [g for g in e.declared if g not in self.globals]

@@ -266,7 +266,7 @@ def _table(e: Emitter, code: str, source: Codebook, target: DType) -> str:
         return _pick(e, kind, bits, values)
     if kind == "i1":
         kind, values = "i8", [str(int(v == "true")) for v in values]
-    name = f'@"{source}.{target}"'
+    name = f'@"codebook.{source}.{target}"'
     entries = ", ".join(f"{kind} {v}" for v in values)
     table = f"{name} = internal unnamed_addr addrspace({GLOBAL}) constant [{len(values)} x {kind}] [{entries}]"
     if table not in e.declared:

@@ -6,6 +6,8 @@ broadcast as in NumPy. Each result is the exact one rounded once to the type, ex
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
@@ -482,8 +484,26 @@ def fused_multiply_add(x: Any, y: Any, z: Any, exact_product: bool) -> Any:
         t_high, t_low = _two_sum(z, low)
         v_high, v_low = _two_sum(high, t_high)
         result = v_high + _round_to_odd(*_two_sum(t_low, v_low), t_low + v_low)
-        plain = x * y + z
-        return np.where(np.isfinite(result), result, plain)
+        plain = np.where(np.isfinite(x) & np.isfinite(y) & np.isinf(z), z, x * y + z)
+        fine = np.isfinite(result) & (np.abs(x * y) > 2.0**-960)  # elsewhere parts may overflow, or lie below the subnormal numbers
+        exact = ~fine & np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & (x != 0) & (y != 0)
+        return np.where(exact, _by_fractions(x, y, z, exact), np.where(fine & (result != 0), result, plain))
+
+
+def _by_fractions(x: Any, y: Any, z: Any, where: Any) -> Any:
+    """`x * y + z` rounded once to float64, one element after another, where it is asked for."""
+
+    def one(x: float, y: float, z: float) -> float:
+        total = Fraction(x) * Fraction(y) + Fraction(z)
+        try:
+            return float(total)
+        except OverflowError:
+            return math.inf if total > 0 else -math.inf
+
+    result = np.zeros(where.shape)
+    numbers = (np.broadcast_to(v, where.shape)[where].tolist() for v in (x, y, z))
+    result[where] = [one(*v) for v in zip(*numbers, strict=True)]
+    return result
 
 
 def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -545,9 +565,7 @@ def convert(x: Any, source: DType, target: DType) -> Any:
         return target.decode(target.encode(x, saturate=True))
     if target.is_float:
         return as_float64(x, exact=target == f64)
-    if source.is_float:
-        return _truncate(x, target)
-    return x.astype(target.carrier)
+    return x.astype(target.carrier) if source.is_int or source.is_bool else _truncate(x, target)
 
 
 def _truncate(x: Any, target: DType) -> Any:
