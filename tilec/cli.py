@@ -169,7 +169,8 @@ def run(args: argparse.Namespace) -> None:
     outputs = trial.run(function, given, _merged(args.dim), args.seed)
     if args.out:
         _write(args.out, {f"{name}.npy": trial.npy(output) for name, output in outputs.items()})
-    print("\n".join(_table(["output", "type", "min", "max", "mean", "nan", "first"], map(trial.summary, outputs.items()))))
+    lines = (trial.summary(name, output, function.param(name).type.dtype) for name, output in outputs.items())
+    print("\n".join(_table(["output", "type", "min", "max", "mean", "nan", "first"], lines)))
 
 
 def layout(args: argparse.Namespace) -> None:
