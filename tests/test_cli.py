@@ -194,7 +194,7 @@ def fails(x: f32[N]):
 
 @fails.example
 def _(rng):
-    return np.zeros(3) // 0, {}["nothing"]
+    return np.zeros(3) + 0.0, {}["nothing"]
 """
 
 
