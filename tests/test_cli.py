@@ -269,7 +269,7 @@ KERNEL_ERRORS = [  # command, exit status, words of the error
     (["compile", "k.py:scale", "--variant", "block=2", "--variant", "block=2"], 2, "scale.sm_80.block2.cubin would be written twice"),
     (["show", "k.py:broken"], 1, "k.py:24:5: error: "),
     (["bisect", "k.py:broken"], 1, "k.py:24:5: error: "),
-    (["bisect", "k.py:fails"], 1, f"k.py:33:{30 if sys.version_info >= (3, 11) else 1}: error: KeyError: 'nothing'"),
+    (["bisect", "k.py:fails"], 1, f"k.py:33:{31 if sys.version_info >= (3, 11) else 1}: error: KeyError: 'nothing'"),
     (["show", "syntax.py:f"], 1, "syntax.py:2:"),
     (["show", "zero.py:f"], 1, "zero.py:2:1: error: ZeroDivisionError: "),
 ]  # fmt: skip

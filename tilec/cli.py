@@ -325,3 +325,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     finally:
         for path, _ in pending:
             path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
