@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilec.compiler import load_kernel
 from tilec.errors import Loc, TileError
 from tilec.ir.core import OPS, Block, Builder, Function, Kind, Op, Value, Yield
 from tilec.ir.dtypes import bool_, codebook, f16, f32, float6_e3m2, i32, int6, uint8
@@ -313,6 +315,21 @@ def programs(draw: Any) -> Function:
 @settings(max_examples=60, deadline=None)
 def test_random_programs_round_trip(f: Function) -> None:
     round_trip(f.verify())
+
+
+# Every stage of the examples
+
+EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_every_stage_of_the_examples_round_trips(path: Path) -> None:
+    for stage in load_kernel(f"{path}:{path.stem}").stages("sm_90a").values():
+        round_trip(stage)
+        text = print_function(stage, locations=True)
+        again = parse(text)
+        assert print_function(again, locations=True) == text
+        assert [op.loc for op in again.walk()] == [op.loc for op in stage.walk()]
 
 
 # Malformed text

@@ -119,7 +119,7 @@ def values_of(array: np.ndarray | Tensor, dtype: DType) -> np.ndarray:
 def assign(name: str, array: np.ndarray | Tensor, values: np.ndarray, dtype: DType) -> None:
     """Encode carriers into the caller's array."""
     if isinstance(array, Tensor):
-        array.assign(values)
+        array.assign(values, saturate=False)  # they are values of the type already, infinities too
         return
     require(array.flags.writeable, f"{name} is written by the kernel, but the array given is read-only")
     array[...] = values if dtype.is_bool else dtype.encode(values, saturate=False).view(array.dtype)

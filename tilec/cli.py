@@ -148,11 +148,7 @@ def show(args: argparse.Namespace) -> None:
         elif args.form:
             text = getattr(kernel.compile(arch, **constants), args.form)
         else:
-            stages = kernel.stages(arch, **constants)
-            stage = args.after or next(iter(stages))
-            if stage not in stages:
-                raise UsageError(f"there is no stage {stage}; there are {', '.join(stages)}")
-            text = print_function(stages[stage], locations=args.locations)
+            text = print_function(_stage(kernel, args.after, arch, constants), locations=args.locations)
     print(text.rstrip())
 
 
@@ -169,7 +165,8 @@ def run(args: argparse.Namespace) -> None:
     outputs = trial.run(function, given, _merged(args.dim), args.seed)
     if args.out:
         _write(args.out, {f"{name}.npy": trial.npy(output) for name, output in outputs.items()})
-    print("\n".join(_table(["output", "type", "min", "max", "mean", "nan", "first"], map(trial.summary, outputs.items()))))
+    lines = (trial.summary(name, output, function.param(name).type.dtype) for name, output in outputs.items())
+    print("\n".join(_table(["output", "type", "min", "max", "mean", "nan", "first"], lines)))
 
 
 def layout(args: argparse.Namespace) -> None:
@@ -238,6 +235,16 @@ def _blamed(place: str) -> Iterator[None]:
         column, end = (getattr(last, name, None) or 0 for name in ("colno", "end_colno"))  # from Python 3.11 on
         loc = Loc(last.filename, last.lineno or 1, column + 1, end + 1)
         raise TileError(f"{type(error).__name__}: {error}", loc=loc) from error
+
+
+def _stage(kernel: Any, name: str | None, arch: str, constants: dict[str, Any]) -> Any:
+    """The IR after a stage; as parsed, which no pass can spoil, if none is named."""
+    if name is None:
+        return kernel.function(**constants)
+    stages = kernel.stages(arch, **constants)
+    if name not in stages:
+        raise UsageError(f"there is no stage {name}; there are {', '.join(stages)}")
+    return stages[name]
 
 
 def _arch(name: str) -> str:
@@ -324,3 +331,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     finally:
         for path, _ in pending:
             path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -443,6 +443,11 @@ class Layout:
         return _factors(self)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        """Kept, since every check of a type names layouts in the message that it may need."""
         factors = _factors(self)
         if factors is not None:
             return ".".join(f"{name}({', '.join(map(str, sizes))})" for name, sizes in factors)

@@ -227,11 +227,21 @@ def _parser() -> Any:
     return Lark.open("ir.lark", rel_to=__file__, parser="lalr", start=["start", "type"], transformer=_Syntax())
 
 
+@lru_cache(maxsize=4096)
+def _type_syntax(text: str) -> tuple[Any, Any, Any, Any]:
+    """Kind, element type, (shape, layout) and group of a type; what is absent is None."""
+    return _parser().parse(text, start="type")
+
+
 class _Part(NamedTuple):
     """An optional part of a kernel or statement, told from the others by the name of its rule."""
 
     rule: str
     content: Any
+
+
+def _part(rule: str) -> Any:
+    return staticmethod(lambda items: _Part(rule, items))
 
 
 class _Syntax:
@@ -261,35 +271,11 @@ class _Syntax:
         name, arguments, *statements = items
         return _Part("region", (name, (arguments or [], statements)))
 
-    def attribute(self, items: list[Any]) -> _Part:
-        return _Part("attribute", items)
-
-    def codebook(self, items: list[Any]) -> _Part:
-        return _Part("codebook", items)
-
-    def layout(self, items: list[Any]) -> _Part:
-        return _Part("layout", items)
-
     def warps(self, items: list[Any]) -> _Part:
         return _Part("warps", items[0])
 
     def constants(self, items: list[Any]) -> _Part:
         return _Part("constants", [i for i in items if i is not None])
-
-    def launch(self, items: list[Any]) -> _Part:
-        return _Part("launch", items)
-
-    def results(self, items: list[Any]) -> _Part:
-        return _Part("results", items)
-
-    def operands(self, items: list[Any]) -> _Part:
-        return _Part("operands", items)
-
-    def types(self, items: list[Any]) -> _Part:
-        return _Part("types", items)
-
-    def place(self, items: list[Any]) -> _Part:
-        return _Part("place", items)
 
     def box(self, items: list[Any]) -> tuple[tuple[int | str, ...], Any]:
         *extents, layout = items
@@ -302,6 +288,8 @@ class _Syntax:
     def list(self, items: Any) -> Any:
         return [i for i in items if i is not None]
 
+    attribute, codebook, layout, launch = map(_part, ("attribute", "codebook", "layout", "launch"))
+    results, operands, types, place = map(_part, ("results", "operands", "types", "place"))
     constant = spot = arguments = argument = staticmethod(tuple)
     variadic = list
     type = staticmethod(tuple)
@@ -421,6 +409,8 @@ class _Reader:
         return found
 
     def use(self, token: Any, scope: Scope) -> Value:
+        if token in scope:
+            return scope[token]
         with self.at(token):
             return _lookup(token, scope, "value")
 
@@ -475,7 +465,7 @@ class _Reader:
         if text not in self.types:
             try:
                 with self.at(token):
-                    self.types[text] = self.new_type(*_parser().parse(text, start="type"))
+                    self.types[text] = self.new_type(*_type_syntax(text))
             except UnexpectedInput as error:
                 raise _syntax_error(error, text, self.at(token)) from None
         return self.types[text]
