@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Union
 
 from ..errors import Loc, TileError
@@ -163,6 +164,22 @@ class _Decoder:
         self.bad: dict[str, tuple[int, str]] = {}
         self.root = _Scope(None)
         self.taken: list[str] = self.program.functions
+
+    @cached_property
+    def addressed(self) -> set[str]:
+        """Functions whose address is taken: named in an initializer, or by an instruction that does not call them."""
+        found = {x.name for v in self.module.variables for x in v.init if isinstance(x, Name)}
+
+        def visit(statements: list[Any]) -> None:
+            for s in statements:
+                if isinstance(s, list):
+                    visit(s)
+                elif isinstance(s, Instruction) and not s.opcode.startswith("call"):
+                    found.update(o.name for o in s.operands if isinstance(o, Name))
+
+        for f in self.module.functions.values():
+            visit(f.body or [])
+        return found & set(self.module.functions)
 
     def run(self) -> Program:
         program = self.program
@@ -426,7 +443,7 @@ class _Decoder:
         shape = (len(results.items), len(arguments.items))
         candidates = names or [
             f.name for f in self.module.functions.values()
-            if not f.entry and f.body is not None and (len(f.results), len(f.params)) == shape
+            if f.name in self.addressed and f.body is not None and (len(f.results), len(f.params)) == shape
         ]
         if not candidates:
             raise Unsupported(f"no function fits the indirect call: {i.text}")
