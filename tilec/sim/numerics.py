@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.sim.formats import BF16, F16, F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
+from tilec.sim.formats import F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
 
 Bits = Array
 
@@ -120,7 +120,7 @@ def mul(kind: str, a: Bits, b: Bits, *, rounding: str = "rn", ftz: bool = False,
     if form in (F32, F64) and rounding == "rn":
         return _close(x * y, form, ftz, sat)
     if form is F64:
-        return _close(_exactly(_fma_exactly, rounding, x, y, np.float64(0)), form)
+        return _close(_exactly(_fma_exactly, rounding, x, y, np.copysign(0.0, x * y)), form)
     # At most 24 bits each: the product is a float64.
     return encode(x.astype(np.float64) * y.astype(np.float64), form, rounding, ftz=ftz, sat=sat)
 
@@ -205,8 +205,12 @@ def _round(x: Fraction, mode: str, zero: float = 0.0) -> float:
         nearest = math.inf if x > 0 else -math.inf
     if nearest == 0.0:
         nearest = math.copysign(0.0, x)
-    error = math.copysign(1.0, -nearest) if math.isinf(nearest) else float(np.sign(x - Fraction(nearest)))
-    return float(directed(np.float64(nearest), np.float64(error), mode))
+    error = math.copysign(1.0, -nearest) if math.isinf(nearest) else _sign_of(x - Fraction(nearest))
+    return float(directed(np.array(nearest), np.array(error), mode))
+
+
+def _sign_of(x: Fraction) -> float:
+    return float((x > 0) - (x < 0))
 
 
 def _fma_exactly(mode: str, a: float, b: float, c: float) -> float:
@@ -230,7 +234,7 @@ def _sqrt_exactly(mode: str, a: float) -> float:
     root = float(np.sqrt(np.float64(a)))
     if not math.isfinite(root) or root == 0:
         return root
-    return float(directed(np.float64(root), np.sign(np.float64(Fraction(a) - Fraction(root) ** 2)), mode))
+    return float(directed(np.array(root), np.array(_sign_of(Fraction(a) - Fraction(root) ** 2)), mode))
 
 
 # -- division and roots -----------------------------------------------------------------------------------------------------------------
@@ -273,7 +277,7 @@ def rcp(kind: str, a: Bits, *, rounding: str = "rn", ftz: bool = False) -> Bits:
     """rcp.{rn rz rm rp approx}{.ftz}. rcp.approx.ftz.f64 reads and writes the upper 32 bits alone."""
     if kind == "f64" and rounding == "approx":
         return _upper(lambda x: 1.0 / x, a)
-    one = np.array(encode(np.float64(1.0), FORMATS[kind]))
+    one = encode(np.ones((1,) * a.ndim), FORMATS[kind])
     return div(kind, one, a, rounding="rn" if rounding == "approx" else rounding, ftz=ftz)
 
 
@@ -440,7 +444,7 @@ def set_value(flags: Array, kind: str) -> Bits:
         dtype = np.dtype(f"u{int(kind[1:]) // 8}").type
         return np.where(flags, ~dtype(0), dtype(0))
     form = FORMATS[kind]
-    return np.where(flags, encode(np.float64(1.0), form), form.dtype.type(0))
+    return np.where(flags, encode(np.ones(1), form), form.dtype.type(0))
 
 
 def testp(op: str, kind: str, a: Bits) -> Array:
@@ -454,8 +458,3 @@ def testp(op: str, kind: str, a: Bits) -> Array:
         "subnormal": lambda: (magnitude > 0) & (magnitude < normal),
     }[op]()
 
-
-__all__ = [
-    "BF16", "F16", "absolute", "add", "compare", "copysign", "cos", "div", "ex2", "fma", "halves", "join", "lg2", "maximum", "minimum",
-    "mul", "neg", "pack", "rcp", "rsqrt", "set_value", "sin", "sqrt", "sub", "tanh", "testp",
-]
