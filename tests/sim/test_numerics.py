@@ -4,13 +4,10 @@ import itertools
 import math
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from rounding import MODES, SHAPES, bits, floats, rounded, to_integer
 
 from tilec.sim import formats

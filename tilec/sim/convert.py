@@ -143,15 +143,15 @@ def cvt_from_x2(to: str, source: str, a: Bits, *, relu: bool = False) -> Bits:
 def cvt_x4(to: str, sources: tuple[Bits, Bits, Bits, Bits], random: Bits, *, relu: bool = False) -> Bits:
     """cvt.rs.satfinite.{e4m3x4 e5m2x4 e2m3x4 e3m2x4 e2m1x4}.f32 d, {a, b, e, f}, rbits: a is the uppermost element.
 
-    Where the random bits of an element lie within rbits is in a figure of the manual only: here elements 0 and 1 (f, e) take the lower
-    half, 2 and 3 (b, a) the upper half, so that each has 16.
+    Random bits: a and b take the upper half of rbits, e and f the lower one; for e2m1x4 a and b take the upper bytes of both halves, e and
+    f the lower ones (which of the two is in a figure of the manual only; here a and e take the upper half's).
     """
     form = FORMATS[to.removesuffix("x4")]
-    step = 4 if form.bits == 4 else 8
+    step, amount = (4, 8) if form.bits == 4 else (8, 16)
+    shifts = (0, 16, 8, 24) if form.bits == 4 else (0, 0, 16, 16)  # of f, e, b, a
     result: Bits = np.zeros(1, np.uint32)
-    for place, bits in enumerate(reversed(sources)):
-        noise = (random >> np.uint32(16 * (place // 2))) & np.uint32(0xFFFF)
-        code = encode(decode(bits, F32), form, "rs", relu=relu, random=noise, random_bits=16)
+    for place, (bits, shift) in enumerate(zip(reversed(sources), shifts, strict=True)):
+        code = encode(decode(bits, F32), form, "rs", relu=relu, random=random >> np.uint32(shift), random_bits=amount)
         result = result | (code.astype(np.uint32) << np.uint32(step * place))
     return result
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tilec.errors import require
 from tilec.sim.formats import FORMATS, Array
 from tilec.sim.numerics import fma
 
@@ -50,18 +51,22 @@ ARCHITECTURES = tuple(PROFILES)
 
 
 def exact_product(
-    profile: Profile, a: Array, b: Array, c: Array, a_kind: str, b_kind: str, c_kind: str, d_kind: str, rounding: str = "rn"
+    profile: Profile, a: Array, b: Array, c: Array, a_kind: str, b_kind: str, c_kind: str, d_kind: str, *, rounding: str = "rn",
+    sparse: bool = False,
 ) -> Array:
-    """a b + c of [..., m, k], [..., k, n] and [..., m, n] carriers, as `profile` computes it, in d's carrier."""
+    """a b + c of [..., m, k], [..., k, n] and [..., m, n] carriers, as `profile` computes it, in d's carrier.
+
+    sparse: half of the columns of a are zeros that take no part; a group is as many stored terms. (Unpublished; a plausible reading.)
+    """
     if a_kind == "f64":
         return _chain(a, b, c, rounding)
     k = a.shape[-1]
     if a_kind in profile.fp8_kinds and profile.by_f16:
-        return _fp8_by_f16(profile, a, b, c, d_kind)
-    if a_kind not in profile.groups:
-        raise KeyError(f"no exact model of {a_kind} products")
+        return _fp8_by_f16(profile, a, b, c, d_kind, sparse)
+    known = a_kind in profile.groups
+    require(known, f"the exact arithmetic of {a_kind} products on this architecture is not known", hint="run without exact")
     low = (FORMATS[a_kind].smallest_exponent, FORMATS[b_kind].smallest_exponent)
-    step = min(k, profile.groups[a_kind])
+    step = min(k, profile.groups[a_kind] * (2 if sparse else 1))
     fp8 = a_kind in profile.fp8_kinds
     fraction = profile.fp8_fraction if fp8 and profile.fp8_fraction is not None else profile.fraction
     total, kind = c, c_kind
@@ -71,12 +76,16 @@ def exact_product(
     return total
 
 
-def _fp8_by_f16(profile: Profile, a: Array, b: Array, c: Array, d_kind: str) -> Array:
-    """mma of fp8 on sm_90: the terms with k % 4 < 2, then the others, as f16 products from zero; then c is added, to nearest."""
+def _fp8_by_f16(profile: Profile, a: Array, b: Array, c: Array, d_kind: str, sparse: bool) -> Array:
+    """mma of fp8 on sm_90: the terms with k % 4 < 2, then the others, as f16 products from zero; then c is added, to nearest.
+
+    Sparse, a register's lower two of four stored elements are those of every other chunk of four columns.
+    """
     total = np.zeros((1, 1), np.float32)
-    lower = np.arange(a.shape[-1]) % 4 < 2
+    period = 8 if sparse else 4
+    lower = np.arange(a.shape[-1]) % period < period // 2
     for chosen in (lower, ~lower):
-        total = exact_product(profile, a[..., chosen], b[..., chosen, :], total, "f16", "f16", d_kind, d_kind, "rn")
+        total = exact_product(profile, a[..., chosen], b[..., chosen, :], total, "f16", "f16", d_kind, d_kind, sparse=sparse)
     result = total + c
     return result.astype(np.float16).astype(np.float32) if d_kind == "f16" else result
 

@@ -297,7 +297,7 @@ def sqrt(kind: str, a: Bits, *, rounding: str = "rn", ftz: bool = False) -> Bits
 def _upper(function: Callable[[Array], Array], a: Bits) -> Bits:
     high = np.uint64(0xFFFF_FFFF_0000_0000)
     x = flush(a & high, F64).view(np.float64)
-    return flush(_close(function(x), F64) & high, F64)
+    return np.where(np.isnan(x), np.uint64(0x7FFF_FFFF_0000_0000), flush(_close(function(x), F64) & high, F64))
 
 
 # -- approximate functions --------------------------------------------------------------------------------------------------------------

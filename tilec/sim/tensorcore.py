@@ -230,7 +230,7 @@ class Mma:
         return self.d_fragment.pack(encode(matrix, self.d))
 
     def multiply(self, a: Array, b: Array, c: Array, *, exact: str | None = None, saturate: bool = False, rounding: str = "rn") -> Array:
-        """The matrix d, rounded to its type, in its carrier.
+        """The matrix d, rounded to its type, in its carrier. Of a sparse product, a is the dense matrix that `expand` makes.
 
         exact: None for one matrix product in float32 (float64 for f64), or an architecture (`exact.PROFILES`) for its arithmetic bit
         for bit. saturate: .satfinite of integer types. rounding: that of f64, heeded in exact mode.
@@ -238,7 +238,8 @@ class Mma:
         if self.c == "s32":
             return self._integers(a, b, c, saturate)
         if exact is not None:
-            return exact_product(PROFILES[exact], a, b, c, self.a, self.b, self.c, self.d, rounding)
+            kinds = self.a, self.b, self.c, self.d
+            return exact_product(PROFILES[exact], a, b, c, *kinds, rounding=rounding, sparse=self.sparse)
         result = np.matmul(a, b)
         result = np.add(result, c, out=result) if np.broadcast_shapes(result.shape, c.shape) == result.shape else result + c
         return result.astype(np.float16).astype(np.float32) if self.d == "f16" else result
@@ -397,7 +398,7 @@ class QuadPairs:
         return list(np.ascontiguousarray(np.moveaxis(flat.reshape(*lead, 32, -1), -1, 0)))
 
     def multiply(self, a: Array, b: Array, c: Array, *, exact: str | None = None, saturate: bool = False, rounding: str = "rn") -> Array:
-        """The matrix d. Exact mode: later architectures make this product of others; taken as one group of four terms."""
+        """The matrix d. Exact mode takes one group of four terms; ptxas for sm_80 and later makes it of f32 instructions instead."""
         return Mma(8, 8, 4, self.d, "f16", "f16", self.c).multiply(a, b, c, exact=exact)
 
 
