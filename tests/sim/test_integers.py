@@ -240,3 +240,17 @@ def test_lop3_has_the_truth_table_of_every_function():
     np.testing.assert_array_equal(it.lop3(x, y, z, 0x96), x ^ y ^ z)
     np.testing.assert_array_equal(it.lop3(x, y, z, 0xCA), (x & y) | (~x & z))
     assert it.lop3(x, y, z, 0).tolist() == [0] * 8
+
+
+def test_blocks_by_threads_and_uniform_registers():
+    rng = np.random.default_rng(7)
+    a, b = rng.integers(0, 1 << 32, (3, 64), dtype=np.uint32), rng.integers(0, 1 << 32, (3, 1), dtype=np.uint32)
+    one = np.array([[0x5410]], np.uint32)
+    np.testing.assert_array_equal(it.prmt(a, b, one), (a & np.uint32(0xFFFF)) | (b << np.uint32(16)))
+    np.testing.assert_array_equal(it.prmt(a, b, np.broadcast_to(one, (3, 64))), it.prmt(a, b, one))
+    swapped = a.T[:, ::2]  # strides of any kind
+    np.testing.assert_array_equal(it.brev(it.brev(swapped)), swapped)
+    np.testing.assert_array_equal(it.popc(swapped), it.popc(a).T[:, ::2])
+    for result in (it.dp4a("s32", "s32", a, b, one), it.bfe("s32", a, b, one), it.shf("l", "wrap", a, b, one), it.sad("s32", a, b, one),
+                   it.mul_hi("s32", a, b), it.fns(a, b & np.uint32(31), one), it.clz(a), it.bfi(a, b, one, one), it.divide("s32", a, b)):
+        assert result.shape == (3, 64)

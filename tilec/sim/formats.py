@@ -211,12 +211,22 @@ def encode(
             bits = np.where(unordered, form.dtype.type(form.nan), bits)
         return flush(bits, form) if ftz else bits
     if mode == "rn" and form is BF16 and not satfinite:
-        single = values.astype(np.float32)
-        if (single == values).all():
-            whole = single.view(np.uint32)
-            bits = ((whole + np.uint32(0x7FFF) + ((whole >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
-            return flush(bits, form) if ftz else bits
+        bits = _nearest_bf16(values)
+        return flush(bits, form) if ftz else bits
     return _encode(values, form, mode, ftz, satfinite, random, random_bits)
+
+
+def _nearest_bf16(values: Array) -> Array:
+    """float64 to bf16, to nearest even, by way of f32 rounded to odd: the hot path of bf16 arithmetic."""
+    single = values.astype(np.float32)
+    exact = single == values
+    if not exact.all():
+        even = ~exact & ((single.view(np.uint32) & np.uint32(1)) == 0) & (values == values)
+        single = np.where(even, np.nextafter(single, np.where(values > single, np.float32(np.inf), np.float32(-np.inf))), single)
+    whole = single.view(np.uint32)
+    bits = ((whole + np.uint32(0x7FFF) + ((whole >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
+    unordered = values != values
+    return np.where(unordered, np.uint16(BF16.nan), bits) if unordered.any() else bits
 
 
 def _encode(values: Array, form: Format, mode: str, ftz: bool, satfinite: bool, random: Array | None, random_bits: int) -> Array:

@@ -313,7 +313,7 @@ def prmt(a: Bits, b: Bits, c: Bits, mode: str | None = None) -> Bits:
 
 def _prmt_alike(both: Bits, control: int, signs: bool) -> Bits:
     """prmt by one control word for all: a gather of bytes."""
-    octets = np.ascontiguousarray(both)[..., None].view(np.uint8)[..., [(control >> 4 * i) & 7 for i in range(4)]]
+    octets = np.ascontiguousarray(both)[..., None].view(np.uint8).take([(control >> 4 * i) & 7 for i in range(4)], axis=-1)
     for i in range(4):
         if signs and (control >> 4 * i) & 8:
             octets[..., i] = (octets[..., i].view(np.int8) >> 7).view(np.uint8)

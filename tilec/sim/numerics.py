@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.sim.formats import F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
+from tilec.sim.formats import F16, F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
 
 Bits = Array
 
@@ -94,6 +94,9 @@ def add(kind: str, a: Bits, b: Bits, *, rounding: str = "rn", ftz: bool = False,
     x, y = _operands(form, (a, b), ftz)
     if form in (F32, F64) and rounding == "rn":
         return _close(x + y, form, ftz, sat)
+    if form is F16:
+        # A float64 holds the sum of two f16 exactly.
+        return encode(x + y, form, rounding, ftz=ftz, sat=sat)
     x, y = x.astype(np.float64), y.astype(np.float64)
     s, e = two_sum(x, y)
     s = _zero_sign(s, rounding, x, y)
@@ -358,7 +361,7 @@ def is_nan(bits: Bits, form: Format) -> Array:
     return (bits & form.dtype.type(form.sign - 1)) > form.dtype.type(form.inf)
 
 
-def _extreme(greater: bool) -> Callable[..., Bits]:
+def _extreme(extreme: Callable[[Array, Array], Array]) -> Callable[..., Bits]:
     @_by_halves
     def instruction(
         kind: str, *operands: Bits, ftz: bool = False, nan: bool = False, xorsign_abs: bool = False, abs: bool = False, relu: bool = False
@@ -367,16 +370,18 @@ def _extreme(greater: bool) -> Callable[..., Bits]:
         sign = form.dtype.type(form.sign)
         given = [flush(x, form) if ftz else x for x in operands]
         bare = [x & ~sign for x in given] if xorsign_abs or abs else given
+        signed = f"i{form.width // 8}"
 
-        def order(x: Bits) -> Array:
-            """Integers in the order of the values, -0 before +0 (sign-magnitude to two's complement)."""
-            whole = x.view(f"i{form.width // 8}")
-            return np.where(whole < 0, whole ^ whole.dtype.type(form.sign - 1), whole)
+        def order(x: Array) -> Array:
+            """Integers in the order of the values, -0 before +0 (sign-magnitude to two's complement); its own inverse."""
+            return x ^ ((x >> x.dtype.type(form.width - 1)) & x.dtype.type(form.sign - 1))
 
         def choose(a: Bits, b: Bits) -> Bits:
-            first = (order(a) > order(b)) if greater else (order(a) < order(b))
+            whole = order(extreme(order(a.view(signed)), order(b.view(signed)))).view(form.dtype)
             a_nan, b_nan = is_nan(a, form), is_nan(b, form)
-            picked = np.where((first | b_nan) & ~a_nan, a, b)
+            if not (a_nan.any() or b_nan.any()):
+                return whole
+            picked = np.where(a_nan, b, np.where(b_nan, a, whole))
             missing = (a_nan | b_nan) if nan else (a_nan & b_nan)
             return np.where(missing, form.dtype.type(form.nan), picked)
 
@@ -391,12 +396,12 @@ def _extreme(greater: bool) -> Callable[..., Bits]:
     return instruction
 
 
-minimum = _extreme(greater=False)
+minimum = _extreme(np.minimum)
 minimum.__doc__ = """min{.ftz}{.NaN}{.xorsign.abs}{.abs} of two operands or three.
 
 The operand that is no NaN wins, -0 < +0; with nan=True any NaN gives the canonical NaN.
 """
-maximum = _extreme(greater=True)
+maximum = _extreme(np.maximum)
 maximum.__doc__ = "max: see `minimum`."
 
 
