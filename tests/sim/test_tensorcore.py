@@ -437,6 +437,19 @@ def test_exact_mode_with_infinities_and_nan():
     assert (d[3:] == 0).all()
 
 
+def test_exact_mode_at_the_end_of_the_range():
+    # 2^127 + 2^127 is beyond f32, and infinite although the rounding is towards zero; 2^127 + (2^127 - 2^103) is the largest f32.
+    instruction = tc.mma("m16n8k16", "f32", "bf16", "bf16", "f32")
+    a, b = np.zeros((16, 16), np.float32), np.ones((16, 8), np.float32)
+    a[0, :2], a[1, :2], a[2, 0] = 2.0**127, -(2.0**127), 2.0**127
+    c = np.zeros((16, 8), np.float32)
+    c[2] = 2.0**127 - 2.0**103
+    d = instruction.multiply(a, b, c, exact="sm_80")
+    assert np.isposinf(d[0]).all()
+    assert np.isneginf(d[1]).all()
+    assert (d[2] == np.finfo(np.float32).max).all()
+
+
 @pytest.mark.parametrize("rounding", ["rn", "rz", "rm", "rp"])
 def test_f64_exact_is_a_chain_of_fused_multiply_adds(rounding):
     from rounding import rounded

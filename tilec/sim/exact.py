@@ -103,22 +103,28 @@ _NOTHING = -10_000  # the exponent of a term that is zero: it takes no part in t
 
 
 def _exponent(x: Array, least: int) -> Array:
-    """floor(log2 |x|), at least `least`; of zero `least`."""
-    return np.where(x == 0, least, np.maximum(np.frexp(x)[1] - 1, least))
+    """int16: floor(log2 |x|), at least `least`; of zero far below every other."""
+    return np.where(x == 0, _NOTHING, np.maximum(np.frexp(x)[1] - 1, least)).astype(np.int16)
 
 
 def _group(a: Array, b: Array, c: Array, low: tuple[int, int], c_kind: str, fraction: int, floor: int) -> Array:
     """The float64 sum of one group before its final rounding: [..., m, n]."""
-    rows, columns = a.astype(np.float64)[..., :, None, :], b.astype(np.float64).swapaxes(-1, -2)[..., None, :, :]
+    # The axis of the terms comes first: NumPy sums along it fast.
+    rows = np.ascontiguousarray(np.moveaxis(a, -1, 0), np.float64)[..., :, None]
+    columns = np.ascontiguousarray(np.moveaxis(b, -2, 0), np.float64)[..., None, :]
     start = c.astype(np.float64)
-    products = rows * columns
-    exponents = np.where(products == 0, _NOTHING, _exponent(rows, low[0]) + _exponent(columns, low[1]))
-    start_exponent = np.where(start == 0, _NOTHING, _exponent(start, FORMATS[c_kind].smallest_exponent))
-    top = np.maximum(np.maximum(exponents.max(-1), start_exponent), floor)
-    shift = fraction - top
-    total = np.trunc(np.ldexp(products, shift[..., None])).sum(-1) + np.trunc(np.ldexp(start, shift))
-    special = products.sum(-1) + start
-    return np.where(np.isfinite(special), np.ldexp(total, -shift), special)
+    terms = rows * columns
+    top = (_exponent(rows, low[0]) + _exponent(columns, low[1])).max(0)
+    top = np.maximum(np.maximum(top, _exponent(start, FORMATS[c_kind].smallest_exponent)), floor)
+    # Scaling by a power of two is exact: products of f32's exponents are far from the ends of float64's.
+    unit = np.ldexp(1.0, top - fraction)
+    scale = 1.0 / unit
+    finite = all(np.isfinite(x).all() for x in (rows, columns, start))
+    special = None if finite else terms.sum(0) + start
+    terms *= scale
+    total = np.trunc(terms, out=terms).sum(0) + np.trunc(start * scale)
+    total *= unit
+    return total if special is None else np.where(np.isfinite(special), total, special)
 
 
 def _close(values: Array, kind: str, fraction: int) -> Array:
@@ -126,8 +132,9 @@ def _close(values: Array, kind: str, fraction: int) -> Array:
     if kind == "f16":
         return values.astype(np.float16).astype(np.float32)
     single = values.astype(np.float32)
-    single = np.where(np.isfinite(single) & (np.abs(single) > np.abs(values)), np.nextafter(single, np.float32(0)), single)
-    single = np.where(np.isinf(single) & (np.abs(values) < 2.0**128), np.copysign(np.finfo(np.float32).max, single), single)
+    # One bit pattern less is one step towards zero, from infinity too; what is beyond 2^128 stays infinite.
+    over = (np.abs(single) > np.abs(values)) & (np.abs(values) < 2.0**128)
+    single = (single.view(np.uint32) - over).astype(np.uint32).view(np.float32)
     if fraction == 23:
         return single
     cut = (single.view(np.uint32) & np.uint32(-(1 << (23 - fraction)) & 0xFFFFFFFF)).view(np.float32)
