@@ -8,11 +8,12 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 import pytest
-from rounding import MODES, SHAPES, bits, floats, rounded, to_integer
 
 from tilec.sim import formats
 from tilec.sim import numerics as nm
 from tilec.sim.convert import cvt, cvt_from_x2, cvt_pack, cvt_x2, cvt_x4
+
+from .rounding import MODES, SHAPES, bits, floats, rounded, to_integer
 
 INDEPENDENT = {  # PTX name, NumPy type of the same format
     "f16": np.float16, "bf16": ml_dtypes.bfloat16, "e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2,

@@ -13,6 +13,8 @@ from tilec.errors import TileError
 from tilec.sim import tensorcore as tc
 from tilec.sim.exact import PROFILES, exact_product
 
+from .rounding import rounded
+
 
 @pytest.fixture(autouse=True)
 def _quiet():
@@ -452,8 +454,6 @@ def test_exact_mode_at_the_end_of_the_range():
 
 @pytest.mark.parametrize("rounding", ["rn", "rz", "rm", "rp"])
 def test_f64_exact_is_a_chain_of_fused_multiply_adds(rounding):
-    from rounding import rounded
-
     rng = np.random.default_rng(8)
     instruction = tc.mma("m8n8k4", "f64", "f64", "f64", "f64")
     a, b, c = rng.standard_normal((8, 4)), rng.standard_normal((4, 8)), rng.standard_normal((8, 8))
