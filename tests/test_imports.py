@@ -1,0 +1,21 @@
+"""`import tilec` is quick: what it loads beyond NumPy is counted, as times differ from machine to machine."""
+
+import subprocess
+import sys
+
+HEAVY = {"llvmlite", "cuda", "torch", "triton", "ml_dtypes", "hypothesis", "pytest", "tokenizers", "safetensors", "tqdm"}
+
+
+def loaded(statement: str) -> set[str]:
+    run = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_nothing_heavy_is_loaded():
+    assert not {m.split(".")[0] for m in loaded("import tilec")} & HEAVY
+
+
+def test_few_modules_are_loaded_beyond_numpy_and_lark():
+    """A module of the standard library takes about half a millisecond, of lark a little less: 100 ms are some 200 modules."""
+    more = loaded("import tilec") - loaded("import numpy, lark")
+    assert len(more) <= 120, sorted(more)

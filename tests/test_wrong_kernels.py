@@ -1,0 +1,622 @@
+"""Wrong kernels: for each the place that the error points to, marked by carets under the line, and words that it must hold."""
+
+import re
+import traceback
+
+import pytest
+
+import tilec as tc
+from tilec.frontend.parse import parse_kernel
+from tilec.frontend.signature import signature
+
+HEAD = """
+import math
+import numpy as np
+import tilec as tc
+from tilec import DType, cdiv, bf16, f16, f32, f64, i32, i64, int6, u32, uint8
+M, N, K, P = tc.dims("M N K P")
+W = tc.types("W")
+
+@tc.function
+def twice(x):
+    return x + x
+
+@tc.function
+def forever(x):
+    return forever(x)
+
+@tc.function
+def early(x, n):
+    if n > 0:
+        return x
+    return x + x
+
+def plain(x):
+    return x + 1
+
+class Box:
+    size = 3
+
+box = Box()
+"""
+
+# A body stands for the kernel `def k(x: f32[N], y: f32[N], a: f16[M, K], w: int6[K, N], s: f32, n: i32, *, block: int = 64)` that
+# begins with `tc.grid(cdiv(N, block))`; text that defines `k` itself stands for itself.
+DEF = "def k(x: f32[N], y: f32[N], a: f16[M, K], w: int6[K, N], s: f32, n: i32, *, block: int = 64):\n    tc.grid(cdiv(N, block))\n"
+
+WRONG = {
+    # names
+    "undefined": ("""
+    v = tc.load(x, [0], [blck])
+                         ^^^^
+""", "blck is not defined", "did you mean block?"),
+    "no such builtin": ("""
+    v = tc.laod(x, [0], [block])
+        ^^^^^^^
+""", "the module tilec has no laod", "did you mean load?"),
+    "dimension of no tensor": ("""
+    tc.store(x, [0], tc.full(i32, [block], P))
+                                           ^
+""", "the dimension P belongs to no tensor", "its dimensions are N, M, K"),
+    "read before assigned": ("""
+    v = v + 1.0
+        ^
+    v = s
+""", "v is read before it is assigned"),
+    "assigned on one side": ("""
+    if n > 0:
+        v = s * 2.0
+    tc.store(x, [0], v)
+                     ^
+""", "v is assigned on one side only of an if", "assign it before the if"),
+    "assigned in a loop only": ("""
+    for i in range(n):
+        v = s * 2.0
+    tc.store(x, [0], v)
+                     ^
+""", "v is assigned inside a loop only", "assign v before the loop"),
+    "counter after the loop": ("""
+    for i in range(n):
+        tc.store(x, [i], s)
+    tc.store(x, [i], s)
+                 ^
+""", "i is the loop's counter and has no value after it"),
+    # types
+    "mixed types": ("""
+    v = tc.load(x, [0], [block]) + tc.load(a, [0, 0], [block])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "types f32 and f16 do not mix", "tc.cast(x, f32)"),
+    "storage type computes": ("""
+    v = tc.load(w, [0, 0], [block, block]) * 2
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "int6 is a storage type and does not compute", "tc.cast(x, f16)"),
+    "float for an integer tile": ("""
+    v = tc.arange(block) + 0.5
+        ^^^^^^^^^^^^^^^^^^^^^^
+""", "0.5 is not an integer, but i32 is wanted", "cast"),
+    "division of integers": ("""
+    v = n / 2
+        ^^^^^
+""", "/ is not defined on i32", "use // for integers"),
+    "floor division of floats": ("""
+    v = s // 2.0
+        ^^^^^^^^
+""", "// is not defined on f32", "tc.floor(x / y)"),
+    "number does not fit": ("""
+    v = n + 5000000000
+        ^^^^^^^^^^^^^^
+""", "5000000000 does not fit i32"),
+    "bits of a float": ("""
+    v = s & 1
+        ^^^^^
+""", "& is not defined on f32"),
+    "exp of integers": ("""
+    v = tc.exp(n)
+        ^^^^^^^^^
+""", "exp is not defined on i32", "cast to a floating type first"),
+    "power": ("""
+    v = s ** 2
+        ^^^^^^
+""", "** is not defined on tiles", "x * x"),
+    "tensor in arithmetic": ("""
+    v = x + 1.0
+        ^^^^^^^
+""", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
+    "tuple in arithmetic": ("""
+    v = s + (1, 2)
+        ^^^^^^^^^^
+""", "+ is not defined on f32 and a tuple of 2"),
+    "Python's math": ("""
+    v = math.sqrt(s)
+        ^^^^^^^^^^^^
+""", "sqrt is a Python function", "tc.sqrt does"),
+    "a plain helper": ("""
+    v = plain(s)
+        ^^^^^^^^
+""", "plain is a Python function", "@tc.function"),
+    # shapes
+    "shapes do not broadcast": ("""
+    v = tc.zeros(f32, [64, 32]) + tc.zeros(f32, [64])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "shapes [64, 32] and [64] do not broadcast"),
+    "shape of a runtime extent": ("""
+    v = tc.zeros(f32, [n])
+        ^^^^^^^^^^^^^^^^^^
+""", "must be known at compile time", "keyword-only"),
+    "dot of unequal depth": ("""
+    v = tc.dot(tc.zeros(f16, [16, 32]), tc.zeros(f16, [16, 8]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a has 32 columns but b has 16 rows"),
+    "dot of an int6 tile": ("""
+    v = tc.zeros(f16, [16, 64]) @ tc.load(w, [0, 0], [64, 16])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "dot multiplies tiles of one type, not f16 by int6", "tc.cast(x, f16)"),
+    "reshape": ("""
+    v = tc.zeros(f32, [6]).reshape([4, 2])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "[6] has 6 elements and does not reshape to [4, 2]"),
+    "axis": ("""
+    v = tc.sum(tc.zeros(f32, [4, 2]), axis=2)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "axis 2 is out of range for a tile with 2 axes"),
+    # memory
+    "missing offset": ("""
+    v = tc.load(a, [0], [block])
+        ^^^^^^^^^^^^^^^^^^^^^^^^
+""", "has 2 axes, but 1 offsets are given"),
+    "no offsets": ("""
+    v = tc.load(x)
+        ^^^^^^^^^^
+""", "tc.load needs the offsets", "tc.load(a, [i, k], [64, 32])"),
+    "tile of too many axes": ("""
+    v = tc.load(x, [0], [8, 8])
+        ^^^^^^^^^^^^^^^^^^^^^^^
+""", "a tile of shape [8, 8] has more axes than global f32[N]"),
+    "stored type": ("""
+    tc.store(y, [0], tc.arange(block))
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a tile of i32 is stored to a tensor of f32", "tc.cast(x, f32)"),
+    "subscript of a tensor": ("""
+    v = x[0]
+        ^^^^
+""", "a tensor is not indexed", "tc.load(a, [i, k], [64, 32])"),
+    "subscript of a tile": ("""
+    v = tc.arange(block)[3]
+        ^^^^^^^^^^^^^^^^^^^
+""", "a tile is not indexed", "tc.where"),
+    "assigned element": ("""
+    y[0] = s
+    ^^^^
+""", "an element can't be assigned", "tc.store"),
+    "offset that is a float": ("""
+    v = tc.load(x, [s], [block])
+        ^^^^^^^^^^^^^^^^^^^^^^^^
+""", "an index is an integer scalar, not f32"),
+    # arguments of builtins
+    "unknown parameter": ("""
+    v = tc.load(x, [0], [block], mask=n)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tc.load: got an unexpected keyword argument 'mask'", "its parameters are (source, offsets, shape, dims, layout)"),
+    "missing argument": ("""
+    v = tc.zeros(f32)
+        ^^^^^^^^^^^^^
+""", "tc.zeros: missing a required argument: 'shape'"),
+    "type and shape exchanged": ("""
+    v = tc.zeros([block], f32)
+        ^^^^^^^^^^^^^^^^^^^^^^
+""", "tc.zeros: dtype is a type, as in f16, not a list of 1"),
+    "axis at run time": ("""
+    v = tc.arange(block).sum(axis=n)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", ".sum: axis is an integer known at compile time", "not i32"),
+    "grid axis": ("""
+    v = tc.block_index(3)
+        ^^^^^^^^^^^^^^^^^
+""", "the grid has axes 0, 1 and 2, not 3"),
+    "method of a tensor": ("""
+    v = x.sum()
+        ^^^^^
+""", "a tensor global f32[N] has no sum", "tc.load"),
+    "method that a tile lacks": ("""
+    v = tc.arange(block).exp()
+        ^^^^^^^^^^^^^^^^^^^^
+""", "a tile has no exp", "tc.exp(x)"),
+    # control flow
+    "condition of a tile": ("""
+    if tc.arange(block) < n:
+       ^^^^^^^^^^^^^^^^^^^^
+        pass
+""", "a condition is a scalar, not bool[64]", "tc.where"),
+    "condition of an integer": ("""
+    while n:
+          ^
+        n -= 1
+""", "a condition is a bool, not i32", "x != 0"),
+    "and of tiles": ("""
+    v = (tc.arange(block) < n) and n > 3
+         ^^^^^^^^^^^^^^^^^^^^
+""", "and, or and not are for scalars", "write & for each element"),
+    "not of a tile": ("""
+    v = not tc.arange(block) < n
+        ^^^^^^^^^^^^^^^^^^^^^^^^
+""", "not is for scalars", "~x"),
+    "loop changes a type": ("""
+    v = tc.zeros(f32, [block])
+    for i in range(n):
+        v = tc.cast(v, f16)
+        ^
+""", "v is f32[64] before the loop and f16[64] after one round", "tc.cast(x, f32)"),
+    "number grows into a tile": ("""
+    total = 0.0
+    for i in range(n):
+        total += tc.load(x, [i * block], [block])
+        ^^^^^
+    tc.store(y, [0], total)
+""", "total is the Python number 0.0 (f32) before the loop and f32[64] after one round", "tc.zeros(f32, [64, 64])"),
+    "None grows into a tile": ("""
+    best = None
+    for i in range(n):
+        best = tc.load(x, [i * block], [block])
+        ^^^^
+    tc.store(y, [0], best)
+""", "best is None before the loop and f32[64] after one round"),
+    "branches of two types": ("""
+    if n > 0:
+        v = s
+    else:
+        v = n
+        ^
+    tc.store(y, [0], v)
+""", "v is assigned on both sides of an if; its values are f32 and i32", "one type and shape"),
+    "choices of two types": ("""
+    v = s if n > 0 else n
+        ^^^^^^^^^^^^^^^^^
+""", "the choices are f32 and i32"),
+    "endless": ("""
+    while True:
+          ^^^^
+        s += 1.0
+""", "this loop never ends"),
+    "break": ("""
+    for i in range(n):
+        break
+        ^^^^^
+""", "break is not part of the language", "while and a condition"),
+    "continue": ("""
+    for i in range(n):
+        continue
+        ^^^^^^^^
+""", "continue is not part of the language", "under an if"),
+    "else after a loop": ("""
+    for i in range(n):
+        pass
+    else:
+        pass
+        ^^^^
+""", "else after a loop", "write it after the loop"),
+    "loop over a tile": ("""
+    for v in tc.arange(block):
+             ^^^^^^^^^^^^^^^^
+        pass
+""", "i32[64] can't be gone through", "tc.range"),
+    "loop over a number": ("""
+    for i in block:
+             ^^^^^
+        pass
+""", "the Python number 64 can't be gone through", "tc.range"),
+    "bounds of an unrolled loop": ("""
+    for i in tc.static_range(n):
+             ^^^^^^^^^^^^^^^^^^
+        pass
+""", "static_range are known at compile time, not i32", "tc.range"),
+    "float bounds": ("""
+    for i in range(0, block / 2):
+             ^^^^^^^^^^^^^^^^^^^
+        pass
+""", "the bounds of a range are integers", "use // to divide integers"),
+    "step 0": ("""
+    for i in tc.range(0, n, 0):
+             ^^^^^^^^^^^^^^^^^
+        pass
+""", "the step of a range is not 0"),
+    "stages at run time": ("""
+    for i in tc.range(0, n, 8, stages=n):
+             ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        pass
+""", "stages is a positive integer known at compile time, not i32"),
+    "index into a tuple": ("""
+    for i in range(2):
+        v = (s, s)[i]
+            ^^^^^^^^^
+""", "an index into a tuple must be known at compile time", "tc.static_range"),
+    # statements that are not the language's
+    "return of a value": ("""
+    return s
+    ^^^^^^^^
+""", "a kernel returns nothing", "tc.store"),
+    "return in a branch": ("""
+    if n > 0:
+        return
+        ^^^^^^
+""", "return is inside a loop or a branch at run time"),
+    "nested function": ("""
+    def f(v):
+    ^^^^^^^^^
+        return v
+""", "a function can't be defined inside a kernel", "@tc.function"),
+    "lambda": ("""
+    f = lambda v: v + 1
+        ^^^^^^^^^^^^^^^
+""", "a lambda is not part of the language", "@tc.function"),
+    "class": ("""
+    class A: pass
+    ^^^^^^^^^^^^^
+""", "a class can't be defined inside a kernel"),
+    "try": ("""
+    try:
+    ^^^^
+        v = s
+    except ValueError:
+        pass
+""", "try is not part of the language"),
+    "with": ("""
+    with box:
+    ^^^^^^^^^
+        pass
+""", "with is not part of the language"),
+    "global": ("""
+    global box
+    ^^^^^^^^^^
+""", "global is not part of the language"),
+    "del": ("""
+    del n
+    ^^^^^
+""", "del is not part of the language"),
+    "import": ("""
+    import os
+    ^^^^^^^^^
+""", "import at the top of the file"),
+    "raise": ("""
+    raise ValueError
+    ^^^^^^^^^^^^^^^^
+""", "raise is not part of the language", "assert"),
+    "yield": ("""
+    yield s
+    ^^^^^^^
+""", "yield is not part of the language"),
+    "walrus": ("""
+    v = (u := s) + u
+         ^^^^^^
+""", ":= is not part of the language"),
+    "assigned attribute": ("""
+    box.size = s
+    ^^^^^^^^
+""", "an attribute can't be assigned in a kernel"),
+    "starred target": ("""
+    v, *rest = (s, s, s)
+    ^^^^^^^^
+""", "* unpacking is not part of the language"),
+    "unpacking": ("""
+    u, v = s, s, s
+    ^^^^
+""", "3 values are unpacked into 2 names"),
+    "unpacking a tile": ("""
+    u, v = s
+    ^^^^
+""", "f32 can't be unpacked"),
+    "comprehension at run time": ("""
+    v = [i for i in range(n)]
+                    ^^^^^^^^
+""", "the bounds must be known at compile time here"),
+    "list that changes": ("""
+    v = []
+    v.append(s)
+    ^^^^^^^^^^^
+""", "append changes an object", "xs = xs + [x]"),
+    "formatted value": ("""
+    print(f"s is {s}")
+                  ^
+""", "a value of the program can't be formatted", 'print("x", x)'),
+    "assertion at run time": ("""
+    assert n > 0
+    ^^^^^^^^^^^^
+""", "known only at run time", "tc.assume"),
+    "assertion": ("""
+    assert block % 48 == 0, f"block is {block}"
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the assertion block % 48 == 0 fails: block is 64"),
+    "Python fails": ("""
+    v = [1, 2][block]
+        ^^^^^^^^^^^^^
+""", "IndexError"),
+    # helpers
+    "recursion": ("""
+    v = forever(s)
+""", "forever calls itself", "write a loop"),
+    "early return of a helper": ("""
+    v = early(s, n)
+""", "return is inside a loop or a branch", "called from here"),
+    "arguments of a helper": ("""
+    v = twice(s, s)
+        ^^^^^^^^^^^
+""", "twice: too many positional arguments", "its parameters are (x)"),
+    "error inside a helper": ("""
+    v = twice(w)
+""", "a tile or a number is wanted", "called from here"),
+    # the launch
+    "grid again": ("""
+    tc.grid(1)
+    ^^^^^^^^^^
+""", "tc.grid is given twice"),
+    "late grid": ("""
+def k(x: f32[N]):
+    i = tc.block_index(0)
+    tc.grid(N)
+    ^^^^^^^^^^
+""", "tc.grid comes first in a kernel"),
+    "no grid": ("""
+def k(x: f32[N]):
+    ^
+    tc.store(x, [0], 1.0)
+""", "k has no grid", "tc.grid(cdiv(M, bm))"),
+    "grid of a float": ("""
+def k(x: f32[N], *, block: int = 64):
+    tc.grid(100 / block)
+            ^^^^^^^^^^^
+""", "the grid's extents are integers", "cdiv"),
+    "grid of four": ("""
+def k(x: f32[N]):
+    tc.grid(1, 1, 1, 1)
+    ^^^^^^^^^^^^^^^^^^^
+""", "one to three extents, not 4"),
+    "grid from memory": ("""
+def k(x: i32[N]):
+    tc.grid(tc.load(x, [0]))
+            ^^^^^^^^^^^^^^^
+""", "the grid is evaluated on the host"),
+    "assumption on the body": ("""
+    i = tc.block_index(0)
+    tc.assume(i < 8)
+              ^^^^^
+""", "an assumption is evaluated on the host"),
+    "assumption in a loop": ("""
+    for i in range(n):
+        tc.assume(n < 8)
+        ^^^^^^^^^^^^^^^^
+""", "tc.assume is inside a loop or a branch"),
+    "assumption that fails": ("""
+    tc.assume(block % 48 == 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the assumption block % 48 == 0 does not hold for these constants"),
+    "grid's value": ("""
+    v = tc.grid(1)
+        ^^^^^^^^^^
+""", "tc.grid can't be called here"),
+    # parameters
+    "no annotation": ("""
+def k(x: f32[N], y):
+                 ^
+    tc.grid(1)
+""", "y has no type", "f16[M, K]"),
+    "Python's float": ("""
+def k(x: f32[N], s: float):
+                 ^^^^^^^^
+    tc.grid(1)
+""", "float does not say how wide", "write f32"),
+    "default of an argument": ("""
+def k(x: f32[N], block: i32 = 64):
+                 ^^^^^^^^^^
+    tc.grid(1)
+""", "block is an argument of the launch and has no default", "behind a bare *"),
+    "reserved name": ("""
+def k(x: f32[N], *, stream: int = 0):
+                    ^^^^^^^^^^^
+    tc.grid(1)
+""", "stream is a reserved name"),
+    "star parameter": ("""
+def k(x: f32[N], *rest):
+                  ^^^^
+    tc.grid(1)
+""", "a kernel has no *rest"),
+    "extent that is a string": ("""
+def k(x: f32["N"]):
+      ^^^^^^^^^^^
+    tc.grid(1)
+""", "neither a dimension nor an integer", "tc.dims"),
+    "extent of 0": ("""
+def k(x: f32[0]):
+      ^^^^^^^^^
+    tc.grid(1)
+""", "x has an extent of 0"),
+    "scalar of a storage type": ("""
+def k(x: f32[N], z: int6):
+                 ^^^^^^^
+    tc.grid(1)
+""", "z is a scalar of a storage type"),
+    "type that is no constant": ("""
+def k(w: W[K, N]):
+      ^^^^^^^^^^
+    tc.grid(1)
+""", "the type W is not a constant of the kernel", "W: DType"),
+    "dimension and parameter": ("""
+def k(x: f32[N], N: i32):
+                 ^^^^^^
+    tc.grid(1)
+""", "N is a dimension of x and a parameter"),
+    "something else": ("""
+def k(x: np.ndarray):
+      ^^^^^^^^^^^^^
+    tc.grid(1)
+""", "x has no type that tilec knows"),
+}  # fmt: skip
+
+
+def kernel_of(text, path):
+    """The function `k` of a file that holds the text without its markers, and the line, column and end column that they mark."""
+    text = text.strip("\n")
+    lines, marked = [], None
+    for line in (HEAD + (text if text.startswith("def") else DEF + text)).splitlines():
+        if re.fullmatch(r"\s*\^+\s*", line):
+            marked = len(lines), line.index("^") + 1, line.rindex("^") + 2
+        else:
+            lines.append(line)
+    path.write_text("\n".join(lines) + "\n")
+    names = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    return names["k"], marked
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda name: name.replace(" ", "-"))
+def test_wrong_kernel(case, tmp_path):
+    text, *words = WRONG[case]
+    k, marked = kernel_of(text, tmp_path / "wrong.py")
+    with pytest.raises(tc.TileError) as caught:
+        parse_kernel(signature(k), {})
+    error = caught.value
+    assert error.loc.file == str(tmp_path / "wrong.py")
+    if marked:
+        assert (error.loc.line, error.loc.column, error.loc.end_column) == marked, str(error)
+    for word in words:
+        assert word in str(error)
+    shown = "".join(traceback.format_exception(error))
+    assert shown.count("\n  File ") <= 2, "the error shows what happens inside tilec"
+
+
+def test_there_are_enough():
+    assert len(WRONG) >= 45
+
+
+def test_outside_a_kernel():
+    for call in (lambda: tc.load(None, [0]), lambda: tc.grid(1), lambda: tc.range(3), lambda: tc.zeros(tc.f32, [4])):
+        with pytest.raises(tc.TileError, match="only meaningful inside a kernel"):
+            call()
+
+
+def test_arithmetic_on_a_dimension():
+    N = tc.dims("N")
+    with pytest.raises(tc.TileError, match="N is a name, not a number"):
+        N // 2
+
+
+@pytest.mark.parametrize(
+    ("constants", "words"),
+    [
+        ({"blok": 3}, "k has no constant blok"),
+        ({"block": "64"}, "the constant block is an int, not '64'"),
+        ({"block": True}, "is an int, not True"),
+    ],
+)
+def test_wrong_constants(constants, words, tmp_path):
+    k, _ = kernel_of("    pass", tmp_path / "k.py")
+    with pytest.raises(tc.TileError, match=words):
+        parse_kernel(signature(k), constants)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [((1,), {}, "lacks arguments y, a, w, s, n"), ((1,) * 7, {}, "takes 6 arguments"), ((1,), {"x": 2}, "is given x twice")],
+)
+def test_wrong_arguments(args, kwargs, words, tmp_path):
+    k, _ = kernel_of("    pass", tmp_path / "k.py")
+    with pytest.raises(tc.TileError, match=words):
+        signature(k).bind(args, kwargs)

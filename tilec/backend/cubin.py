@@ -1,0 +1,156 @@
+"""PTX to a cubin: one interface, two assemblers.
+
+nvJitLink works in this process, and is what `pip install tilec` brings. It assembles each module as one to be linked with others, and so
+drops `setmaxnreg` and serializes `wgmma` around calls. ptxas (extra `ptxas`) sees the whole program, and may crash without taking this
+process along. `TILEC_ASSEMBLER=ptxas` or `nvjitlink` chooses one where the kernel does not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tilec.backend import tools
+from tilec.backend.target import Target, target
+from tilec.errors import TileError, require
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one thread or block of the kernel takes, in bytes where not a count; `shared` is static shared memory."""
+
+    registers: int = 0
+    barriers: int = 0
+    stack: int = 0
+    spill_stores: int = 0
+    spill_loads: int = 0
+    shared: int = 0
+    constant: int = 0
+
+
+@dataclass(frozen=True)
+class Cubin:
+    """Machine code for one architecture, an ELF file, with what the assembler said."""
+
+    data: bytes
+    resources: Resources
+    log: str
+    maker: str
+    target: Target
+
+
+class AssemblerError(Exception):
+    """What an assembler said when it failed."""
+
+
+def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    tool = tools.find("ptxas")
+    require(tool, "this needs ptxas, and there is none", hint="pip install 'tilec[ptxas]', or set TILEC_PTXAS to its path")
+    assert tool
+    with tempfile.TemporaryDirectory(prefix="tilec-") as folder:
+        source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        options = [f"-arch={arch}", "-v", *(["-lineinfo"] if lineinfo else [])]
+        done = subprocess.run([tool, *options, str(source), "-o", str(result)], capture_output=True, text=True)
+        if done.returncode:  # a negative one is a signal
+            raise AssemblerError(done.stderr.strip() or f"it crashed with signal {-done.returncode}")
+        return result.read_bytes(), done.stderr
+
+
+@cache
+def _nvjitlink() -> Any:
+    from cuda.bindings import nvjitlink
+
+    try:
+        nvjitlink.version()  # the library itself is loaded by the first call
+    except RuntimeError as e:
+        raise TileError("nvJitLink can't be loaded", hint="pip install 'nvidia-nvjitlink>=13.0'") from e
+    return nvjitlink
+
+
+def by_nvjitlink(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    link = _nvjitlink()
+    options = [f"-arch={arch}", "-verbose", *(["-lineinfo"] if lineinfo else [])]
+    handle = link.create(len(options), options)
+
+    def log(kind: str) -> str:
+        text = bytearray(getattr(link, f"get_{kind}_log_size")(handle))
+        if text:
+            getattr(link, f"get_{kind}_log")(handle, text)
+        return text.decode(errors="replace").rstrip("\0")
+
+    try:
+        source = ptx.encode() + b"\0"
+        try:
+            link.add_data(handle, link.InputType.PTX, source, len(source), "kernel.ptx")
+            link.complete(handle)
+        except link.nvJitLinkError as e:
+            raise AssemblerError(log("error").strip() or str(e)) from e
+        result = bytearray(link.get_linked_cubin_size(handle))
+        link.get_linked_cubin(handle, result)
+        return bytes(result), log("info")
+    finally:
+        link.destroy(handle)
+
+
+MAKERS = {"nvjitlink": by_nvjitlink, "ptxas": by_ptxas}
+
+
+def load() -> None:
+    """Load the assembler now, which else happens on the first use."""
+    if choose() == "nvjitlink":
+        _nvjitlink()
+
+
+def choose(prefer: str | None = None) -> str:
+    """The name of the assembler to use: the kernel's, else the user's, else nvJitLink."""
+    name = prefer or os.environ.get("TILEC_ASSEMBLER") or "nvjitlink"
+    require(name in MAKERS, f"no assembler is called {name!r}", hint=f"known: {', '.join(MAKERS)}")
+    return name
+
+
+def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str | None = None) -> Cubin:
+    """Assemble PTX text. `prefer` is "ptxas" for a kernel that must be seen as a whole program, which `setmaxnreg` asks for.
+
+    Raises TileError with the assembler's own words, and the file where the PTX was kept, when it refuses; also when it notes that it did
+    not do what was written (setmaxnreg ignored, wgmma serialized: notes C7500 to C7599).
+    """
+    arch, maker = target(arch), choose(prefer)
+    try:
+        data, log = MAKERS[maker](ptx, arch.name, lineinfo)
+    except AssemblerError as e:
+        raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx")) from e
+    if notes := [line.strip() for line in log.splitlines() if re.search(r"\(C75\d\d\)", line)]:
+        hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None
+        raise TileError(f"{maker} did not do what the PTX says: {'; '.join(notes)}", hint=hint)
+    return Cubin(data, resources(log), log, maker, arch)
+
+
+def resources(log: str) -> Resources:
+    """Read the verbose log of either assembler, for a module with one kernel.
+
+    nvJitLink's log tells it twice; the second time is the linker's, which counts the system's reserved shared memory as the kernel's.
+    """
+    used = re.search(r"Used \d+ registers.*", log)
+    require(used, f"the assembler's log has no line of resources: {log.strip()!r}")
+    line = used[0] if used else ""
+
+    def number(pattern: str, where: str) -> int:
+        found = re.search(pattern, where)
+        return int(found[1]) if found else 0
+
+    return Resources(
+        registers=number(r"Used (\d+) registers", line),
+        barriers=number(r"used (\d+) barriers", line),
+        stack=number(r"(\d+) bytes stack frame", log),
+        spill_stores=number(r"(\d+) bytes spill stores", log),
+        spill_loads=number(r"(\d+) bytes spill loads", log),
+        shared=number(r"(\d+) bytes smem", line),
+        constant=number(r"(\d+) bytes cmem\[0\]", line),
+    )

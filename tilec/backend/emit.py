@@ -1,0 +1,196 @@
+"""Writes LLVM IR as text: names, blocks, types and constants. What ops become is said by the files that use it."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from tilec.errors import Loc
+from tilec.ir.dtypes import DType
+
+GLOBAL, SHARED, CONST = 1, 3, 4  # address spaces
+
+
+def llvm_type(dtype: DType) -> str:
+    """The LLVM type that holds one element. Types of up to 8 bits are their code in the low bits of an i8, the rest zero."""
+    if dtype.is_bool:
+        return "i1"
+    if not dtype.computes:
+        return "i8"
+    if dtype.is_int:
+        return f"i{dtype.bits}"
+    return {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double"}[str(dtype)]
+
+
+def llvm_constant(value: Any, dtype: DType) -> str:
+    """A number as LLVM writes it, exactly."""
+    if dtype.is_bool:
+        return "true" if value else "false"
+    if not dtype.computes:
+        return str(int(dtype.encode(value)))
+    if dtype.is_int:
+        return str(int(value))
+    return float_constant(float(value), str(dtype))
+
+
+def float_constant(value: float, kind: str) -> str:
+    """Hexadecimal, so that no digit is lost: double as 16 digits (float alike), half as 0xH, bfloat as 0xR. Rounds to the type."""
+    if kind == "f16":
+        return f"0xH{struct.unpack('<H', _half(value))[0]:04X}"
+    if kind == "bf16":
+        return f"0xR{_bfloat(value):04X}"
+    if kind == "f32":
+        value = struct.unpack("<f", _single(value))[0]
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def _half(value: float) -> bytes:
+    try:
+        return struct.pack("<e", value)
+    except OverflowError:
+        return struct.pack("<e", math.copysign(math.inf, value))
+
+
+def _single(value: float) -> bytes:
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<f", math.copysign(math.inf, value))
+
+
+def _bfloat(value: float) -> int:
+    bits = struct.unpack("<I", _single(value))[0]
+    if math.isnan(value):
+        return bits >> 16 | 0x40
+    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
+
+
+class Emitter:
+    """Appends instructions to the current basic block of one function.
+
+    `let` gives the result of an instruction a name and returns it. Values are names ("%12") or constants as text; whoever emits
+    knows their types. Places in the source become `!dbg` when `lines` is set.
+    """
+
+    def __init__(self, lines: Lines | None = None) -> None:
+        self.text: list[str] = []
+        self.count = 0
+        self.label = "entry"
+        self.lines = lines
+        self.loc: Loc | None = None
+        self.declared: list[str] = []  # module-level text: globals
+        self.metadata: list[str] = []
+        self.cache: dict[Any, Any] = {}  # of values that dominate everything after them: cleared where they might not
+
+    def fresh(self, prefix: str = "") -> str:
+        """A name not used before, without its sigil."""
+        self.count += 1
+        return f"{prefix}{self.count}" if prefix else f"v{self.count}"
+
+    def line(self, text: str) -> None:
+        """An instruction without a result."""
+        debug = self.lines.reference(self.loc) if self.lines is not None and self.loc is not None else ""
+        self.text.append(f"  {text}{debug}")
+
+    def let(self, text: str) -> str:
+        """An instruction with a result; returns its name."""
+        name = f"%{self.fresh()}"
+        self.line(f"{name} = {text}")
+        return name
+
+    def call(self, result: str, function: str, *arguments: str) -> str:
+        """Call an intrinsic; arguments are "type value". Returns the name, or "" for a void function."""
+        text = f"call {result} @{function}({', '.join(arguments)})"
+        if result == "void":
+            self.line(text)
+            return ""
+        return self.let(text)
+
+    def asm(self, result: str, code: str, constraints: str, *arguments: str, effect: bool = False, convergent: bool = False) -> str:
+        """Inline PTX; without an effect it may be moved and removed."""
+        kind = "asm sideeffect" if effect else "asm"
+        tail = (" convergent" if convergent else "") + ("" if effect else " nounwind memory(none)")
+        text = f'call {result} {kind} "{code}", "{constraints}"({", ".join(arguments)}){tail}'
+        if result == "void":
+            self.line(text)
+            return ""
+        return self.let(text)
+
+    def extract(self, aggregate: str, type: str, count: int) -> list[str]:
+        """All members of a struct value."""
+        return [self.let(f"extractvalue {type} {aggregate}, {i}") for i in range(count)]
+
+    # control flow
+
+    def start(self, label: str) -> None:
+        """Begin a basic block."""
+        self.text.append(f"{label}:")
+        self.label = label
+
+    def jump(self, label: str) -> None:
+        self.line(f"br label %{label}")
+
+    def branch(self, condition: str, yes: str, no: str) -> None:
+        self.line(f"br i1 {condition}, label %{yes}, label %{no}")
+
+    def phi(self, type: str, incoming: Sequence[tuple[str, str]]) -> str:
+        return self.let(f"phi {type} " + ", ".join(f"[ {v}, %{label} ]" for v, label in incoming))
+
+
+class Lines:
+    """Debug metadata that maps instructions to the author's lines and, by `DebugDirectivesOnly`, changes no instruction."""
+
+    def __init__(self, kernel: str, loc: Loc):
+        self.nodes: list[str] = []
+        self.files: dict[str, int] = {}
+        self.programs: dict[str, int] = {}
+        self.places: dict[Loc, int] = {}
+        unit_file = self.file(loc.file)
+        self.flags = (self.add('!{i32 2, !"Dwarf Version", i32 3}'), self.add('!{i32 2, !"Debug Info Version", i32 3}'))
+        self.unit = self.add(
+            f'distinct !DICompileUnit(language: DW_LANG_Python, file: !{unit_file}, producer: "tilec", isOptimized: true, '
+            "runtimeVersion: 0, emissionKind: DebugDirectivesOnly)"
+        )
+        self.type = self.add("!DISubroutineType(types: !{})")
+        self.kernel = self.program(kernel, loc)
+
+    def add(self, text: str) -> int:
+        self.nodes.append(text)
+        return len(self.nodes) - 1 + 100  # numbers below 100 are left to other metadata
+
+    def file(self, path: str) -> int:
+        if path not in self.files:
+            folder, _, name = path.rpartition("/")
+            self.files[path] = self.add(f'!DIFile(filename: "{name}", directory: "{folder}")')
+        return self.files[path]
+
+    def program(self, name: str, loc: Loc) -> int:
+        """A subprogram of a file; inlined functions are one for each file they stand in."""
+        key = f"{name}@{loc.file}"
+        if key not in self.programs:
+            self.programs[key] = self.add(
+                f'distinct !DISubprogram(name: "{name}", scope: !{self.file(loc.file)}, file: !{self.file(loc.file)}, line: {loc.line}, '
+                f"type: !{self.type}, scopeLine: {loc.line}, spFlags: DISPFlagDefinition | DISPFlagOptimized, unit: !{self.unit})"
+            )
+        return self.programs[key]
+
+    def place(self, loc: Loc) -> int:
+        if loc not in self.places:
+            if loc.caller is None:
+                text = f"!DILocation(line: {loc.line}, column: {loc.column}, scope: !{self.kernel})"
+            else:
+                inlined = self.place(loc.caller)
+                scope = self.program("inlined", loc)
+                text = f"distinct !DILocation(line: {loc.line}, column: {loc.column}, scope: !{scope}, inlinedAt: !{inlined})"
+            self.places[loc] = self.add(text)
+        return self.places[loc]
+
+    def reference(self, loc: Loc) -> str:
+        return f", !dbg !{self.place(loc)}"
+
+    def module(self) -> str:
+        """The metadata of the whole module."""
+        named = [f"!llvm.dbg.cu = !{{!{self.unit}}}", f"!llvm.module.flags = !{{!{self.flags[0]}, !{self.flags[1]}}}"]
+        return "\n".join([*named, *(f"!{i + 100} = {text}" for i, text in enumerate(self.nodes))])

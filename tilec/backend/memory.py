@@ -1,0 +1,541 @@
+"""Loads and stores of tiles: addresses, vector widths, bounds.
+
+A global access has two paths. The fast one takes up to 16 bytes at once; it is run if all of the thread's elements are within bounds
+and its vectors aligned, which is asked at run time unless it is known. The slow one takes the elements one by one, each under its own
+predicate. Types that don't fill bytes are cut from the bytes that hold them, and put back by atomics where a byte has several writers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tilec.backend.emit import llvm_type
+from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
+from tilec.ir.dtypes import DType
+from tilec.ir.layout import scalar as held_by_all
+from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
+from tilec.ir.ops.sync import Sync
+
+VECTOR_BITS = 128
+
+
+def in_memory(dtype: DType) -> str:
+    """The LLVM type of an element in memory; a bool is a byte."""
+    return "i8" if dtype.is_bool else llvm_type(dtype)
+
+
+def from_memory(g: Generator, value: str, dtype: DType) -> str:
+    return g.e.let(f"icmp ne i8 {value}, 0") if dtype.is_bool else value
+
+
+def to_memory(g: Generator, value: str, dtype: DType) -> str:
+    return g.e.let(f"zext i1 {value} to i8") if dtype.is_bool else value
+
+
+@dataclass
+class Place:
+    """Where a tile access of this thread goes: for each register its coordinates along the tile's axes, this thread's part first."""
+
+    base: list[str]  # i32 coordinates of register 0 within the tile
+    offsets: list[tuple[int, ...]]  # constants to add, by register
+    shape: tuple[int, ...]
+    covers: tuple[int, ...]  # the layout's shape, which may be larger
+
+
+def place_of(g: Generator, type: Any) -> Place:
+    layout = type.layout if type.layout is not None else held_by_all(g.function.threads)
+    base = g.bases[layout] if layout.rank else []
+    offsets = [tuple(int(c) for c in row) for row in layout.coords()[0]]
+    return Place(list(base), offsets, type.shape, layout.shape)
+
+
+def conjunction(g: Generator, conditions: Sequence[str]) -> str:
+    """All of some i1 values; "true" of none."""
+    unique = list(dict.fromkeys(c for c in conditions if c != "true"))
+    result = unique[0] if unique else "true"
+    for other in unique[1:]:
+        result = g.e.let(f"and i1 {result}, {other}")
+    return result
+
+
+def i32_add(g: Generator, a: str, b: str | int) -> str:
+    if str(b) == "0":
+        return a
+    if a.lstrip("-").isdigit() and str(b).lstrip("-").isdigit():
+        return str(int(a) + int(b))
+    return str(b) if a == "0" else g.e.let(f"add nsw i32 {a}, {b}")
+
+
+# global memory
+
+
+class GlobalAccess:
+    """The addresses and bounds of one load or store of a global tensor."""
+
+    def __init__(self, g: Generator, op: Load | Store, type: Any):
+        self.g, self.op, self.type = g, op, type
+        self.dtype: DType = type.dtype
+        self.tensor = op.memory
+        self.place = place_of(g, type)
+        self.strides = g.strides[op.memory]
+        self.offsets = [g.scalar(v) for v in op.offsets]
+        self.starts = [i32_add(g, self.offsets[axis], base) for axis, base in zip(op.dims, self.place.base, strict=True)]
+        self.memo: dict[Any, str] = {}
+        self.fast = op.dims.index(op.memory.type.rank - 1) if op.memory.type.rank - 1 in op.dims and not op.memory.type.strided else None
+        self.run = self._run(type)
+        self.origin = self._origin()
+
+    def _run(self, type: Any) -> int:
+        """Elements of one vector: consecutive in registers and in memory, at most 16 bytes, filling whole bytes."""
+        if self.fast is None or type.layout is None:
+            return 1
+        run = type.layout.vector_run(self.fast)
+        while run > 1 and (run * self.dtype.bits > VECTOR_BITS or type.layout.registers % run):
+            run = next(d for d in range(run - 1, 0, -1) if run % d == 0)
+        run = run & -run  # a power of two
+        return run if run * self.dtype.bits % 8 == 0 else 1
+
+    def _origin(self) -> str:
+        """The element offset of register 0, an i64."""
+        g = self.g
+        coordinates = list(self.offsets)
+        for axis, start in zip(self.op.dims, self.starts, strict=True):
+            coordinates[axis] = start
+        total = "0"
+        for c, stride in zip(coordinates, self.strides, strict=True):
+            wide = g.widened(c)
+            term = wide if stride == "1" else g.e.let(f"mul nsw i64 {wide}, {stride}")
+            total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
+        return total
+
+    def element(self, register: int) -> str:
+        """The element offset of a register, an i64."""
+        g, total = self.g, self.origin
+        for tile_axis, c in enumerate(self.place.offsets[register]):
+            stride = self.strides[self.op.dims[tile_axis]]
+            if c:
+                key = ("step", tile_axis, c)
+                if key not in self.memo:
+                    self.memo[key] = str(c) if stride == "1" else g.e.let(f"mul nsw i64 {stride}, {c}")
+                total = self.memo[key] if total == "0" else g.e.let(f"add nsw i64 {total}, {self.memo[key]}")
+        return total
+
+    def inside(self, register: int) -> str:
+        """Whether a register's element is within the tensor and the tile, an i1."""
+        return conjunction(self.g, [self._axis_inside(a, c) for a, c in enumerate(self.place.offsets[register])])
+
+    def _axis_inside(self, tile_axis: int, c: int) -> str:
+        key = ("in", tile_axis, c)
+        if key not in self.memo:
+            g, axis = self.g, self.op.dims[tile_axis]
+            at = i32_add(g, self.starts[tile_axis], c)
+            conditions = [g.e.let(f"icmp ult i32 {at}, {g.extent(self.tensor, axis)}")]
+            if self.place.covers[tile_axis] > self.place.shape[tile_axis]:
+                within = i32_add(g, self.place.base[tile_axis], c)
+                conditions.append(g.e.let(f"icmp ult i32 {within}, {self.place.shape[tile_axis]}"))
+            self.memo[key] = conjunction(g, conditions)
+        return self.memo[key]
+
+    def all_inside(self) -> str:
+        """Whether all of this thread's elements are: the least and the greatest coordinate of each axis decide."""
+        ends = []
+        for axis, column in enumerate(zip(*self.place.offsets, strict=True)):
+            ends += [self._axis_inside(axis, c) for c in {min(column), max(column)}]
+        return conjunction(self.g, ends)
+
+    def aligned(self, run: int) -> str:
+        """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known."""
+        g, facts = self.g, self.g.facts
+        doubtful = []
+        for axis, offset in enumerate(self.op.offsets):
+            contiguous = axis == self.tensor.type.rank - 1
+            if contiguous and facts.divisor(offset) % run:
+                doubtful.append(g.widened(self.offsets[axis]))
+            if not contiguous and self._stride_divisor(axis) % run:
+                doubtful.append(self.strides[axis])
+        if not doubtful:
+            return "true"
+        union = doubtful[0]
+        for other in doubtful[1:]:
+            union = g.e.let(f"or i64 {union}, {other}")
+        return g.e.let(f"icmp eq i64 {g.e.let(f'and i64 {union}, {run - 1}')}, 0")
+
+    def _stride_divisor(self, axis: int) -> int:
+        found = 1
+        for n in self.tensor.type.shape[axis + 1 :]:
+            found *= n if isinstance(n, int) else self.g.facts.divisor(self.g.function.param(n))
+        return found
+
+    def pointer(self, element: str) -> str:
+        """The address of an element that fills bytes."""
+        return self.g.e.let(f"getelementptr inbounds {in_memory(self.dtype)}, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {element}")
+
+    def byte(self, offset: str) -> str:
+        return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {offset}")
+
+
+def two_paths(g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str]) -> Registers:
+    """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give."""
+    condition = conjunction(g, [access.all_inside(), access.aligned(access.run)])
+    if condition == "true":
+        return fast()
+    e, number = g.e, g.e.fresh()
+    labels = f"whole{number}", f"edge{number}", f"both{number}"
+    known = dict(access.memo)
+    e.branch(condition, labels[0], labels[1])
+    ends = []
+    for label, path in ((labels[0], fast), (labels[1], slow)):
+        e.start(label)
+        access.memo = dict(known)
+        ends.append((path(), e.label))
+        e.jump(labels[2])
+    e.start(labels[2])
+    access.memo = known
+    (a, from_a), (b, from_b) = ends
+    return [e.phi(t, [(x, from_a), (y, from_b)]) for t, x, y in zip(types, a, b, strict=True)]
+
+
+@emits(Load)
+def load(g: Generator, op: Load) -> Sequence[Registers]:
+    access = GlobalAccess(g, op, op.result.type)
+    packed = access.dtype.bits % 8 != 0
+    count = registers_of(op.result.type)
+    fast = (lambda: load_packed(g, access)) if packed else (lambda: load_vectors(g, access))
+    one = load_bits if packed else load_element
+    if not op.shape:  # indexed: the author's word that it is inside
+        return [[one(g, access, 0, "true")]]
+    return [two_paths(g, access, fast, lambda: [one(g, access, r, access.inside(r)) for r in range(count)], [llvm_type(access.dtype)] * count)]
+
+
+@emits(Store)
+def store(g: Generator, op: Store) -> None:
+    access = GlobalAccess(g, op, op.value.type)
+    packed = access.dtype.bits % 8 != 0
+    values = g[op.value]
+    one = store_bits if packed else store_element
+
+    def slow() -> Registers:
+        first = first_holder(g, op.value.type)
+        for r, value in enumerate(values):
+            one(g, access, r, value, conjunction(g, [access.inside(r) if op.value.type.shape else "true", first]))
+        return []
+
+    if not op.value.type.shape:
+        slow()
+        return
+    two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [])
+
+
+def first_holder(g: Generator, type: Any) -> str:
+    """Whether this thread is the first of those that hold its elements; "true" where there is but one."""
+    layout = type.layout
+    if layout is None:
+        return g.e.let(f"icmp eq i32 {g.thread}, 0")
+    conditions = []
+    for digit, place in layout.thread_places():
+        if digit.dim < 0:
+            value = g.e.let(f"urem i32 {g.e.let(f'udiv i32 {g.thread}, {place}')}, {digit.size}")
+            conditions.append(g.e.let(f"icmp eq i32 {value}, 0"))
+    return conjunction(g, conditions)
+
+
+def load_vectors(g: Generator, access: GlobalAccess) -> Registers:
+    out: Registers = []
+    run, kind = access.run, in_memory(access.dtype)
+    size = run * max(8, access.dtype.bits) // 8
+    for register in range(0, len(access.place.offsets), run):
+        address = access.pointer(access.element(register))
+        if run == 1:
+            vector = [g.e.let(f"load {kind}, ptr addrspace(1) {address}, align {size}")]
+        else:
+            whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(1) {address}, align {size}")
+            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
+        out += [from_memory(g, v, access.dtype) for v in vector]
+    return out
+
+
+def store_vectors(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
+    run, kind = access.run, in_memory(access.dtype)
+    size = run * max(8, access.dtype.bits) // 8
+    for register in range(0, len(values), run):
+        vector = "poison"
+        raw = [to_memory(g, v, access.dtype) for v in values[register : register + run]]
+        for i, v in enumerate(raw):
+            vector = v if run == 1 else g.e.let(f"insertelement <{run} x {kind}> {vector}, {kind} {v}, i32 {i}")
+        type = kind if run == 1 else f"<{run} x {kind}>"
+        g.e.line(f"store {type} {vector}, ptr addrspace(1) {access.pointer(access.element(register))}, align {size}")
+    return []
+
+
+# PTX of a predicated access by width: the type, the register constraint, and the width of the register that holds it
+WIDTHS = {8: ("u8", "h", 16), 16: ("b16", "h", 16), 32: ("b32", "r", 32), 64: ("b64", "l", 64)}
+
+
+def load_where(g: Generator, address: str, bits: int, condition: str) -> str:
+    """An integer of `bits` from a global address, 0 where the condition is false."""
+    if condition == "true":
+        return g.e.let(f"load i{bits}, ptr addrspace(1) {address}, align {bits // 8}")
+    kind, letter, held = WIDTHS[bits]
+    code = f"mov.b{held} $0, 0; @$2 ld.global.{kind} $0, [$1];"
+    value = g.e.asm(f"i{held}", code, f"=&{letter},l,b", f"ptr addrspace(1) {address}", f"i1 {condition}", effect=True)
+    return value if held == bits else g.e.let(f"trunc i{held} {value} to i{bits}")
+
+
+def store_where(g: Generator, address: str, bits: int, value: str, condition: str) -> None:
+    """Store an integer of `bits` where the condition holds."""
+    if condition == "true":
+        g.e.line(f"store i{bits} {value}, ptr addrspace(1) {address}, align {bits // 8}")
+        return
+    kind, letter, held = WIDTHS[bits]
+    value = value if held == bits else g.e.let(f"zext i{bits} {value} to i{held}")
+    code = f"@$2 st.global.{kind} [$0], $1;"
+    g.e.asm("void", code, f"l,{letter},b,~{{memory}}", f"ptr addrspace(1) {address}", f"i{held} {value}", f"i1 {condition}", effect=True)
+
+
+def load_element(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:
+    value = load_where(g, access.pointer(access.element(register)), access.dtype.bits, condition)
+    return from_code(g, value, access.dtype)
+
+
+def store_element(g: Generator, access: GlobalAccess, register: int, value: str, condition: str) -> None:
+    store_where(g, access.pointer(access.element(register)), access.dtype.bits, to_code(g, value, access.dtype), condition)
+
+
+# types that don't fill bytes
+
+
+def pieces_of(access: GlobalAccess) -> tuple[int, int]:
+    """How a vector of packed elements is loaded: bytes of one word (1, 2 or 4) and how many words."""
+    size = access.run * access.dtype.bits // 8
+    word = math.gcd(size, 4)
+    return word, size // word
+
+
+def load_packed(g: Generator, access: GlobalAccess) -> Registers:
+    """Whole words, from which each element is cut by shifts."""
+    out: Registers = []
+    bits, (word, count) = access.dtype.bits, pieces_of(access)
+    for register in range(0, len(access.place.offsets), access.run):
+        address = access.byte(byte_offset(g, access.element(register), bits))
+        words = load_words(g, address, word, count)
+        out += [cut(g, words, 8 * word, i * bits, bits) for i in range(access.run)]
+    return out
+
+
+def byte_offset(g: Generator, element: str, bits: int) -> str:
+    return g.e.let(f"ashr i64 {g.e.let(f'mul nsw i64 {element}, {bits}')}, 3")
+
+
+def load_words(g: Generator, address: str, word: int, count: int) -> Registers:
+    together = math.gcd(count, 4)  # words of one access
+    out: Registers = []
+    for first in range(0, count, together):
+        at = address if first == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {first * word}")
+        if together == 1:
+            out.append(g.e.let(f"load i{8 * word}, ptr addrspace(1) {at}, align {word}"))
+            continue
+        kind = f"<{together} x i{8 * word}>"
+        whole = g.e.let(f"load {kind}, ptr addrspace(1) {at}, align {word * together}")
+        out += [g.e.let(f"extractelement {kind} {whole}, i32 {i}") for i in range(together)]
+    return out
+
+
+def cut(g: Generator, words: Registers, width: int, start: int, bits: int) -> str:
+    """`bits` bits from bit `start` of a row of words, as an i8."""
+    first, shift = divmod(start, width)
+    kind = f"i{width}"
+    value = words[first] if shift == 0 else g.e.let(f"lshr {kind} {words[first]}, {shift}")
+    if shift + bits > width:
+        rest = g.e.let(f"shl {kind} {words[first + 1]}, {width - shift}")
+        value = g.e.let(f"or {kind} {value}, {rest}")
+    if width > 8:
+        value = g.e.let(f"trunc {kind} {value} to i8")
+    return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
+
+
+def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
+    bits, (word, count) = access.dtype.bits, pieces_of(access)
+    kind = f"i{8 * word}"
+    for register in range(0, len(values), access.run):
+        address = access.byte(byte_offset(g, access.element(register), bits))
+        words = ["0"] * count
+        for i, value in enumerate(values[register : register + access.run]):
+            first, shift = divmod(i * bits, 8 * word)
+            wide = value if word == 1 else g.e.let(f"zext i8 {value} to {kind}")
+            words[first] = joined(g, kind, words[first], g.e.let(f"shl {kind} {wide}, {shift}") if shift else wide)
+            if shift + bits > 8 * word:
+                words[first + 1] = g.e.let(f"lshr {kind} {wide}, {8 * word - shift}")
+        for i, value in enumerate(words):
+            at = address if i == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {i * word}")
+            g.e.line(f"store {kind} {value}, ptr addrspace(1) {at}, align {word}")
+    return []
+
+
+def joined(g: Generator, kind: str, a: str, b: str) -> str:
+    return b if a == "0" else g.e.let(f"or {kind} {a}, {b}")
+
+
+def bit_place(g: Generator, access: GlobalAccess, register: int, width: int) -> tuple[str, str]:
+    """The index of the `width`-bit word that an element starts in, an i64, and the bit within it, an i32."""
+    bit = g.e.let(f"mul nsw i64 {access.element(register)}, {access.dtype.bits}")
+    word = g.e.let(f"ashr i64 {bit}, {width.bit_length() - 1}")
+    return word, g.e.let(f"trunc i64 {g.e.let(f'and i64 {bit}, {width - 1}')} to i32")
+
+
+def load_bits(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:
+    """One element from the byte or two that hold it."""
+    bits = access.dtype.bits
+    byte, shift = bit_place(g, access, register, 8)
+    low = load_where(g, access.byte(byte), 8, condition)
+    two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {8 - bits}")])
+    high = load_where(g, access.byte(g.e.let(f"add nsw i64 {byte}, 1")), 8, two)
+    pair = g.e.let(f"or i32 {g.e.let(f'zext i8 {low} to i32')}, {g.e.let(f'shl i32 {wide(g, high)}, 8')}")
+    value = g.e.let(f"trunc i32 {g.e.let(f'lshr i32 {pair}, {shift}')} to i8")
+    return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
+
+
+def wide(g: Generator, byte: str) -> str:
+    return g.e.let(f"zext i8 {byte} to i32")
+
+
+def store_bits(g: Generator, access: GlobalAccess, register: int, value: str, condition: str) -> None:
+    """One element by atomics on the 32-bit words that hold it, as its neighbours may have other writers."""
+    bits = access.dtype.bits
+    word, shift = bit_place(g, access, register, 32)
+    mask = g.e.let(f"shl i64 {(1 << bits) - 1}, {g.e.let(f'zext i32 {shift} to i64')}")
+    put = g.e.let(f"shl i64 {g.e.let(f'zext i8 {value} to i64')}, {g.e.let(f'zext i32 {shift} to i64')}")
+    two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {32 - bits}")])
+    for half, where in ((0, condition), (1, two)):
+        index = word if half == 0 else g.e.let(f"add nsw i64 {word}, 1")
+        address = g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}")
+        part = [g.e.let(f"trunc i64 {g.e.let(f'lshr i64 {v}, {32 * half}')} to i32") for v in (mask, put)]
+        clear = g.e.let(f"xor i32 {part[0]}, -1")
+        code = "@$3 red.relaxed.gpu.global.and.b32 [$0], $1; @$3 red.relaxed.gpu.global.or.b32 [$0], $2;"
+        arguments = (f"ptr addrspace(1) {address}", f"i32 {clear}", f"i32 {part[1]}", f"i1 {where}")
+        g.e.asm("void", code, "l,r,r,b,~{memory}", *arguments, effect=True)
+
+
+# shared memory
+
+
+@emits(Shared)
+def shared(g: Generator, op: Shared) -> Sequence[Registers]:
+    g.uses_shared = True
+    return [[str(op.offset)]]
+
+
+@emits(Sync)
+def sync(g: Generator, op: Sync) -> None:
+    g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
+
+
+class SharedAccess:
+    """The addresses of one load or store of a shared tile. Elements of under 8 bits lie in a byte each."""
+
+    def __init__(self, g: Generator, op: LoadShared | StoreShared, type: Any):
+        self.g, self.op, self.type = g, op, type
+        self.dtype: DType = type.dtype
+        self.memory = op.memory.type
+        self.place = place_of(g, type)
+        self.offsets = [g.scalar(v) for v in op.offsets]
+        self.starts = list(self.offsets)
+        for axis, base in zip(op.dims, self.place.base, strict=True):
+            self.starts[axis] = i32_add(g, self.offsets[axis], base)
+        self.run = self._run()
+        self.memo: dict[Any, str] = {}
+
+    def _run(self) -> int:
+        """Elements of one vector access."""
+        axis = self.memory.rank - 1
+        if axis not in self.op.dims or self.type.layout is None or self.place.covers != self.place.shape:
+            return 1
+        layout = self.type.layout
+        run = math.gcd(layout.vector_run(self.op.dims.index(axis)), self.memory.layout.run(axis), layout.registers)
+        run = math.gcd(run, VECTOR_BITS // 8 // self.memory.item_bytes)
+        return math.gcd(run, self.g.facts.divisor(self.op.offsets[axis]))
+
+    def address(self, register: int) -> str:
+        g, layout = self.g, self.memory.layout
+        coordinates = dict(zip(self.op.dims, self.place.offsets[register], strict=True))
+        constant = layout.base + sum(c * layout.strides[axis] for axis, c in coordinates.items())
+        if layout.swizzle is None:
+            at = i32_add(g, self.thread_part(), constant)
+        else:
+            line = i32_add(g, self.thread_part(), constant)
+            moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {layout.swizzle.shift}')}, {layout.swizzle.mask}")
+            at = g.e.let(f"xor i32 {line}, {moved}")
+        scaled = at if self.memory.item_bytes == 1 else g.e.let(f"mul nsw i32 {at}, {self.memory.item_bytes}")
+        byte = i32_add(g, scaled, g.scalar(self.op.memory))
+        return g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {byte}")
+
+    def thread_part(self) -> str:
+        """The element offset of register 0 before a swizzle."""
+        if "line" not in self.memo:
+            total = "0"
+            for start, stride in zip(self.starts, self.memory.layout.strides, strict=True):
+                term = start if stride == 1 or start == "0" else self.g.e.let(f"mul nsw i32 {start}, {stride}")
+                total = i32_add(self.g, total, term)
+            self.memo["line"] = total
+        return self.memo["line"]
+
+    def inside(self, register: int) -> str:
+        """Whether a register's element belongs to the tile and not to the layout's padding."""
+        conditions = []
+        for axis, (n, covered) in enumerate(zip(self.place.shape, self.place.covers, strict=True)):
+            if covered > n:
+                at = i32_add(self.g, self.place.base[axis], self.place.offsets[register][axis])
+                conditions.append(self.g.e.let(f"icmp ult i32 {at}, {n}"))
+        return conjunction(self.g, conditions)
+
+
+@emits(LoadShared)
+def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
+    access = SharedAccess(g, op, op.result.type)
+    kind, run = in_memory(access.dtype), access.run
+    size = run * access.memory.item_bytes
+    out: Registers = []
+    for register in range(0, registers_of(op.result.type), run):
+        address = access.address(register)
+        inside = access.inside(register)
+        if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
+            origin = g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {g.scalar(op.memory)}")
+            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {origin}")
+        if run == 1:
+            vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
+        else:
+            whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
+            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
+        out += [from_memory(g, v, access.dtype) for v in vector]
+    return [out]
+
+
+@emits(StoreShared)
+def store_shared(g: Generator, op: StoreShared) -> None:
+    access = SharedAccess(g, op, op.value.type)
+    kind, run = in_memory(access.dtype), access.run
+    values = [to_memory(g, v, access.dtype) for v in g[op.value]]
+    size = run * access.memory.item_bytes
+    first = first_holder(g, op.value.type)
+    for register in range(0, len(values), run):
+        vector = values[register]
+        for i in range(run if run > 1 else 0):
+            vector = g.e.let(f"insertelement <{run} x {kind}> {vector if i else 'poison'}, {kind} {values[register + i]}, i32 {i}")
+        type = kind if run == 1 else f"<{run} x {kind}>"
+        address, condition = access.address(register), conjunction(g, [access.inside(register), first])
+        store_if(g, condition, f"store {type} {vector}, ptr addrspace(3) {address}, align {size}")
+
+
+def store_if(g: Generator, condition: str, instruction: str) -> None:
+    if condition == "true":
+        g.e.line(instruction)
+        return
+    number = g.e.fresh()
+    g.e.branch(condition, f"put{number}", f"next{number}")
+    g.e.start(f"put{number}")
+    g.e.line(instruction)
+    g.e.jump(f"next{number}")
+    g.e.start(f"next{number}")
+

@@ -1,0 +1,131 @@
+"""Matrix products and exchanges between lanes, as LLVM IR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tilec.backend import arith
+from tilec.backend.emit import llvm_constant, llvm_type
+from tilec.backend.isa.mma import MatrixInstruction
+from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
+from tilec.ir.dtypes import DType, bf16
+from tilec.ir.layout import Layout
+from tilec.ir.ops.matmul import Dot
+from tilec.ir.ops.reduce import ReduceLanes, ReduceRegisters
+
+
+@emits(MatrixInstruction)
+def mma(g: Generator, op: MatrixInstruction) -> Sequence[Registers]:
+    """One instruction for each fragment of the accumulator and each step along k; the steps of one fragment follow in turn."""
+    a = packed_fragments(g, op.a.type, g[op.a], op.fragments.a)
+    b = packed_fragments(g, op.b.type, g[op.b], op.fragments.b)
+    acc = list(g[op.acc])
+    tiles = fragment_starts(op.acc.type.layout, op.fragments.c)
+    count = op.fragments.c.registers
+    depth = 1 + max(k for _, k in a)
+    for k in range(depth):
+        for (i, j), start in tiles.items():
+            arguments = [*a[i, k], *b[k, j], *(f"float {x}" for x in acc[start : start + count])]
+            result = "{" + ", ".join(["float"] * count) + "}"
+            whole = g.e.call(result, op.intrinsic, *arguments)
+            acc[start : start + count] = g.e.extract(whole, result, count)
+    return [acc]
+
+
+def fragment_starts(layout: Layout, fragment: Layout) -> dict[tuple[int, int], int]:
+    """The first register of each fragment that a warp holds, by the fragment's place in its warp's grid of them."""
+    places = layout.divide(fragment).coords()[0]
+    ranks = [sorted(set(places[:, axis].tolist())) for axis in range(2)]
+    return {(ranks[0].index(i), ranks[1].index(j)): r * fragment.registers for r, (i, j) in enumerate(places.tolist())}
+
+
+def packed_fragments(g: Generator, type: Any, registers: Registers, fragment: Layout) -> dict[tuple[int, int], list[str]]:
+    """For each fragment of an operand its arguments: pairs of 16-bit elements, as the intrinsic takes them."""
+    found = {}
+    for place, start in fragment_starts(type.layout, fragment).items():
+        pairs = [registers[start + i : start + i + 2] for i in range(0, fragment.registers, 2)]
+        found[place] = [pair(g, low, high, type.dtype) for low, high in pairs]
+    return found
+
+
+def pair(g: Generator, low: str, high: str, dtype: DType) -> str:
+    """Two 16-bit elements as one argument, "type value"."""
+    kind = llvm_type(dtype)
+    half = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
+    whole = g.e.let(f"insertelement <2 x {kind}> {half}, {kind} {high}, i32 1")
+    return f"i32 {g.e.let(f'bitcast <2 x bfloat> {whole} to i32')}" if dtype == bf16 else f"<2 x {kind}> {whole}"
+
+
+@emits(Dot)
+def dot(g: Generator, op: Dot) -> Sequence[Registers]:
+    """Each thread multiplies the rows of a by the columns of b that it holds, by fused multiply-adds along k."""
+    a, b = register_at(op.a.type.layout), register_at(op.b.type.layout)
+    left, right = g[op.a], g[op.b]
+    depth = op.a.type.shape[1]
+    out = []
+    for (i, j), acc in zip(op.acc.type.layout.coords()[0].tolist(), g[op.acc], strict=True):
+        for k in range(depth):
+            acc = arith.fma(g.e, op.acc.type.dtype, left[a[i, k]], right[b[k, j]], acc)
+        out.append(acc)
+    return [out]
+
+
+def register_at(layout: Layout) -> dict[tuple[int, int], int]:
+    """The register of each coordinate that thread 0 holds; the others hold the same, moved."""
+    return {(i, j): r for r, (i, j) in enumerate(layout.coords()[0].tolist())}
+
+
+@emits(ReduceRegisters)
+def reduce_registers(g: Generator, op: ReduceRegisters) -> Sequence[Registers]:
+    given = op.x.type
+    registers = [filled(g, op, r, x) for r, x in enumerate(g[op.x])]
+    out = []
+    for group in op.groups():
+        terms = [registers[r] for r in group]
+        while len(terms) > 1:  # as a tree: short chains
+            pairs = [terms[i : i + 2] for i in range(0, len(terms), 2)]
+            terms = [arith.combine(g.e, op.reduction.combine, given.dtype, *p) if len(p) == 2 else p[0] for p in pairs]
+        out.append(terms[0])
+    return [out]
+
+
+def filled(g: Generator, op: ReduceRegisters, register: int, value: str) -> str:
+    """The element, or the identity where the register is padding."""
+    given = op.x.type
+    base, offsets = g.coordinates(given.layout)
+    for axis in op.axes:
+        if given.layout.shape[axis] > given.shape[axis]:
+            at = g.e.let(f"add nsw i32 {base[axis]}, {int(offsets[register][axis])}")
+            inside = g.e.let(f"icmp ult i32 {at}, {given.shape[axis]}")
+            kind = llvm_type(given.dtype)
+            identity = llvm_constant(op.reduction.identity(given.dtype), given.dtype)
+            value = g.e.let(f"select i1 {inside}, {kind} {value}, {kind} {identity}")
+    return value
+
+
+@emits(ReduceLanes)
+def reduce_lanes(g: Generator, op: ReduceLanes) -> Sequence[Registers]:
+    registers = list(g[op.x])
+    for mask in op.masks():
+        partners = [exchange(g, x, op.x.type.dtype, mask) for x in registers]
+        registers = [arith.combine(g.e, op.reduction.combine, op.x.type.dtype, x, y) for x, y in zip(registers, partners, strict=True)]
+    return [registers]
+
+
+def exchange(g: Generator, value: str, dtype: DType, mask: int) -> str:
+    """The value of the lane whose number differs by `mask`."""
+    code = to_code(g, value, dtype)
+    words = [code]
+    if dtype.bits == 64:
+        words = [g.e.let(f"trunc i64 {code} to i32"), g.e.let(f"trunc i64 {g.e.let(f'lshr i64 {code}, 32')} to i32")]
+    elif dtype.bits < 32:
+        words = [g.e.let(f"zext i{dtype.bits} {code} to i32")]
+    moved = [g.e.call("i32", "llvm.nvvm.shfl.sync.bfly.i32", "i32 -1", f"i32 {w}", f"i32 {mask}", "i32 31") for w in words]
+    if dtype.bits == 64:
+        low, high = (g.e.let(f"zext i32 {w} to i64") for w in moved)
+        return from_code(g, g.e.let(f"or i64 {low}, {g.e.let(f'shl i64 {high}, 32')}"), dtype)
+    narrow = moved[0] if dtype.bits == 32 else g.e.let(f"trunc i32 {moved[0]} to i{dtype.bits}")
+    return from_code(g, narrow, dtype)
+
+

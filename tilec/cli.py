@@ -1,0 +1,333 @@
+"""The command line: `tilec compile | show | run | layout | bisect`.
+
+Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
+line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tilec.errors import Loc, TileError
+
+DONE, WRONG_KERNEL, WRONG_USAGE = 0, 1, 2
+ARCH = "sm_80"  # of commands that show one, unless another is named
+
+
+class UsageError(Exception):
+    """What was asked for can't be done, whatever the kernel."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    try:
+        args = _parser().parse_args(arguments)
+        return args.command(args) or DONE
+    except TileError as error:
+        print(error, file=sys.stderr)
+        return WRONG_KERNEL
+    except UsageError as error:
+        print(f"tilec: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except BrokenPipeError:  # as in `tilec show ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="tilec", description="GPU kernels at tile level: compile, look into, and run them without a GPU.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function: Callable[[argparse.Namespace], int | None], example: str) -> argparse.ArgumentParser:
+        name, summary = function.__name__, inspect.cleandoc(str(function.__doc__))
+        made = commands.add_parser(
+            name, help=summary.split(".")[0], description=summary, epilog=f"example: {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        made.set_defaults(command=function)
+        return made
+
+    def constants(made: argparse.ArgumentParser) -> None:
+        made.add_argument("kernel", metavar="FILE.py:KERNEL", help="a kernel in a Python file")
+        made.add_argument(
+            "--set", metavar="NAME=VALUE", action="append", default=[], type=_settings, help="a constant: a Python literal, or a type's name"
+        )
+
+    made = command(compile, "tilec compile examples/softmax.py:softmax --arch sm_80 --arch sm_90a --set block=1024 --out build")
+    constants(made)
+    made.add_argument("--arch", metavar="ARCH", action="append", help=f"such as sm_90a; may be repeated (default: {ARCH})")
+    made.add_argument(
+        "--variant", metavar='"NAME=VALUE,..."', action="append", default=[], type=_settings, help="one more build, with these constants"
+    )
+    made.add_argument("--out", metavar="DIR", type=Path, default=Path(), help="where the files go (default: here)")
+
+    made = command(show, "tilec show examples/softmax.py:softmax --ptx --arch sm_90a")
+    constants(made)
+    made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--after", metavar="STAGE", help="the IR after this stage (default: as parsed)")
+    for form in ("llvm", "ptx", "sass"):
+        what.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"{form.upper().replace('LLVM', 'LLVM IR')}")
+    made.add_argument("--locations", action="store_true", help="with the place of each operation in the source")
+
+    made = command(run, "tilec run bug.tir --dim M=64 --dim N=32 --arg x=x.npy --out results")
+    made.add_argument("file", metavar="FILE.tir", type=Path, help="a function in textual IR, of any stage")
+    made.add_argument("--dim", metavar="NAME=N", action="append", default=[], type=_settings, help="a dimension that no given array tells")
+    made.add_argument("--arg", metavar="NAME=WHAT", action="append", default=[], help="a .npy file for a tensor, a number for a scalar")
+    made.add_argument("--seed", type=int, default=0, help="of the random inputs (default: 0)")
+    made.add_argument("--out", metavar="DIR", type=Path, help="save each output as DIR/NAME.npy")
+
+    made = command(layout, 'tilec layout "local(2,1).spatial(8,4).local(1,2)" --svg layout.svg')
+    made.add_argument("text", metavar="LAYOUT", help="of registers, or of shared memory as in shared(shape=[8, 64], swizzle=[3, 3, 3])")
+    made.add_argument("--svg", metavar="FILE", type=Path, help="draw it into this file instead")
+    made.add_argument("--bits", type=int, default=16, help="of an element in shared memory (default: 16)")
+
+    made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
+    constants(made)
+    return top
+
+
+# Commands
+
+
+def compile(args: argparse.Namespace) -> None:
+    """Compile a kernel ahead of time.
+
+    Writes NAME.ARCH[.VARIANT].cubin and .ptx for each architecture and variant, and NAME.json, which says how to launch them.
+    Nothing is written unless all of it compiles.
+    """
+    kernel, always = _load(args.kernel), _merged(args.set)
+    archs = [_arch(a) for a in args.arch or [ARCH]]
+    files: dict[str, bytes] = {}
+    builds = []
+    name = args.kernel.rpartition(":")[2]
+    for variant in args.variant or [{}]:
+        constants = {**always, **variant}
+        label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
+        for arch in archs:
+            with _blamed(args.kernel):
+                built = kernel.compile(arch=arch, **constants)
+            stem = ".".join(part for part in (name, arch, label) if part)
+            if f"{stem}.cubin" in files:
+                raise UsageError(f"{stem}.cubin would be written twice: an architecture or a variant is repeated")
+            files |= {f"{stem}.cubin": built.cubin, f"{stem}.ptx": built.ptx.encode()}
+            builds.append({"arch": arch, "cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
+    files[f"{name}.json"] = (json.dumps({"name": name, "builds": builds}, indent=2) + "\n").encode()
+    _write(args.out, files)
+    print("\n".join(_table(["file", "threads", "registers", "spills", "shared"], map(_summary, builds))))
+
+
+def show(args: argparse.Namespace) -> None:
+    """Show what becomes of a kernel: its IR after a stage, LLVM IR, PTX or machine code."""
+    kernel, arch = _load(args.kernel), _arch(args.arch)
+    with _blamed(args.kernel):
+        built = kernel.compile(arch=arch, **_merged(args.set))
+    if args.form == "sass":
+        from tilec.backend.sass import disassemble
+
+        print(disassemble(built.cubin).text.rstrip())
+    elif args.form:
+        print(getattr(built, args.form).rstrip())
+    else:
+        from tilec.ir.text import print_function
+
+        stage = args.after or next(iter(built.stages))
+        if stage not in built.stages:
+            raise UsageError(f"there is no stage {stage}; there are {', '.join(built.stages)}")
+        print(print_function(built.stages[stage], locations=args.locations))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run textual IR in the interpreter.
+
+    Tensors are read from .npy files (--arg), or drawn at random; those that are only written start as zeros. Types that NumPy
+    does not have are saved and read as codes, one unsigned integer an element. Prints a summary of what was written.
+    """
+    from tilec import trial
+
+    function = trial.read(_text(args.file), str(args.file))
+    given = dict(_pair(a, "--arg") for a in args.arg)
+    outputs = trial.run(function, given, _merged(args.dim), args.seed)
+    if args.out:
+        _write(args.out, {f"{name}.npy": trial.npy(output) for name, output in outputs.items()})
+    print("\n".join(_table(["output", "type", "min", "max", "mean", "nan", "first"], map(trial.summary, outputs.items()))))
+
+
+def layout(args: argparse.Namespace) -> None:
+    """Draw a layout. A text grid of thread:register, for shared memory of offset@bank, or an SVG."""
+    from tilec.ir.draw import grid_text, shared_text, svg
+    from tilec.ir.layout import parse_layout
+    from tilec.ir.shared import parse_shared
+
+    if args.text.lstrip().startswith("shared"):
+        if args.svg:
+            raise UsageError("layouts of shared memory are drawn as text only")
+        print(shared_text(parse_shared(args.text), args.bits))
+    elif args.svg:
+        _write(args.svg.parent, {args.svg.name: svg(parse_layout(args.text)).encode()})
+    else:
+        print(grid_text(parse_layout(args.text)))
+
+
+def bisect(args: argparse.Namespace) -> int:
+    """Find the stage that breaks a kernel. Runs the IR after each stage on the kernel's example; names the first whose results differ."""
+    from tilec import compiler
+
+    kernel = _load(args.kernel)
+    with _blamed(args.kernel):
+        found = compiler.bisect(kernel, **_merged(args.set))
+    wrong = [stage for stage, difference, bound in found if not difference <= bound]  # NaN is wrong, too
+    rows = ([stage, f"{d:.3g}", f"{bound:.3g}", "<- differs" if stage in wrong else ""] for stage, d, bound in found)
+    print("\n".join(_table(["stage", "difference", "bound", ""], rows)))
+    print(f"{wrong[0]} is the first stage whose results differ" if wrong else "all stages agree")
+    return WRONG_KERNEL if wrong else DONE
+
+
+# What they share
+
+
+def _load(place: str) -> Any:
+    """The kernel that FILE.py:KERNEL names."""
+    file, colon, name = place.rpartition(":")
+    if not (colon and file and name):
+        raise UsageError(f"{place!r} names no kernel: write FILE.py:KERNEL")
+    if not Path(file).is_file():
+        raise UsageError(f"there is no file {file}")
+    from tilec import compiler
+
+    with _blamed(place):
+        return compiler.load_kernel(place)
+
+
+@contextmanager
+def _blamed(place: str) -> Iterator[None]:
+    """What the user's own file raises becomes an error at its line; what tilec raises without passing it is a fault of tilec."""
+    file = Path(place.rpartition(":")[0]).resolve()
+    try:
+        yield
+    except (TileError, UsageError):
+        raise
+    except SyntaxError as error:
+        column = error.offset or 1
+        loc = Loc(str(error.filename), error.lineno or 1, column, (error.end_offset or column) if error.end_lineno == error.lineno else column)
+        raise TileError(f"{error.msg}", loc=loc) from error
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
+        if not frames:
+            raise
+        last: Any = frames[-1]
+        loc = Loc(last.filename, last.lineno or 1, getattr(last, "colno", 0) + 1, getattr(last, "end_colno", 0) + 1)
+        raise TileError(f"{type(error).__name__}: {error}", loc=loc) from error
+
+
+def _arch(name: str) -> str:
+    from tilec.backend.target import target
+
+    try:
+        return str(target(name).name)
+    except TileError as error:
+        raise UsageError(f"{error.message}; {error.hint}") from None
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """The constants of "NAME=VALUE, ...": Python literals, or names of types."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        if call.args or not call.keywords or not all(k.arg for k in call.keywords):
+            raise ValueError("write NAME=VALUE")
+        return {str(k.arg): _value(k.value) for k in call.keywords}
+    except (SyntaxError, AssertionError, ValueError, TileError) as error:
+        why = error.message if isinstance(error, TileError) else str(error) if type(error) is ValueError else "write NAME=VALUE"
+        raise argparse.ArgumentTypeError(f"{text!r}: {why}") from None
+
+
+def _value(node: ast.expr) -> Any:
+    from tilec.ir.dtypes import dtype
+
+    if isinstance(node, ast.Name):
+        return dtype(node.id)
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(map(_value, node.elts))
+    return ast.literal_eval(node)
+
+
+def _word(value: Any) -> str:
+    return "_".join(map(_word, value)) if isinstance(value, tuple) else str(value)
+
+
+def _merged(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for given in settings for name, value in given.items()}
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equal, value = text.partition("=")
+    if not (name and equal and value):
+        raise UsageError(f"{option} {text}: write NAME=VALUE")
+    return name, value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _description(built: Any) -> dict[str, Any]:
+    """How to launch a build, and what it takes."""
+    from tilec.ir.describe import describe
+
+    resources = built.resources
+    taken = dataclasses.asdict(resources) if dataclasses.is_dataclass(resources) else dict(resources)
+    about = describe(next(iter(built.stages.values())))
+    about.pop("name")
+    return {**about, "resources": {k: v for k, v in taken.items() if isinstance(v, int | float | str | bool)}}
+
+
+def _summary(build: dict[str, Any]) -> list[Any]:
+    taken = build["resources"]
+    spills = sum(v for k, v in taken.items() if "spill" in k)
+    shared = next((v for k, v in taken.items() if "shared" in k), "")
+    return [build["cubin"], build["threads"], taken.get("registers", ""), spills, shared]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Columns that line up; the first to the left, the others to the right, a last one of words to the left."""
+    table = [list(head), *([str(x) for x in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(x.ljust(w) if i == 0 else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write all files or none: first beside their places, then each is moved there in one step."""
+    pending: list[tuple[Path, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            path = folder / f".{name}.{os.getpid()}.part"
+            pending.append((path, folder / name))
+            path.write_bytes(data)
+        for path, final in pending:
+            path.replace(final)
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder} can't be written: {error.strerror}") from None
+    finally:
+        for path, _ in pending:
+            path.unlink(missing_ok=True)
+

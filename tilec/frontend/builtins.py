@@ -1,0 +1,201 @@
+"""The names of the language that are real Python names: what an editor completes and a linter sees.
+
+Inside a kernel the parser knows them by identity and never calls them; called outside, they say so. Those that are ops come from
+the ops themselves, with their signatures and manuals.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from typing import Any
+
+import tilec.ir.ops  # noqa: F401 - registers the builtins
+from tilec.errors import TileError
+from tilec.frontend.source import Source
+from tilec.ir.core import BUILTINS, Kind, Op
+from tilec.ir.dtypes import DType, Shaped
+
+
+class Name:
+    """A name that means something inside a kernel only."""
+
+    def __init__(self, name: str, doc: str | None, signature: inspect.Signature):
+        self.__name__ = name
+        self.__doc__ = doc
+        self.__signature__ = signature
+
+    def __repr__(self) -> str:
+        return f"<tilec.{self.__name__}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TileError(
+            f"tc.{self.__name__} is only meaningful inside a kernel", hint="decorate the function with @tc.kernel() or @tc.function"
+        )
+
+
+class Builtin(Name):
+    """An op that authors may write."""
+
+    def __init__(self, op: type[Op]):
+        assert op.builtin
+        super().__init__(op.builtin, inspect.getdoc(op), inspect.Signature())
+        self.op = op
+
+    @cached_property
+    def __signature__(self) -> inspect.Signature:  # type: ignore[override]
+        return signature_of(self.op)
+
+
+_signatures: dict[type[Op], inspect.Signature] = {}
+
+
+def signature_of(op: type[Op]) -> inspect.Signature:
+    """The signature of a builtin: that of the op's `build` without the builder, or else its fields in order."""
+    if op not in _signatures:
+        _signatures[op] = _signature_of(op)
+    return _signatures[op]
+
+
+def _signature_of(op: type[Op]) -> inspect.Signature:
+    build = getattr(op, "build", None)
+    if build is not None:
+        given = inspect.signature(build)
+        return given.replace(parameters=list(given.parameters.values())[1:])
+    fields = [f for f in op.fields if f.kind is not Kind.REGION and f.name != "group"]
+    returns = "None" if op.infer.__annotations__.get("return") in (None, "None") else "Value"
+    return inspect.Signature([_parameter(f.name, f.annotation, op) for f in fields], return_annotation=returns)
+
+
+def _parameter(name: str, annotation: str, op: type[Op]) -> inspect.Parameter:
+    default = getattr(op, name, inspect.Parameter.empty)
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+def _like(function: Callable[..., Any]) -> Name:
+    """A name of the language with the signature and manual of a function that has no body."""
+    return Name(function.__name__, inspect.getdoc(function), inspect.signature(function))
+
+
+class Dim:
+    """The name of a runtime dimension: stands in annotations, and inside a kernel for the dimension's value, an i32 scalar."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def _refuse(self, *_: Any) -> Any:
+        raise TileError(f"outside a kernel {self.name} is a name, not a number", hint="a tensor's extents are names of tc.dims or integers")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+    __truediv__ = __rtruediv__ = __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __int__ = __index__ = __bool__ = _refuse
+
+
+class TypeName:
+    """The name of an element type that is a constant parameter of the kernel; `W[K, N]` in an annotation is a tensor of it."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __getitem__(self, dims: Any) -> Shaped:
+        return Shaped(self, dims if isinstance(dims, tuple) else (dims,))  # type: ignore[arg-type]
+
+
+class Strided:
+    """The annotation of a tensor whose strides are kernel parameters."""
+
+    def __init__(self, shaped: Shaped):
+        self.shaped = shaped
+
+
+def _names(text: str, kind: Callable[[str], Any], what: str) -> Any:
+    names = text.replace(",", " ").split()
+    for name in names:
+        if not name.isidentifier():
+            raise TileError(f"{name!r} can't name {what}", hint='as in tc.dims("M N K")')
+    made = tuple(map(kind, names))
+    return made[0] if len(made) == 1 else made
+
+
+def dims(names: str) -> Any:
+    """Names of runtime dimensions, separated by blanks: `M, N = tc.dims("M N")`; a single name gives the `Dim` itself."""
+    return _names(names, Dim, "a dimension")
+
+
+def types(names: str) -> Any:
+    """Names of element types that kernels take as constants: `W = tc.types("W")`, then `def k(w: W[K, N], *, W: DType = int6)`."""
+    return _names(names, TypeName, "a type")
+
+
+def strided(tensor: Any) -> Any:
+    """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters."""
+    if not isinstance(tensor, Shaped):
+        raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])")
+    return Strided(tensor)
+
+
+class HelperFunction:
+    """A function whose calls are inlined into kernels. Called outside, it runs as plain Python, so one on numbers can be tried."""
+
+    def __init__(self, function: Callable[..., Any]):
+        update_wrapper(self, function)
+        self.function = function
+
+    @cached_property
+    def source(self) -> Source:
+        return Source(self.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def function(python_function: Callable[..., Any]) -> HelperFunction:
+    """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
+    return HelperFunction(python_function)
+
+
+def cdiv(x: Any, y: Any) -> Any:
+    """`x / y` rounded up, for integers and integer scalars: the number of blocks of y that cover x."""
+    return (x + y - 1) // y
+
+
+@_like
+def grid(x: int, y: int = 1, z: int = 1) -> None:
+    """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.
+
+    The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
+    """
+
+
+def _range(start: int, stop: int | None = None, step: int = 1, *, stages: int = 1) -> range:  # type: ignore[empty-body]
+    """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
+
+
+def _static_range(start: int, stop: int | None = None, step: int = 1) -> range:  # type: ignore[empty-body]
+    """A loop that is unrolled: its counter is a number at compile time, and so are its bounds."""
+
+
+_range.__name__, _static_range.__name__ = "range", "static_range"
+range_name, static_range = _like(_range), _like(_static_range)
+
+OPERATIONS: dict[str, Builtin] = {name: Builtin(op) for name, op in BUILTINS.items()}
+
+LANGUAGE: dict[str, Any] = {
+    **OPERATIONS,
+    "grid": grid,
+    "range": range_name,
+    "static_range": static_range,
+    "cdiv": cdiv,
+    "dims": dims,
+    "types": types,
+    "strided": strided,
+    "function": function,
+    "Dim": Dim,
+    "DType": DType,
+}

@@ -1,0 +1,96 @@
+"""The source text of a Python function: its AST, the place of each node, and what its names mean."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from tilec.errors import Loc, TileError
+
+
+class Source:
+    """A function's text. Columns of the AST count bytes from 0, those of `Loc` count characters from 1."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.name = function.__name__
+        self.file = function.__code__.co_filename
+
+    @cached_property
+    def _parsed(self) -> tuple[list[str], int, ast.FunctionDef]:
+        """The lines, the number of the line before the first, and the definition."""
+        code = self.function.__code__
+        try:
+            lines, first = inspect.getsourcelines(self.function)
+        except (OSError, TypeError):
+            place = Loc(self.file, code.co_firstlineno)
+            raise TileError(f"the source of {self.name} is not to be had", loc=place, hint="define kernels in a file") from None
+        wrap = lines[0][:1].isspace()  # a nested function is parsed in a block of its own, so that columns stay right
+        module = ast.parse("if True:\n" + "".join(lines) if wrap else "".join(lines))
+        node = module.body[0].body[0] if wrap else module.body[0]  # type: ignore[attr-defined]
+        if not isinstance(node, ast.FunctionDef):
+            place = Loc(self.file, code.co_firstlineno)
+            raise TileError("a kernel is an ordinary function, defined by def", loc=place, hint="write it as `def name(...):`")
+        return (["if True:\n", *lines] if wrap else lines), first - 1 - wrap, node
+
+    @property
+    def node(self) -> ast.FunctionDef:
+        return self._parsed[2]
+
+    def loc(self, node: ast.AST, caller: Loc | None = None) -> Loc:
+        """Where a node stands; a node of several lines is marked to the end of its first."""
+        lines, before, _ = self._parsed
+        line: int = node.lineno  # type: ignore[attr-defined]
+        text = lines[line - 1]
+        start = _characters(text, node.col_offset)  # type: ignore[attr-defined]
+        end_line, end = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+        end = _characters(text, end) if end_line == line else len(text.rstrip())
+        return Loc(self.file, line + before, start + 1, end + 1, caller)
+
+    @property
+    def head(self) -> Loc:
+        """Where the function's name stands, behind `def`."""
+        loc = self.loc(self.node)
+        return Loc(loc.file, loc.line, loc.column + 4, loc.column + 4 + len(self.name))
+
+    def text(self, node: ast.expr) -> str:
+        """An expression as its author wrote it."""
+        lines, _, _ = self._parsed
+        return ast.get_source_segment("".join(lines), node) or ast.unparse(node)
+
+    def argument(self, name: str) -> Loc:
+        """Where a parameter is declared."""
+        args = self.node.args
+        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
+        return self.loc(next(a for a in every if a.arg == name))
+
+    @cached_property
+    def closure(self) -> dict[str, Any]:
+        """Variables of enclosing functions that have a value."""
+        found = {}
+        for name, cell in zip(self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True):
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                continue  # not assigned yet
+        return found
+
+    def lookup(self, name: str) -> Any:
+        """What a name that is not local means: enclosing functions, the module, Python's builtins. KeyError if nothing."""
+        for names in (self.closure, self.function.__globals__, vars(builtins)):
+            if name in names:
+                return names[name]
+        raise KeyError(name)
+
+    def visible(self) -> list[str]:
+        """Names that `lookup` finds, for proposals."""
+        return [*self.closure, *self.function.__globals__]
+
+
+def _characters(text: str, count: int) -> int:
+    """How many characters `count` bytes of UTF-8 are."""
+    return count if text.isascii() else len(text.encode()[:count].decode(errors="ignore"))

@@ -1,0 +1,52 @@
+"""What is known of integer scalars before they are: by which numbers they divide."""
+
+from __future__ import annotations
+
+import math
+
+from tilec.ir.core import Function, Op, Value
+from tilec.ir.ops.arith import Add, And, Eq, Mod, Mul, Shl, Sub
+from tilec.ir.ops.base import Constant
+from tilec.ir.ops.control import Assume, For
+
+
+class Facts:
+    """Divisors of a function's integer scalars, from constants, arithmetic, loops and the assumptions of `tc.assume`."""
+
+    def __init__(self, function: Function):
+        self.known: dict[Value, int] = {}
+        for op in function.launch.ops:
+            if isinstance(op, Assume):
+                self._assume(op.fact.owner)
+        for op in function.walk():
+            if isinstance(op, For):
+                self.known[op.body.args[0]] = math.gcd(self.divisor(op.start), self.divisor(op.step))
+
+    def _assume(self, fact: object) -> None:
+        if isinstance(fact, And):
+            self._assume(fact.x.owner)
+            self._assume(fact.y.owner)
+        elif isinstance(fact, Eq):
+            left, right = fact.x.owner, fact.y.owner
+            if isinstance(left, Mod) and isinstance(right, Constant) and right.value == 0 and isinstance(left.y.owner, Constant):
+                self.known[left.x] = math.lcm(self.divisor(left.x), int(left.y.owner.value))
+            elif isinstance(right, Constant):
+                self.known[fact.x] = int(right.value)
+
+    def divisor(self, value: Value) -> int:
+        """A number that divides the value, the largest known; 0 if the value is 0."""
+        if value in self.known:
+            return self.known[value]
+        op = value.owner
+        return self._of(op) if isinstance(op, Op) else 1
+
+    def _of(self, op: Op) -> int:
+        if isinstance(op, Constant):
+            return abs(int(op.value)) if op.dtype.is_int else 1
+        if isinstance(op, Add | Sub):
+            return math.gcd(self.divisor(op.x), self.divisor(op.y))
+        if isinstance(op, Mul):
+            return self.divisor(op.x) * self.divisor(op.y)
+        if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
+            return self.divisor(op.x) << int(op.y.owner.value)
+        return 1

@@ -1,0 +1,462 @@
+"""Runs a Function of any stage in NumPy.
+
+The function becomes Python source, one statement an op, that carries the author's file and line numbers: tracebacks, `breakpoint()`
+and stepping show the kernel. All blocks of a launch run at once (in chunks that fit the cache): every value is an array with a
+leading axis for blocks, of extent 1 where all blocks agree. Where blocks part ways, a mask says which are active: pure ops compute
+for all, and whatever is seen outside (stores, errors, prints) asks the mask.
+
+A tile whose type has no layout is [blocks, *shape]. Once it has one it is stored as its threads hold it, [blocks, threads, registers],
+and an op that is not elementwise sees it gathered through that layout, so a wrong layout gives a wrong result.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tilec.errors import Loc, TileError, require
+from tilec.ir.core import Block, Function, Op, Value
+from tilec.ir.dtypes import DType
+from tilec.ir.ops.base import Elementwise
+from tilec.ir.ops.control import For, If, While
+from tilec.ir.ops.debug import Breakpoint
+from tilec.ir.types import SharedType, TileType
+
+CHUNK = 1 << 18  # elements of the largest tile times blocks that run together
+
+Array = np.ndarray[Any, Any]
+
+
+class Replicas(Exception):
+    """Threads that hold the same element disagree: a fault of the compiler, found by the interpreter."""
+
+
+class Memory:
+    """A tensor in global memory: its elements as carriers, shared by all blocks."""
+
+    def __init__(self, data: Array, name: str = ""):
+        self.data = data
+        self.name = name
+        self.changed = False
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        """The tile [blocks, *shape] at the offsets; 0 over the edge."""
+        blocks = max(len(o) for o in offsets) if offsets else 1
+        out = np.zeros((blocks, *op.shape), self.data.dtype)
+        self._check_indexed(ctx, op, offsets)
+        if math.prod(op.shape) < 64:
+            index, inside = self._elements(op, offsets)
+            np.copyto(out, self.data[index], where=inside)
+            return out
+        for block, (there, here) in enumerate(self._windows(op, offsets, blocks)):
+            out[(block, *here)] = _oriented(self.data[there], op.dims)
+        return out
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        """Put the tile at the offsets, for active blocks, in the order of the blocks; nothing over the edge."""
+        self.changed = True
+        self._check_indexed(ctx, op, offsets)
+        blocks = max(len(value), *(len(o) for o in offsets)) if offsets else len(value)
+        if blocks == 1 and ctx.mask is not None and not ctx.mask.any():
+            return
+        for block, (there, here) in enumerate(self._windows(op, offsets, blocks)):
+            if blocks == 1 or ctx.mask is None or ctx.mask[block]:
+                target = self.data[there]
+                _oriented(target, op.dims)[...] = value[min(block, len(value) - 1)][here]
+
+    def _check_indexed(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> None:
+        for axis, (offset, extent) in enumerate(zip(offsets, self.data.shape, strict=True)):
+            if axis not in op.dims:
+                bad = (offset < 0) | (offset >= extent)
+                if bad.any():
+                    shown = int(offset[np.argmax(bad)])
+                    ctx.fail(bad, f"index {shown} is out of bounds for axis {axis} of {self.name or 'the tensor'}, which has {extent} elements")
+
+    def _elements(self, op: Any, offsets: Sequence[Array]) -> tuple[tuple[Array, ...], Array]:
+        index = op.index(offsets)
+        inside: Any = np.ones((), bool)
+        for at, extent in zip(index, self.data.shape, strict=True):
+            inside = inside & (at >= 0) & (at < extent)
+        return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(index, self.data.shape, strict=True)), inside
+
+    def _windows(self, op: Any, offsets: Sequence[Array], blocks: int) -> Iterator[tuple[tuple[Any, ...], tuple[slice, ...]]]:
+        """For each block: what of the memory the tile covers, and which part of the tile that is."""
+        extents = self.data.shape
+        starts = [np.broadcast_to(o, blocks).tolist() for o in offsets]
+        length = dict(zip(op.dims, op.tile_shape, strict=True))
+        for origin in zip(*starts, strict=True) if starts else [()] * blocks:
+            there: list[Any] = []
+            here: dict[int, slice] = {}
+            for axis, (start, extent) in enumerate(zip(origin, extents, strict=True)):
+                if axis not in length:
+                    there.append(min(max(start, 0), extent - 1))
+                    continue
+                low, high = max(start, 0), min(start + length[axis], extent)
+                high = max(low, high)
+                there.append(slice(low, high))
+                here[axis] = slice(low - start, high - start)
+            yield (*there, ...), tuple(here[d] for d in op.dims)
+
+
+def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
+    """A window's axes (in memory order) in the order of the tile's axes."""
+    return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
+
+
+class SharedMemory:
+    """A shared tile of every block: carriers, and whether each was ever stored."""
+
+    def __init__(self, blocks: int, dtype: DType, shape: tuple[int, ...]):
+        self.data = np.zeros((blocks, *shape), dtype.carrier)
+        self.written = np.zeros((blocks, *shape), bool)
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        index = self._index(ctx, op, offsets)
+        missing = ~self.written[index]
+        if missing.any():
+            ctx.fail(missing, "this reads shared memory that was never stored")
+        return self.data[index]
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        index = self._index(ctx, op, offsets)
+        if ctx.mask is None:
+            self.data[index] = value
+            self.written[index] = True
+        else:
+            active = ctx.mask.reshape(-1, *[1] * (value.ndim - 1))
+            self.data[index] = np.where(active, value, self.data[index])
+            self.written[index] |= active
+
+    def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Any, ...]:
+        index = op.index(offsets)
+        for axis, (at, extent) in enumerate(zip(index, self.data.shape[1:], strict=True)):
+            bad = (at < 0) | (at >= extent)
+            if bad.any():
+                ctx.fail(bad, f"coordinate {int(at[bad][0])} is out of bounds for axis {axis} of the shared tile, which has {extent} elements")
+        blocks = np.arange(len(self.data)).reshape(-1, *[1] * len(op.tile_shape))
+        return (blocks, *(np.clip(at, 0, extent - 1) for at, extent in zip(index, self.data.shape[1:], strict=True)))
+
+
+class Context:
+    """What ops may ask while they run: the blocks of this chunk, which of them are active, and shared memory."""
+
+    def __init__(self, grid: Sequence[int], first: int, blocks: int):
+        self.grid = (*grid, 1, 1, 1)[:3]
+        linear = np.arange(first, first + blocks)
+        self.place = (linear % self.grid[0], linear // self.grid[0] % self.grid[1], linear // (self.grid[0] * self.grid[1]))
+        self.blocks = blocks
+        self.mask: Array | None = None
+
+    def block_index(self, axis: int) -> Array:
+        here = self.place[axis]
+        return here[:1] if self.grid[axis] == 1 else here
+
+    def block_count(self, axis: int) -> Array:
+        return np.array([self.grid[axis]])
+
+    def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
+        return SharedMemory(self.blocks, dtype, shape)
+
+    def active_blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Number in the chunk and grid coordinates of each active block."""
+        rank = max((i + 1 for i, n in enumerate(self.grid) if n > 1), default=1)
+        for number in range(self.blocks):
+            if self.mask is None or self.mask[number]:
+                yield number, tuple(int(p[number]) for p in self.place[:rank])
+
+    def fail(self, where: Array, message: str) -> None:
+        """Raise, naming the first block, if `where` (a leading axis of blocks) holds anywhere in an active block."""
+        bad = where.reshape(len(where), -1).any(axis=1)
+        for number, place in self.active_blocks():
+            if bad[min(number, len(bad) - 1)]:
+                raise TileError(f"{message} (in block {', '.join(map(str, place))})")
+
+    # divergence between blocks
+
+    def test(self, condition: Array) -> bool:
+        """Narrow the mask to the blocks where the condition holds; False, and no change, if there is none."""
+        if len(condition) == 1:
+            return bool(condition[0])
+        active = condition if self.mask is None else condition & self.mask
+        if not active.any():
+            return False
+        if self.mask is not None or not active.all():
+            self.mask = active
+        return True
+
+    def keep(self, new: Any, old: Any) -> Any:
+        """A loop's value after a round: the new one, but the old one in blocks that have left the loop."""
+        if self.mask is None or new is old or not isinstance(new, np.ndarray):
+            return new
+        return np.where(self.mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    def choose(self, condition: Array, then: Any, orelse: Any) -> Any:
+        """A value that two branches give; a branch that no block took gave None."""
+        if then is None or orelse is None:
+            return orelse if then is None else then
+        if not isinstance(then, np.ndarray):
+            return then
+        return np.where(condition.reshape(-1, *[1] * (then.ndim - 1)), then, orelse)
+
+    @staticmethod
+    def more(counter: Array, stop: Array, step: Array) -> Array:
+        """Whether a loop goes on; a step of 0 is an error in Python, too."""
+        if not step.all():
+            raise TileError("the step of the loop is 0")
+        return np.where(step > 0, counter < stop, counter > stop)
+
+
+# from ops to callables
+
+
+def callable_of(op: Op) -> Callable[..., Any]:
+    """`(ctx, *operands) -> result(s)`: the op's `eval` between the layouts of its operands and results, rounded, errors placed."""
+    compute = op.eval if _direct(op) else _through_layouts(op)
+    rounders = [_rounder(v.type) for v in op.results]
+    loc = op.loc
+
+    def call(ctx: Context, *operands: Any) -> Any:
+        try:
+            result = compute(ctx, *operands)
+        except TileError as error:
+            error.loc = error.loc or loc
+            raise
+        if len(rounders) == 1:
+            return rounders[0](result)
+        return tuple(r(x) for r, x in zip(rounders, result, strict=True)) if rounders else None
+
+    return call if loc is None or loc.caller is None else _in_own_file(call, op)
+
+
+def _direct(op: Op) -> bool:
+    """Whether `eval` takes values as they are stored."""
+    laid_out = any(getattr(v.type, "layout", None) is not None and isinstance(v.type, TileType) for v in (*op.operands, *op.results))
+    return not laid_out or isinstance(op, Elementwise) or getattr(op, "raw", False)
+
+
+def _through_layouts(op: Op) -> Callable[..., Any]:
+    inputs = [_gatherer(v.type) for v in op.operands]
+    outputs = [_scatterer(v.type) for v in op.results]
+
+    def compute(ctx: Context, *operands: Any) -> Any:
+        result = op.eval(ctx, *(g(x) for g, x in zip(inputs, operands, strict=True)))
+        if len(outputs) == 1:
+            return outputs[0](result)
+        return tuple(s(x) for s, x in zip(outputs, result or (), strict=True))
+
+    return compute
+
+
+def _gatherer(type: Any) -> Callable[[Any], Any]:
+    layout = type.layout if isinstance(type, TileType) else None
+    if layout is None:
+        return lambda x: x
+
+    def gather(storage: Array) -> Array:
+        tile = layout.gather(storage, type.shape)
+        if layout.is_replicated and not _same(layout.gather(layout.scatter(layout.gather(storage))), layout.gather(storage)):
+            raise Replicas(str(type))
+        return tile
+
+    return gather
+
+
+def _scatterer(type: Any) -> Callable[[Any], Any]:
+    layout = type.layout if isinstance(type, TileType) else None
+    if layout is None:
+        return lambda x: x
+    poison = math.nan if type.dtype.is_float else False if type.dtype.is_bool else type.dtype.max
+    return lambda tile: layout.scatter(tile, poison)
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+def _rounder(type: Any) -> Callable[[Any], Any]:
+    if not isinstance(type, TileType) or type.dtype.is_bool or not type.dtype.computes:
+        return lambda x: x  # storage types only hold values that a cast or a load has made
+    return type.dtype.round
+
+
+def _in_own_file(call: Callable[..., Any], op: Op) -> Callable[..., Any]:
+    """The callable as a frame at the op's own place: an inlined function shows in a traceback like a call."""
+    assert op.loc is not None
+    source = ast.parse("lambda ctx, *operands: call(ctx, *operands)", mode="eval")
+    _place(source, op.loc)
+    made: Callable[..., Any] = eval(compile(source, op.loc.file, "eval"), {"call": call})
+    return made
+
+
+# from functions to Python source
+
+
+class Program:
+    """A function's body as a Python function `(ctx, *params)`."""
+
+    def __init__(self, function: Function, block: Block | None = None):
+        block = function.body if block is None else block
+        self.names: dict[Value, str] = {}
+        self.taken = {"ctx", *keyword.kwlist}
+        self.scope: dict[str, Any] = {"__name__": "kernel"}
+        self.temporaries = 0
+        params = ", ".join(self.name(p) for p in function.params)
+        name = re.sub(r"\W", "_", function.name)
+        module = ast.parse(f"def {name}(ctx, {params}):\n    pass")
+        define: Any = module.body[0]
+        define.body = [*self.block(block), *self.statements(f"return ({', '.join(map(self.name, block.yielded))}{',' if block.yielded else ''})")]
+        place = function.loc or next((op.loc for op in block.ops if op.loc), None) or Loc("<kernel>", 1)
+        _place(module, _outermost(place))
+        exec(compile(module, _outermost(place).file, "exec"), self.scope)
+        self.call: Callable[..., Any] = self.scope[name]
+
+    def name(self, value: Value) -> str:
+        """The Python variable of a value: its own name if that is free."""
+        if value not in self.names:
+            base = value.name if value.name.isidentifier() and not value.name.startswith("_") else "_t"
+            name, count = base, 0
+            while name in self.taken:
+                count += 1
+                name = f"{base}_{count}"
+            self.taken.add(name)
+            self.names[value] = name
+        return self.names[value]
+
+    def temporary(self) -> str:
+        self.temporaries += 1
+        return f"_s{self.temporaries}"
+
+    def statements(self, text: str, loc: Loc | None = None) -> list[ast.stmt]:
+        found = ast.parse(text).body
+        if loc is not None:
+            for statement in found:
+                _place(statement, _outermost(loc))
+        return found
+
+    def block(self, block: Block) -> list[ast.stmt]:
+        return [s for op in block.ops for s in self.op(op)]
+
+    def op(self, op: Op) -> list[ast.stmt]:
+        if op.mnemonic == "yield":
+            return []
+        special = {For: self.for_loop, While: self.while_loop, If: self.branch, Breakpoint: self.breakpoint}.get(type(op))
+        if special is not None:
+            made: list[ast.stmt] = special(op)  # type: ignore[operator]
+        else:
+            function = f"_op{len(self.scope)}"
+            self.scope[function] = callable_of(op)
+            call = f"{function}({', '.join(['ctx', *map(self.name, op.operands)])})"
+            made = self.statements(f"{self.names_of(op.results)} = {call}" if op.results else call)
+        for statement in made:
+            _place(statement, _outermost(op.loc) if op.loc else None)
+        return made
+
+    def names_of(self, values: Sequence[Value]) -> str:
+        return ", ".join(map(self.name, values))
+
+    def assign(self, targets: Sequence[Value], sources: Sequence[str], rule: str = "{new}") -> str:
+        """One simultaneous assignment; `rule` may mention {new} and {old}."""
+        if not targets:
+            return "pass"
+        right = ", ".join(rule.format(new=s, old=self.name(t)) for t, s in zip(targets, sources, strict=True))
+        return f"{self.names_of(targets)} = {right}"
+
+    def for_loop(self, op: For) -> list[ast.stmt]:
+        mask, (counter, *carried) = self.temporary(), op.body.args
+        start, stop, step = map(self.name, (op.start, op.stop, op.step))
+        head = self.statements(f"{mask} = ctx.mask\n{self.assign(op.body.args, [start, *map(self.name, op.inits)])}")
+        loop: Any = self.statements(f"while ctx.test(ctx.more({self.name(counter)}, {stop}, {step})): pass")[0]
+        following = [f"{self.name(counter)} + {step}", *map(self.name, op.body.yielded)]
+        loop.body = [*self.block(op.body), *self.statements(self.assign([counter, *carried], following, "ctx.keep({new}, {old})"), op.loc)]
+        return [*head, loop, *self.statements(f"ctx.mask = {mask}\n{self.assign(op.results, list(map(self.name, carried)))}")]
+
+    def while_loop(self, op: While) -> list[ast.stmt]:
+        mask = self.temporary()
+        head = self.statements(f"{mask} = ctx.mask\n{self.assign(op.test.args, list(map(self.name, op.inits)))}")
+        loop: Any = self.statements("while True: pass")[0]
+        leave = self.statements(f"if not ctx.test({self.name(op.test.yielded[0])}): break", op.loc)
+        enter = self.statements(self.assign(op.body.args, list(map(self.name, op.test.args))), op.loc)
+        again = self.statements(self.assign(op.test.args, list(map(self.name, op.body.yielded)), "ctx.keep({new}, {old})"), op.loc)
+        loop.body = [*self.block(op.test), *leave, *enter, *self.block(op.body), *again]
+        return [*head, loop, *self.statements(f"ctx.mask = {mask}\n{self.assign(op.results, list(map(self.name, op.test.args)))}")]
+
+    def branch(self, op: If) -> list[ast.stmt]:
+        mask, condition = self.temporary(), self.name(op.condition)
+        sides = []
+        made = self.statements(f"{mask} = ctx.mask")
+        for region, test in ((op.then, condition), (op.orelse, f"~{condition}")):
+            side = [self.temporary() for _ in op.results]
+            sides.append(side)
+            made += self.statements("\n".join(f"{s} = None" for s in side))
+            statement: Any = self.statements(f"if ctx.test({test}): pass")[0]
+            ends = self.statements("\n".join(f"{s} = {self.name(v)}" for s, v in zip(side, region.yielded, strict=True)))
+            statement.body = [*self.block(region), *ends] or statement.body
+            made += [statement, *self.statements(f"ctx.mask = {mask}")]
+        for result, a, b in zip(op.results, *sides, strict=True):
+            made += self.statements(f"{self.name(result)} = ctx.choose({condition}, {a}, {b})")
+        return made
+
+    def breakpoint(self, op: Breakpoint) -> list[ast.stmt]:
+        named = [f"{n} = {self.name(v)}" for n, v in zip(op.names, op.values, strict=True) if n != self.name(v)]
+        return self.statements("\n".join([*named, "breakpoint()"]))
+
+
+def _outermost(loc: Loc) -> Loc:
+    while loc.caller is not None:
+        loc = loc.caller
+    return loc
+
+
+def _place(tree: ast.AST, loc: Loc | None) -> None:
+    """Give every node that has no place yet the author's line."""
+    where = loc or Loc("<kernel>", 1)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr | ast.arg | ast.keyword) and not getattr(node, "_placed", False):
+            node.lineno = node.end_lineno = where.line
+            node.col_offset = where.column - 1
+            node.end_col_offset = max(node.col_offset + 1, where.end_column - 1)
+            node._placed = True  # type: ignore[attr-defined]
+
+
+# running
+
+
+def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, ...]:
+    """Check the assumptions and evaluate the grid on the host. `arguments` as in `execute`.
+
+    Raises TileError if an assumption does not hold or an extent of the grid is negative or beyond CUDA's limits.
+    """
+    results = Program(function, function.launch).call(Context((1, 1, 1), 0, 1), *arguments)
+    grid = tuple(int(g[0]) for g in results)
+    for axis, (extent, limit) in enumerate(zip(grid, (2**31 - 1, 65535, 65535), strict=False)):
+        require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", loc=function.loc)
+    return grid
+
+
+def execute(function: Function, arguments: Sequence[Any]) -> None:
+    """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar."""
+    with np.errstate(all="ignore"):
+        grid = evaluate_launch(function, arguments)
+        program = Program(function)
+        total = math.prod(grid)
+        chunk = max(1, CHUNK // _largest_tile(function))
+        for first in range(0, total, chunk):
+            program.call(Context(grid, first, min(chunk, total - first)), *arguments)
+
+
+def _largest_tile(function: Function) -> int:
+    sizes = [1]
+    for op in function.walk():
+        for value in op.results:
+            if isinstance(value.type, TileType | SharedType):
+                layout = value.type.layout if isinstance(value.type, TileType) else None
+                sizes.append(layout.threads * layout.registers if layout is not None else math.prod(value.type.shape))
+    return max(sizes)
+
+

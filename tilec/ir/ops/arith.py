@@ -1,0 +1,568 @@
+"""Elementwise arithmetic, comparison, selection and conversion.
+
+Operands that are tiles have one computing type (f16 bf16 f32 f64, i16 to i64, u16 to u64, bool); Python numbers take it. Shapes
+broadcast as in NumPy. Each result is the exact one rounded once to the type, except where a bound is stated.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tilec.errors import TileError, require
+from tilec.ir.core import Builder, Value
+from tilec.ir.dtypes import DType, bool_, f32
+from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, match, same_type, tile
+
+
+class Arithmetic(Binary, abstract=True):
+    """Takes numbers, not bools."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(not dtype.is_bool, f"{self.symbol or self.builtin} is not defined on bool", hint="use &, |, ^ or tc.where")
+        return dtype
+
+
+class Add(Arithmetic):
+    """Sum `x + y`."""
+
+    symbol = "+"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x + y
+
+
+class Sub(Arithmetic):
+    """Difference `x - y`."""
+
+    symbol = "-"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x - y
+
+
+class Mul(Arithmetic):
+    """Product `x * y`."""
+
+    symbol = "*"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x * y
+
+
+class Div(Arithmetic):
+    """Quotient `x / y` of floating tiles, correctly rounded (IEEE)."""
+
+    symbol = "/"
+
+    def element(self, *types: DType) -> DType:
+        dtype = super().element(*types)
+        require(dtype.is_float, f"/ is not defined on {dtype}", hint="use // for integers, or cast to a floating type first")
+        return dtype
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x / y
+
+
+class IntegerDivision(Arithmetic, abstract=True):
+    """Division by zero is an error in the interpreter and undefined on the GPU."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = super().element(*types)
+        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}", hint="it is for integers; for floats use tc.floor(x / y)")
+        return dtype
+
+    def divisor(self, ctx: Any, y: Any) -> Any:
+        zero = y == 0
+        if zero.any():
+            ctx.fail(zero, "integer division by zero")
+        return np.where(zero, np.ones_like(y), y)
+
+
+class FloorDiv(IntegerDivision):
+    """Quotient `x // y` rounded towards minus infinity, as in Python."""
+
+    symbol = "//"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x // self.divisor(ctx, y)
+
+
+class Mod(IntegerDivision):
+    """Remainder `x % y` with the sign of y, as in Python."""
+
+    symbol = "%"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x % self.divisor(ctx, y)
+
+
+class Minimum(Arithmetic):
+    """The smaller of `x` and `y`; NaN if either is (as numpy.minimum)."""
+
+    builtin = "minimum"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return np.minimum(x, y)
+
+
+class Maximum(Arithmetic):
+    """The larger of `x` and `y`; NaN if either is (as numpy.maximum)."""
+
+    builtin = "maximum"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return np.maximum(x, y)
+
+
+class Bitwise(Binary, abstract=True):
+    """Takes integers and bools."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(not dtype.is_float, f"{self.symbol} is not defined on {dtype}")
+        return dtype
+
+
+class And(Bitwise):
+    """Bitwise, or on bools logical, `x & y`."""
+
+    symbol = "&"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x & y
+
+
+class Or(Bitwise):
+    """Bitwise, or on bools logical, `x | y`."""
+
+    symbol = "|"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x | y
+
+
+class Xor(Bitwise):
+    """Bitwise, or on bools logical, `x ^ y`."""
+
+    symbol = "^"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x ^ y
+
+
+class Shift(Binary, abstract=True):
+    """The amount counts as unsigned; one of the type's width or more shifts everything out."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}")
+        return dtype
+
+    def amount(self, y: Any) -> tuple[Any, Any]:
+        """The amount within the carrier's reach, and where it is too large."""
+        bits = self.x.type.dtype.bits
+        big = (y < 0) | (y >= bits)
+        return np.where(big, 0, y), big
+
+
+class Shl(Shift):
+    """`x << y`."""
+
+    symbol = "<<"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        n, big = self.amount(y)
+        return np.where(big, np.zeros_like(x), x << n.astype(x.dtype))
+
+
+class Shr(Shift):
+    """`x >> y`: arithmetic on signed, logical on unsigned types."""
+
+    symbol = ">>"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        n, big = self.amount(y)
+        sign = np.where(x < 0, -np.ones_like(x), np.zeros_like(x)) if x.dtype.kind == "i" else np.zeros_like(x)
+        return np.where(big, sign, x >> n.astype(x.dtype))
+
+
+class Compare(Binary, abstract=True):
+    """Gives bools; a comparison with NaN is false, except `!=`."""
+
+    def element(self, *types: DType) -> DType:
+        same_type(*types)
+        return bool_
+
+
+class Lt(Compare):
+    """`x < y`."""
+
+    symbol = "<"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x < y
+
+
+class Le(Compare):
+    """`x <= y`."""
+
+    symbol = "<="
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x <= y
+
+
+class Gt(Compare):
+    """`x > y`."""
+
+    symbol = ">"
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x > y
+
+
+class Ge(Compare):
+    """`x >= y`."""
+
+    symbol = ">="
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x >= y
+
+
+class Eq(Compare):
+    """`x == y`."""
+
+    symbol = "=="
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x == y
+
+
+class Ne(Compare):
+    """`x != y`."""
+
+    symbol = "!="
+
+    def eval(self, ctx: Any, x: Any, y: Any) -> Any:
+        return x != y
+
+
+class Where(Elementwise):
+    """`x` where `condition` holds, else `y`."""
+
+    builtin = "where"
+    condition: Value
+    x: Value
+    y: Value
+
+    def element(self, *types: DType) -> DType:
+        condition, x, y = types
+        require(condition.is_bool, f"the condition must be bool, not {condition}", hint="compare it, as in x != 0")
+        require(x == y, f"the choices have types {x} and {y}", hint="cast one of them")
+        return x
+
+    def eval(self, ctx: Any, condition: Any, x: Any, y: Any) -> Any:
+        return np.where(condition, x, y)
+
+    @classmethod
+    def build(cls, b: Builder, condition: Operand, x: Operand, y: Operand) -> Value:  # type: ignore[override]
+        tiles = [v for v in (x, y) if isinstance(v, Value)]
+        if not tiles:
+            raise TileError("at least one of the choices must be a tile", hint="make one with tc.full")
+        return b.emit(cls(*match(b, condition, x, y, dtype=tile(tiles[0]).dtype)))
+
+
+class Numeric(Unary, abstract=True):
+    """Takes numbers, not bools."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(not dtype.is_bool, f"{self.builtin or self.mnemonic} is not defined on bool")
+        return dtype
+
+
+class Neg(Numeric):
+    """`-x`."""
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return -x if x.dtype.kind != "u" else np.zeros_like(x) - x
+
+
+class Abs(Numeric):
+    """Absolute value."""
+
+    builtin = "abs"
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return np.abs(x)
+
+
+class Not(Unary):
+    """Bitwise, or on bools logical, `~x`."""
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(not dtype.is_float, f"~ is not defined on {dtype}")
+        return dtype
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return ~x
+
+
+class Math(Unary, abstract=True):
+    """A function of real numbers: floating tiles only. One with a stated bound is not on the GPU for f64."""
+
+    function: ClassVar[Any]  # the same on float64 arrays
+    relative: ClassVar[float] = 0.0  # bound of the GPU's relative error in f32, its rounding to f32 included; 0 if correctly rounded
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(dtype.is_float, f"{self.builtin} is not defined on {dtype}", hint="cast to a floating type first")
+        return dtype
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return type(self).function(x)
+
+    @classmethod
+    def error(cls, dtype: DType, x: Any) -> Any:
+        """How far at most a GPU's result in `dtype` is from the exact function of `x`, a float64 array of values of `dtype`.
+
+        Infinite where the result may overflow, NaN where the function is. f16 and bf16 results are computed in f32 and rounded once
+        more; below the normal numbers of f32, the bound is one smallest subnormal number besides.
+        """
+        with np.errstate(all="ignore"):
+            exact = np.abs(cls.function(x))
+            bound = cls.relative * exact + cls.absolute(x)
+            if cls.relative == 0 or dtype.bits < 32:
+                bound = bound + half_place(exact + bound, dtype)
+            if cls.relative != 0:
+                bound = bound + f32.smallest_subnormal
+            return np.where(exact + bound > dtype.max, np.inf, bound)
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        """Bound of the absolute error in f32, which adds to the relative one."""
+        return 0.0
+
+
+def half_place(magnitude: Any, dtype: DType) -> Any:
+    """Half the distance between neighbours in `dtype` at a float64 >= 0: what rounding to nearest may change."""
+    exponent = np.frexp(magnitude)[1] - 1
+    return np.ldexp(0.5, np.maximum(exponent, 1 - dtype.bias) - dtype.mantissa_bits)
+
+
+class Logarithm(Math, abstract=True):
+    """Where 0.5 <= x <= 2, the error has an absolute bound, as the function is 0 at 1."""
+
+    near_one: ClassVar[float]
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        return np.where((x >= 0.5) & (x <= 2.0), cls.near_one, 0.0)
+
+
+class Exp(Math):
+    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16."""
+
+    builtin = "exp"
+    function = np.exp
+    relative = 2**-21.4
+
+
+class Exp2(Math):
+    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16."""
+
+    builtin = "exp2"
+    function = np.exp2
+    relative = 2**-22.0
+
+
+class Log(Logarithm):
+    """Natural logarithm.
+
+    On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
+    or bf16.
+    """
+
+    builtin = "log"
+    function = np.log
+    relative = near_one = 2**-21.4
+
+
+class Log2(Logarithm):
+    """Logarithm to base 2.
+
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
+    or bf16.
+    """
+
+    builtin = "log2"
+    function = np.log2
+    relative = near_one = 2**-22.0
+
+
+class Sqrt(Math):
+    """Square root, correctly rounded."""
+
+    builtin = "sqrt"
+    function = np.sqrt
+
+
+class Rsqrt(Math):
+    """Reciprocal square root `1 / sqrt(x)`.
+
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+    """
+
+    builtin = "rsqrt"
+    relative = 2**-22.0
+
+    @staticmethod
+    def function(x: Any) -> Any:
+        return 1.0 / np.sqrt(x)
+
+
+class Tanh(Math):
+    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
+
+    builtin = "tanh"
+    function = np.tanh
+    relative = 2**-21.0
+
+
+class Floor(Math):
+    """The largest integer not above x, as a floating number."""
+
+    builtin = "floor"
+    function = np.floor
+
+
+class Ceil(Math):
+    """The smallest integer not below x, as a floating number."""
+
+    builtin = "ceil"
+    function = np.ceil
+
+
+class Fma(Elementwise):
+    """`x * y + z` with one rounding, on floating tiles."""
+
+    builtin = "fma"
+    x: Value
+    y: Value
+    z: Value
+
+    def element(self, *types: DType) -> DType:
+        dtype = same_type(*types)
+        require(dtype.is_float, f"fma is not defined on {dtype}", hint="write x * y + z for integers")
+        return dtype
+
+    def eval(self, ctx: Any, x: Any, y: Any, z: Any) -> Any:
+        return fused_multiply_add(x, y, z, exact_product=self.x.type.dtype.bits < 64)
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, y: Operand, z: Operand) -> Value:  # type: ignore[override]
+        return b.emit(cls(*match(b, x, y, z)))
+
+
+def fused_multiply_add(x: Any, y: Any, z: Any, exact_product: bool) -> Any:
+    """`x * y + z` on float64, rounded once to float64 or, if products are exact there, rounded to odd.
+
+    A value rounded to odd at 53 bits rounds correctly a second time to a type of at most 51 bits; for float64 itself this is the
+    algorithm of Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums" (IEEE TC 57(4), 2008).
+    """
+    with np.errstate(all="ignore"):
+        if exact_product:
+            return _round_to_odd(*_two_sum(x * y, z), x * y + z)
+        high, low = _two_product(x, y)
+        t_high, t_low = _two_sum(z, low)
+        v_high, v_low = _two_sum(high, t_high)
+        result = v_high + _round_to_odd(*_two_sum(t_low, v_low), t_low + v_low)
+        plain = x * y + z
+        return np.where(np.isfinite(result), result, plain)
+
+
+def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    def split(v: Any) -> tuple[Any, Any]:
+        c = 134217729.0 * v  # 2**27 + 1
+        high = c - (c - v)
+        return high, v - high
+
+    p = a * b
+    (ah, al), (bh, bl) = split(a), split(b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+def _round_to_odd(high: Any, low: Any, plain: Any) -> Any:
+    """`high + low` (low being the rounding error of high) rounded to odd; `plain` where the error is not a number."""
+    bits = np.ascontiguousarray(high).view(np.int64)
+    away = np.where((low > 0) == (high > 0), 1, -1)
+    nudged = (bits + np.where((low != 0) & (bits & 1 == 0), away, 0)).view(np.float64)
+    return np.where(np.isfinite(low) & np.isfinite(high), nudged, plain)
+
+
+class Cast(Elementwise):
+    """Converts each element to another type.
+
+    To a floating type: rounded to nearest even; f16, bf16, f32 and f64 overflow to infinity, storage types saturate at their largest
+    value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
+    zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
+    """
+
+    builtin = "cast"
+    x: Value
+    dtype: DType
+
+    def element(self, *types: DType) -> DType:
+        return self.dtype
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return convert(x, self.x.type.dtype, self.dtype)
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]
+        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}")
+        if not isinstance(x, Value):
+            return match(b, x, dtype=dtype)[0]
+        return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))
+
+
+def convert(x: Any, source: DType, target: DType) -> Any:
+    """The rule of `Cast` on carriers; a computing float is left to be rounded by the caller."""
+    if target.is_bool:
+        return x != 0
+    if not target.computes:
+        return target.decode(target.encode(x, saturate=True))
+    if target.is_float:
+        return _exact_float(x, target) if source.is_int or source.is_bool else x
+    if source.is_float:
+        return _truncate(x, target)
+    return x.astype(target.carrier)
+
+
+def _exact_float(x: Any, target: DType) -> Any:
+    """An integer carrier as float64 that rounds to `target` as the integer would: low bits beyond float64 become one sticky bit."""
+    if x.dtype == np.bool_ or target.bits == 64 or x.dtype.itemsize < 8:
+        return x.astype(np.float64)
+    low = x & x.dtype.type(1023)
+    sticky = (x - low) | np.where(low != 0, x.dtype.type(1024), x.dtype.type(0))
+    big = np.abs(x.astype(np.float64)) >= 2.0**53
+    return np.where(big, sticky.astype(np.float64), x.astype(np.float64))
+
+
+def _truncate(x: Any, target: DType) -> Any:
+    whole = np.trunc(np.where(np.isnan(x), 0.0, x))
+    low, high = int(target.min), int(target.max)
+    inside = np.where((whole > low) & (whole < high), whole, 0.0).astype(target.carrier)
+    carrier = target.carrier
+    return np.where(whole >= high, carrier(high), np.where(whole <= low, carrier(low), inside))

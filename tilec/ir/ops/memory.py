@@ -1,0 +1,244 @@
+"""Global and shared memory: tiles are read into registers and written back.
+
+The offsets of an access say where the tile's first element lies, one for each axis of the tensor. A tile may have fewer axes than
+the tensor: the leading axes are then indexed, not run along (`dims` names the tensor axis that each tile axis runs along). Elements
+over the edge of a global tensor read as 0 and are not written; an indexed axis must be within bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tilec.errors import TileError, require
+from tilec.ir.core import Builder, Effect, Op, Value
+from tilec.ir.dtypes import DType
+from tilec.ir.layout import Layout
+from tilec.ir.ops.base import Index, Operand, Placed, describe, index, match, show, static_shape, tile
+from tilec.ir.types import SharedType, TensorType, TileType
+
+
+class Access(Op, abstract=True):
+    """What loads and stores share. Subclasses have `memory`, `offsets` and `dims`, and know the tile's shape."""
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """One offset an axis; each tile axis runs along an axis of its own; a shared tile is not left."""
+        memory, dims, shape = self.memory.type, self.dims, self.tile_shape  # type: ignore[attr-defined]
+        offsets = self.offsets  # type: ignore[attr-defined]
+        require(len(offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given")
+        require(len(dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(dims)}")
+        good = len(set(dims)) == len(dims) and all(0 <= d < memory.rank for d in dims)
+        require(good, f"dims {show(dims)} are not distinct axes of {describe(memory)}")
+        if isinstance(memory, SharedType):
+            for d, n in zip(dims, shape, strict=True):
+                require(n <= memory.shape[d], f"a tile of shape {show(shape)} does not fit {describe(memory)}")
+
+    def index(self, offsets: Sequence[Any]) -> list[Any]:
+        """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""
+        shape, dims = self.tile_shape, self.dims  # type: ignore[attr-defined]
+        rank = len(shape)
+        found = []
+        for axis, offset in enumerate(offsets):
+            start = np.asarray(offset).reshape(-1, *[1] * rank)
+            if axis in dims:
+                at = dims.index(axis)
+                start = start + np.arange(shape[at]).reshape([-1 if i == at else 1 for i in range(rank)])
+            found.append(start)
+        return found
+
+
+class Load(Access, Placed):
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
+
+    builtin = "load"
+    effect = Effect.READ
+    memory: Value
+    offsets: tuple[Value, ...]
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def infer(self) -> TileType:
+        self.check()
+        return self.placed(self.memory.type.dtype, self.shape)
+
+    def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
+        return memory.read(ctx, self, offsets)
+
+    @classmethod
+    def build(
+        cls,
+        b: Builder,
+        source: Value,
+        offsets: Sequence[Index] | Index | None = None,
+        shape: Sequence[int] | None = None,
+        *,
+        dims: Sequence[int] | None = None,
+        layout: Layout | None = None,
+    ) -> Value:
+        memory = memory_of(source)
+        if isinstance(memory, SharedType):
+            return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
+        if offsets is None:
+            raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
+        wanted = static_shape(() if shape is None else shape)
+        return b.emit(cls(source, offsets_of(b, offsets), wanted, dims_of(memory, wanted, dims), layout))
+
+
+class Store(Access):
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
+
+    builtin = "store"
+    effect = Effect.WRITE
+    memory: Value
+    offsets: tuple[Value, ...]
+    value: Value
+    dims: tuple[int, ...]
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        return self.value.type.shape
+
+    def infer(self) -> None:
+        self.check()
+        stored, wanted = self.value.type.dtype, self.memory.type.dtype
+        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+
+    def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
+        *offsets, value = operands
+        memory.write(ctx, self, offsets, value)
+
+    @classmethod
+    def build(
+        cls,
+        b: Builder,
+        target: Value,
+        offsets: Sequence[Index] | Index | Operand,
+        value: Operand | None = None,
+        *,
+        dims: Sequence[int] | None = None,
+    ) -> None:
+        memory = memory_of(target)
+        if isinstance(memory, SharedType):
+            return StoreShared.build(b, target, offsets, value, dims=dims)
+        if value is None:
+            raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)")
+        stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
+        b.insert(cls(target, offsets_of(b, offsets), stored, dims_of(memory, tile(stored).shape, dims)))
+        return None
+
+
+class Shared(Op):
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+
+    builtin = "shared"
+    effect = Effect.WRITE
+    dtype: DType
+    shape: tuple[int, ...]
+    layout: Any = None  # SharedLayout | None
+    scratch: bool = False  # holds something only from one barrier to the next but one, so that all such tiles share their place
+    offset: int | None = None  # bytes from the start of the block's shared memory
+
+    def infer(self) -> SharedType:
+        return SharedType(self.dtype, self.shape, self.layout)
+
+    def eval(self, ctx: Any) -> Any:
+        return ctx.shared(self.dtype, self.shape)
+
+    @classmethod
+    def build(cls, b: Builder, dtype: DType, shape: Sequence[int]) -> Value:
+        require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}")
+        return b.emit(cls(dtype, static_shape(shape)))
+
+
+class LoadShared(Access, Placed):
+    """Reads a tile from shared memory; the whole shared tile by default. An element never stored is an error when interpreted."""
+
+    effect = Effect.READ
+    memory: Value
+    offsets: tuple[Value, ...]
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def infer(self) -> TileType:
+        self.check()
+        return self.placed(self.memory.type.dtype, self.shape)
+
+    def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
+        return memory.read(ctx, self, offsets)
+
+    @classmethod
+    def build(cls, b: Builder, source: Value, offsets: Any, shape: Any, *, dims: Any, layout: Layout | None) -> Value:
+        memory = source.type
+        wanted = memory.shape if shape is None and offsets is None else static_shape(() if shape is None else shape)
+        at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
+        return b.emit(cls(source, at, wanted, dims_of(memory, wanted, dims), layout))
+
+
+class StoreShared(Access):
+    """Writes a tile to shared memory, at the origin unless offsets are given. Other threads see it after tc.sync()."""
+
+    effect = Effect.WRITE
+    memory: Value
+    offsets: tuple[Value, ...]
+    value: Value
+    dims: tuple[int, ...]
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        return self.value.type.shape
+
+    def infer(self) -> None:
+        self.check()
+        stored, wanted = self.value.type.dtype, self.memory.type.dtype
+        require(stored == wanted, f"a tile of {stored} is stored to a shared tile of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+
+    def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
+        *offsets, value = operands
+        memory.write(ctx, self, offsets, value)
+
+    @classmethod
+    def build(cls, b: Builder, target: Value, offsets: Any, value: Any, *, dims: Any) -> None:
+        memory = target.type
+        if value is None:
+            offsets, value = None, offsets
+        stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
+        shape = tile(stored).shape
+        if offsets is None:
+            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets")
+        at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
+        b.insert(cls(target, at, stored, dims_of(memory, shape, dims)))
+
+
+def memory_of(x: Any) -> TensorType | SharedType:
+    """The type of a tensor or shared tile; an error for anything else."""
+    if isinstance(x, Value) and isinstance(x.type, TensorType | SharedType):
+        return x.type
+    raise TileError(f"a tensor or a shared tile is wanted first, not {describe(x.type) if isinstance(x, Value) else repr(x)}")
+
+
+def offsets_of(b: Builder, offsets: Any) -> tuple[Value, ...]:
+    """Offsets as i32 scalars from a list of ints and scalars, or from a single one."""
+    given = offsets if isinstance(offsets, list | tuple) else [offsets]
+    return tuple(index(b, x) for x in given)
+
+
+def dims_of(memory: TensorType | SharedType, shape: tuple[int, ...], dims: Sequence[int] | None) -> tuple[int, ...]:
+    """The memory axis that each tile axis runs along: as named, else the last ones."""
+    if dims is not None:
+        return tuple(d % memory.rank if -memory.rank <= d < memory.rank else d for d in dims)
+    require(len(shape) <= memory.rank, f"a tile of shape {show(shape)} has more axes than {describe(memory)}")
+    return tuple(range(memory.rank - len(shape), memory.rank))

@@ -1,0 +1,182 @@
+"""Ops that make tiles and change their shape, order or reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tilec.errors import require
+from tilec.ir.core import Builder, Op, Value
+from tilec.ir.dtypes import DType, f32, i32
+from tilec.ir.layout import Layout
+from tilec.ir.ops.base import (
+    Broadcast,
+    Constant,
+    Operand,
+    Placed,
+    broadcast,
+    broadcast_shapes,
+    constant,
+    describe,
+    match,
+    show,
+    static_shape,
+    tile,
+)
+from tilec.ir.types import TileType
+
+__all__ = ["Arange", "Broadcast", "Constant", "ConvertLayout", "Full", "Reshape", "Transpose", "View", "Zeros"]
+
+
+class Zeros(Op, abstract=True):
+    """A tile of zeros."""
+
+    builtin = "zeros"
+
+    @classmethod
+    def build(cls, b: Builder, dtype: DType, shape: Sequence[int]) -> Value:
+        return b.emit(Constant(False if dtype.is_bool else 0 if dtype.is_int else 0.0, dtype, static_shape(shape)))
+
+
+class Full(Op, abstract=True):
+    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
+
+    builtin = "full"
+
+    @classmethod
+    def build(cls, b: Builder, dtype: DType, shape: Sequence[int], value: Operand) -> Value:
+        if not isinstance(value, Value):
+            return constant(b, value, dtype, static_shape(shape))
+        given = tile(value)
+        require(given.dtype == dtype, f"the value is {describe(given)}, but the tile's type is {dtype}", hint=f"tc.cast(value, {dtype})")
+        return broadcast(b, value, static_shape(shape))
+
+
+class Arange(Placed):
+    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
+
+    builtin = "arange"
+    start: int
+    stop: int
+    dtype: DType = i32
+
+    def infer(self) -> TileType:
+        require(self.stop > self.start, f"arange({self.start}, {self.stop}) is empty")
+        require(self.dtype.is_int and self.dtype.computes, f"arange gives integers that compute, not {self.dtype}")
+        return self.placed(self.dtype, (self.stop - self.start,))
+
+    def eval(self, ctx: Any) -> Any:
+        return np.arange(self.start, self.stop, dtype=self.dtype.carrier)[None]
+
+    @classmethod
+    def build(cls, b: Builder, start: int, stop: int | None = None, dtype: DType = i32) -> Value:
+        for bound in (start, stop):
+            require(bound is None or isinstance(bound, int), "the bounds of arange must be known at compile time")
+        return b.emit(cls(0, start, dtype) if stop is None else cls(start, stop, dtype))
+
+
+class BroadcastTo(Op, abstract=True):
+    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
+
+    builtin = "broadcast"
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, shape: Sequence[int]) -> Value:
+        value = x if isinstance(x, Value) else match(b, x, dtype=f32 if isinstance(x, float) else i32)[0]
+        wanted = static_shape(shape)
+        require(broadcast_shapes(tile(value).shape, wanted) == wanted, f"{describe(value.type)} does not broadcast to {show(wanted)}")
+        return broadcast(b, value, wanted)
+
+
+class Reshape(Placed):
+    """The same elements in row-major order under another shape; one extent may be -1."""
+
+    builtin = "reshape"
+    x: Value
+    shape: tuple[int, ...]
+
+    def infer(self) -> TileType:
+        given = tile(self.x)
+        require(math.prod(self.shape) == given.size, f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}")
+        return self.placed(given.dtype, self.shape)
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return x.reshape(x.shape[0], *self.shape)
+
+    @classmethod
+    def build(cls, b: Builder, x: Value, shape: Sequence[int]) -> Value:
+        wanted = list(shape)
+        if wanted.count(-1) == 1:
+            rest = -math.prod(wanted)
+            require(rest and tile(x).size % rest == 0, f"{show(tile(x).shape)} does not reshape to {show(shape)}")
+            wanted[wanted.index(-1)] = tile(x).size // rest
+        return b.emit(cls(x, static_shape(wanted)))
+
+
+class Transpose(Placed):
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
+
+    builtin = "transpose"
+    x: Value
+    axes: tuple[int, ...]
+
+    def infer(self) -> TileType:
+        given = tile(self.x)
+        require(sorted(self.axes) == list(range(given.rank)), f"{show(self.axes)} is no order of the {given.rank} axes")
+        return self.placed(given.dtype, [given.shape[a] for a in self.axes])
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return x.transpose(0, *[a + 1 for a in self.axes])
+
+    @classmethod
+    def build(cls, b: Builder, x: Value, axes: Sequence[int] | None = None) -> Value:
+        rank = tile(x).rank
+        order = tuple(reversed(range(rank))) if axes is None else tuple(a % rank if -rank <= a < rank else a for a in axes)
+        return b.emit(cls(x, order))
+
+
+class View(Op):
+    """The same bits of each thread read as another type in another layout.
+
+    Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
+    one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
+    """
+
+    builtin = "view"
+    x: Value
+    dtype: DType
+    layout: Layout
+
+    raw = True
+
+    def infer(self) -> TileType:
+        given = tile(self.x)
+        require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)")
+        assert given.layout is not None
+        require(given.layout.threads == self.layout.threads, f"the layouts have {given.layout.threads} and {self.layout.threads} threads")
+        before, after = given.layout.registers * given.dtype.bits, self.layout.registers * self.dtype.bits
+        require(before == after, f"each thread holds {before} bits, but the view would hold {after}")
+        return TileType(self.dtype, self.layout.shape, self.layout, given.group)
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        blocks, threads, _ = x.shape
+        source, target = self.x.type.dtype, self.dtype
+        bits = (source.encode(x).astype(np.uint64)[..., None] >> np.arange(source.bits, dtype=np.uint64)) & np.uint64(1)
+        words = bits.reshape(blocks, threads, self.layout.registers, target.bits) << np.arange(target.bits, dtype=np.uint64)
+        return target.decode(words.sum(-1, dtype=np.uint64).astype(f"u{max(1, target.bits // 8)}"))
+
+
+class ConvertLayout(Placed):
+    """The same tile held by other threads or registers. Inserted by layout inference where two layouts meet."""
+
+    x: Value
+
+    def infer(self) -> TileType:
+        given = tile(self.x)
+        return self.placed(given.dtype, given.shape)
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return x

@@ -1,0 +1,243 @@
+"""Shared-memory layouts: coordinates to the place of an element in a buffer, by strides and an XOR swizzle on top; bank conflicts.
+
+    shared(shape=[64, 32], strides=[32, 1], swizzle=[2, 3, 3])
+
+Offsets count elements. A swizzle works on the offset: it XORs `bits` bits from `base` up with those `shift` places above them, as
+CuTe's Swizzle<bits, base, shift> does, so the rows of a tile start in different banks while 2**base neighbours stay together.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tilec.errors import TileError, require
+from tilec.ir.layout import Layout
+
+BANKS = 32
+BANK_BYTES = 4
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Swizzle:
+    """offset ^ (offset >> shift & mask): `bits` bits from bit `base` up are XORed with the `bits` bits `shift` places above them."""
+
+    bits: int
+    base: int
+    shift: int
+
+    def __post_init__(self) -> None:
+        require(self.bits >= 0 and self.base >= 0, f"a swizzle of {self.bits} bits from bit {self.base}")
+        require(self.shift >= self.bits, f"a swizzle of {self.bits} bits must take them from at least {self.bits} places above")
+
+    @property
+    def mask(self) -> int:
+        return ((1 << self.bits) - 1) << self.base
+
+    @property
+    def period(self) -> int:
+        """Adding a multiple of this to an offset commutes with the swizzle."""
+        return 1 << (self.base + self.shift + self.bits) if self.bits else 1
+
+    def __call__(self, offset: Any) -> Any:
+        """For integers and NumPy arrays of them. It is its own inverse."""
+        return offset ^ (offset >> self.shift & self.mask)
+
+
+@dataclass(frozen=True)
+class SharedLayout:
+    """Coordinates -> element offset in a buffer: swizzle(base + sum of coordinate * stride)."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    swizzle: Swizzle | None = None
+    base: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "strides", tuple(self.strides))
+        if self.swizzle and not self.swizzle.bits:
+            object.__setattr__(self, "swizzle", None)
+        require(len(self.shape) == len(self.strides), f"{len(self.shape)} dimensions but {len(self.strides)} strides")
+        require(all(n >= 1 for n in self.shape), f"the sizes of a layout are positive, got {list(self.shape)}")
+        require(all(s >= 0 for s in self.strides) and self.base >= 0, f"strides are not negative, got {list(self.strides)}")
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements the buffer must have: one more than the highest offset, rounded up to the blocks within which a swizzle
+        moves things."""
+        top = self.base + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) + 1
+        block = 1 << (self.swizzle.base + self.swizzle.bits) if self.swizzle else 1
+        return -(-top // block) * block
+
+    def offset(self, coords: Sequence[Any]) -> Any:
+        """The element offset of `coords`, one integer or NumPy array for each dimension."""
+        require(len(coords) == self.rank, f"expected {self.rank} coordinates, got {len(coords)}")
+        line = sum((c * s for c, s in zip(coords, self.strides, strict=True)), start=self.base)
+        return self.swizzle(line) if self.swizzle else line
+
+    def offsets(self) -> np.ndarray:
+        """The offset of every element: an int array of `shape`."""
+        return np.asarray(self.offset(list(np.indices(self.shape))) if self.rank else self.base)
+
+    def is_injective(self) -> bool:
+        """Whether no two elements share a place."""
+        return np.unique(self.offsets()).size == math.prod(self.shape)
+
+    def run(self, axis: int = -1) -> int:
+        """How many elements along `axis`, from any multiple of that number, lie one after another in memory (1 if they don't at all).
+
+        Offsets of such runs are multiples of the run, so that a vector access that covers one is aligned if the buffer is.
+        """
+        require(-self.rank <= axis < self.rank, f"axis {axis} of a layout of rank {self.rank}")
+        axis %= self.rank
+        if self.strides[axis] != 1:
+            return 1
+        others = [s for d, s in enumerate(self.strides) if d != axis and self.shape[d] > 1]
+        together = 1 << self.swizzle.base if self.swizzle else 0
+        return math.gcd(self.shape[axis], self.base, together, *others)
+
+    def slice(self, axis: int, index: Any) -> tuple[Any, SharedLayout]:
+        """(offset, layout) of the part at `index` along `axis`: an element's place is the offset plus its place in the layout.
+
+        `index` may be anything that multiplies by an integer, such as a runtime value, if the stride of `axis` is a multiple of the
+        swizzle's period; otherwise it must be an integer, which goes into the layout's base, and the offset is 0. Raises TileError.
+        """
+        require(-self.rank <= axis < self.rank, f"axis {axis} of a layout of rank {self.rank}")
+        axis %= self.rank
+        rest = replace(
+            self, shape=self.shape[:axis] + self.shape[axis + 1 :], strides=self.strides[:axis] + self.strides[axis + 1 :]
+        )
+        step = self.strides[axis]
+        if self.swizzle is None or step % self.swizzle.period == 0:
+            return index * step, rest
+        require(
+            isinstance(index, (int, np.integer)),
+            f"a slice at a runtime index would cut the swizzle: the stride {step} is no multiple of its period {self.swizzle.period}",
+            hint="make the slices larger, or use no swizzle",
+        )
+        return 0, replace(rest, base=self.base + int(index) * step)
+
+    def permute(self, dims: Sequence[int]) -> SharedLayout:
+        """Dimension i of the result is dimension `dims[i]` of this layout; nothing moves."""
+        require(sorted(dims) == list(range(self.rank)), f"{list(dims)} is not an order of {self.rank} dimensions")
+        return replace(self, shape=tuple(self.shape[d] for d in dims), strides=tuple(self.strides[d] for d in dims))
+
+    def __str__(self) -> str:
+        swizzle = f", swizzle={[self.swizzle.bits, self.swizzle.base, self.swizzle.shift]}" if self.swizzle else ""
+        base = f", base={self.base}" if self.base else ""
+        return f"shared(shape={list(self.shape)}, strides={list(self.strides)}{swizzle}{base})"
+
+    __repr__ = __str__
+
+
+def row_major(*shape: int) -> SharedLayout:
+    """The last dimension varies fastest; no gaps and no swizzle."""
+    return SharedLayout(shape, tuple(math.prod(shape[d + 1 :]) for d in range(len(shape))))
+
+
+def shared(
+    shape: Sequence[int], strides: Sequence[int] | None = None, swizzle: Sequence[int] | None = None, base: int = 0
+) -> SharedLayout:
+    """A shared layout as its text names it: row-major without `strides`; `swizzle` is [bits, base, shift]."""
+    steps = row_major(*shape).strides if strides is None else tuple(strides)
+    return SharedLayout(tuple(shape), steps, Swizzle(*swizzle) if swizzle else None, base)
+
+
+def parse_shared(text: str) -> SharedLayout:
+    """The layout that `text` describes, as `str(layout)` writes it. Raises TileError."""
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "shared"):
+            raise ValueError
+        args = [ast.literal_eval(arg) for arg in node.args]
+        return shared(*args, **{str(word.arg): ast.literal_eval(word.value) for word in node.keywords})
+    except (SyntaxError, TypeError, ValueError) as error:
+        hint = "write shared(shape=[64, 32], strides=[32, 1], swizzle=[2, 3, 3])"
+        raise TileError(f"not a shared layout: {text!r}", hint=hint) from error
+
+
+@lru_cache(maxsize=256)
+def swizzled(shape: tuple[int, ...], element_bits: int) -> SharedLayout:
+    """Row-major, with the swizzle under which eight consecutive rows of 16 bytes at one column (a matrix of ldmatrix, a column of
+    16-byte copies) meet the fewest bank conflicts. For rows of 32, 64 and 128 bytes these are the hardware's own swizzles.
+
+    Chunks of 16 bytes stay whole. Elements of a width that does not divide 128 bits, and single rows, are left without swizzle.
+    """
+    plain = row_major(*shape)
+    rows, columns = math.prod(shape[:-1]), shape[-1] if shape else 1
+    chunk = 128 // element_bits
+    if 128 % element_bits or columns % chunk or rows < 8:
+        return plain
+    at = np.arange(8) * columns + np.arange(0, columns, chunk)[:, None]
+
+    def cost(swizzle: Swizzle | None) -> int:
+        return max(ways(row * element_bits // 8, 16) for row in (swizzle(at) if swizzle else at))
+
+    base = chunk.bit_length() - 1
+    candidates = [None, *(Swizzle(bits, base, shift) for bits in (1, 2, 3) for shift in range(3, 8))]
+    best = min(candidates, key=cost)  # the first of equals: the fewest bits, taken from the lowest places
+    return replace(plain, swizzle=best)
+
+
+# Bank conflicts
+
+
+def _turns(addresses: np.ndarray, width: int) -> list[int]:
+    """How often a bank is asked for a different word, at worst, in each group of lanes that one access serves together.
+
+    32 banks of 4-byte words; lanes that ask for one word share it; accesses of 8 and 16 bytes are served per half and quarter warp.
+    A negative address is a lane that takes no part.
+    """
+    lanes = WARP * BANK_BYTES // max(width, BANK_BYTES)
+    turns = []
+    for start in range(0, len(addresses), lanes):
+        group = addresses[start : start + lanes]
+        group = group[group >= 0]
+        words = np.unique((group[:, None] + np.arange(0, width, BANK_BYTES)) // BANK_BYTES)
+        turns.append(int(np.bincount(words % BANKS, minlength=BANKS).max()))
+    return turns
+
+
+def ways(addresses: Any, width: int = BANK_BYTES) -> int:
+    """Bank-conflict ways of one access by a warp (or several warps in turn): 1 means none.
+
+    `addresses` are the byte addresses of the lanes, each reading or writing `width` bytes (1, 2, 4, 8 or 16); negative: no access.
+    """
+    require(width in (1, 2, 4, 8, 16), f"an access of {width} bytes")
+    return max([1, *_turns(np.asarray(addresses), width)])
+
+
+def bank_conflicts(registers: Layout, memory: SharedLayout, element_bits: int, vector: int = 1) -> int:
+    """The worst bank-conflict ways when threads load or store the tile, `vector` registers at a time: 1 means none.
+
+    Coordinates beyond the shape of `memory` take no part. Raises TileError if a vector's elements don't lie one after another, or if
+    a vector is no access the hardware has (1, 2, 4, 8 or 16 bytes, aligned; an element below a byte is counted by the byte it begins in).
+    """
+    require(registers.rank == memory.rank, f"layouts of rank {registers.rank} and {memory.rank}")
+    require(registers.registers % vector == 0, f"{registers.registers} registers are no whole number of vectors of {vector}")
+    coords = np.moveaxis(registers.coords(), -1, 0)
+    inside = np.ones(coords.shape[1:], bool)
+    for c, n in zip(coords, memory.shape, strict=True):
+        inside &= c < n
+    offsets = np.broadcast_to(memory.offset(list(coords)), inside.shape).reshape(registers.threads, -1, vector)
+    inside = inside.reshape(offsets.shape)
+    follows = offsets == offsets[..., :1] + np.arange(vector)
+    require((follows | ~inside).all(), f"vectors of {vector} registers of {registers} are not contiguous in {memory}")
+    addresses = np.where(inside[..., 0], offsets[..., 0] * element_bits // 8, -1)
+    width = -(-vector * element_bits // 8)
+    require(width in (1, 2, 4, 8, 16), f"{vector} elements of {element_bits} bits make an access of {width} bytes")
+    aligned = (addresses % width == 0) | (addresses < 0)
+    require(aligned.all(), f"accesses of {width} bytes to {memory} are not aligned to {width} bytes")
+    return max(ways(column, width) for column in addresses.T)

@@ -1,0 +1,32 @@
+"""What passes ask of the hardware: the protocol that `tilec.backend.target.Target` fulfils, so that passes need no backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tilec.ir.dtypes import DType
+from tilec.ir.layout import Layout
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """How one warp's matrix instruction `c += a @ b` of [m, k] by [k, n] holds its operands."""
+
+    shape: tuple[int, int, int]  # m, n, k
+    a: Layout
+    b: Layout
+    c: Layout
+
+
+class Hardware(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def matrix(self, operand: DType, accumulator: DType) -> Fragments | None:
+        """The fragments of the best matrix instruction of these types; None if there is none."""
+        ...
+
+    def check(self, threads: int, shared: int = 0) -> None:
+        """Refuse a block that no launch could grant. Raises TileError."""
+        ...

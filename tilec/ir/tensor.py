@@ -1,0 +1,113 @@
+"""Arrays in memory of types that NumPy does not have: packed elements over a plain buffer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilec.errors import TileError, require
+from tilec.ir import dtypes
+from tilec.ir.dtypes import DType
+
+Array = npt.NDArray[Any]
+
+
+class Tensor:
+    """A row-major array of `dtype` over `buffer`, packed from the least significant bit, no padding between rows.
+
+    It shares the buffer's memory: `assign` writes into it, and who changes the buffer changes the tensor.
+    """
+
+    def __init__(self, buffer: Array, dtype: DType | str, shape: Iterable[int] | int):
+        self.dtype = dtypes.dtype(dtype)
+        self.shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+        require(all(n >= 0 for n in self.shape), f"a shape has no negative sizes, got {self.shape}")
+        require(isinstance(buffer, np.ndarray), f"a tensor wraps a NumPy array, got {type(buffer).__name__}")
+        require(buffer.flags.c_contiguous, "the buffer of a tensor must be C-contiguous", hint="pass np.ascontiguousarray(buffer)")
+        require(not buffer.dtype.hasobject, f"a buffer holds plain bytes, not {buffer.dtype}")
+        self.buffer = buffer
+        require(
+            buffer.nbytes >= self.nbytes,
+            f"{self.dtype} of shape {self.shape} needs {self.nbytes} bytes, but the buffer has {buffer.nbytes}",
+        )
+
+    @classmethod
+    def from_values(cls, values: npt.ArrayLike, dtype: DType | str, saturate: bool = True) -> Tensor:
+        """A new tensor of the shape of `values`, which are rounded to `dtype`."""
+        wanted = dtypes.dtype(dtype)
+        return cls.from_codes(wanted.encode(values, saturate), wanted)
+
+    @classmethod
+    def from_codes(cls, codes: npt.ArrayLike, dtype: DType | str) -> Tensor:
+        """A new tensor of these codes (unsigned, below 2**bits)."""
+        wanted = dtypes.dtype(dtype)
+        return cls(dtypes.pack(codes, wanted), wanted, np.shape(codes))
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the elements take; the buffer may be longer."""
+        return dtypes.packed_bytes(self.size, self.dtype)
+
+    @property
+    def bytes(self) -> Array:
+        """The part of the buffer that the elements take, as 1-D uint8: a view."""
+        return self.buffer.reshape(-1).view(np.uint8)[: self.nbytes]
+
+    def codes(self) -> Array:
+        """The elements as unsigned integers, in the tensor's shape: a copy."""
+        return dtypes.unpack(self.bytes, self.dtype, self.size).reshape(self.shape)
+
+    def values(self) -> Array:
+        """The elements decoded to the type's carrier (float64, int64, uint64 or bool), in the tensor's shape."""
+        return self.dtype.decode(self.codes())
+
+    def numpy(self) -> Array:
+        """The elements as NumPy can hold them: of the type's own NumPy type, or their codes (bf16 as uint16, 8 bits and less as uint8).
+
+        A view of the buffer where an element fills whole bytes, so that writing to it writes the tensor; a copy otherwise.
+        """
+        if self.dtype.bits % 8:
+            return self.codes()
+        return self.bytes.view(self.dtype.numpy).reshape(self.shape)
+
+    def assign(self, values: npt.ArrayLike, saturate: bool = True) -> None:
+        """Overwrite every element; `values` broadcast to the shape and are rounded to the type. What follows the last element is kept."""
+        try:
+            whole = np.broadcast_to(np.asarray(values), self.shape)
+        except ValueError:
+            raise TileError(f"values of shape {np.shape(values)} do not fit a tensor of shape {self.shape}") from None
+        self.assign_codes(self.dtype.encode(whole, saturate))
+
+    def assign_codes(self, codes: npt.ArrayLike) -> None:
+        """Overwrite every element by its code."""
+        require(np.shape(codes) == self.shape, f"codes of shape {np.shape(codes)} do not fit a tensor of shape {self.shape}")
+        require(self.buffer.flags.writeable, "the buffer of this tensor is read-only", hint="make the tensor over a copy of it")
+        packed, target = dtypes.pack(codes, self.dtype), self.bytes
+        tail = self.size * self.dtype.bits % 8
+        if tail:  # the last byte is shared with what follows
+            packed[-1] |= target[-1] & (0xFF << tail & 0xFF)
+        target[:] = packed
+
+    def __repr__(self) -> str:
+        return f"tensor({self.dtype}{list(self.shape)}, {self.nbytes} bytes)"
+
+
+def tensor(buffer: Array, dtype: DType | str, shape: Iterable[int] | int) -> Tensor:
+    """Wrap a contiguous NumPy buffer as elements of any type, packed from the least significant bit, row-major, rows not padded.
+
+    The buffer is usually uint8, or uint16 for bf16, but any plain bytes will do. Raises TileError if it is too small or not contiguous.
+    """
+    return Tensor(buffer, dtype, shape)

@@ -1,0 +1,116 @@
+"""The types of values: tiles in registers, tensors in global memory, tiles in shared memory.
+
+A scalar is a tile of shape (). A tile's `layout` is None until layouts are assigned, and says from then on which thread holds
+which element in which register; its `group` says which warps hold it (None: all warps of the block).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tilec.ir.dtypes import DType
+
+if TYPE_CHECKING:
+    from tilec.ir.layout import Layout
+    from tilec.ir.shared import SharedLayout
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Warps:
+    """A group of consecutive warps of a block: `count` warps from warp `first` on."""
+
+    first: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"warps({self.first}, {self.count})"
+
+
+@dataclass(frozen=True)
+class Type:
+    """What every type has: the type of its elements and a shape."""
+
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class TileType(Type):
+    """A tile in registers, or a scalar (shape ())."""
+
+    shape: Shape = ()
+    layout: Layout | None = None
+    group: Warps | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_scalar(self) -> bool:
+        return not self.shape
+
+    def of(self, dtype: DType) -> TileType:
+        """The same tile with elements of another type."""
+        return replace(self, dtype=dtype)
+
+    def logical(self) -> TileType:
+        """The type without its layout: what the value means, not where it lies."""
+        return replace(self, layout=None)
+
+    def __str__(self) -> str:
+        if self.is_scalar and self.layout is None and self.group is None:
+            return str(self.dtype)
+        inside = ", ".join(map(str, self.shape)) + (f"; {self.layout}" if self.layout is not None else "")
+        return f"{self.dtype}[{inside}]" + (f"@{self.group}" if self.group else "")
+
+
+@dataclass(frozen=True)
+class TensorType(Type):
+    """A tensor in global memory. Each extent is an integer or the name of a runtime dimension.
+
+    C-contiguous and 16-byte aligned unless `strided`, in which case its strides, in elements, are kernel parameters.
+    """
+
+    shape: tuple[int | str, ...]
+    strided: bool = False
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return f"{'strided' if self.strided else 'global'} {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class SharedType(Type):
+    """A tile in shared memory; `layout` maps coordinates to element offsets (None: not chosen yet)."""
+
+    shape: Shape
+    layout: SharedLayout | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one element: types under 8 bits lie in a byte each."""
+        return max(8, self.dtype.bits) // 8
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tile."""
+        return self.item_bytes * (self.layout.size if self.layout is not None else math.prod(self.shape))
+
+    def __str__(self) -> str:
+        inside = ", ".join(map(str, self.shape)) + (f"; {self.layout}" if self.layout is not None else "")
+        return f"shared {self.dtype}[{inside}]"

@@ -1,0 +1,411 @@
+"""Assigns a layout to every tile.
+
+    %x = load %a, [%i, %k] : f16[64, 32]            %x = load %a, [%i, %k] layout=local(..)... : f16[64, 32; ...]
+    %y = load %b, [%k, %j] : f16[32, 64]      ->    ...
+    %z = dot %x, %y, %acc : f32[64, 64]             %x1 = convert_layout %x layout=<the matrix instruction's a> : ...
+                                                    %z = dot %x1, %y1, %acc : f32[64, 64; <its c>]
+
+Forward and deterministic. Some ops want a layout: loads one that coalesces, matrix products the fragments of the instruction,
+authors what they stated. The others follow their operands. What costs next to nothing to make (constants, ranges, broadcasts, and
+arithmetic on these alone) has no layout of its own and is made wherever and however it is wanted. Where two layouts meet, a
+`convert_layout` stands between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tilec.errors import require
+from tilec.ir.core import Block, Builder, Function, Op, Rewriter, Value, Yield
+from tilec.ir.dtypes import bf16, f16, f32, i32
+from tilec.ir.layout import Layout, blocked, local, replicated, spatial
+from tilec.ir.ops.arith import Cast
+from tilec.ir.ops.base import Elementwise, constant
+from tilec.ir.ops.control import For, If, While
+from tilec.ir.ops.matmul import Dot
+from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
+from tilec.ir.ops.reduce import Reduce
+from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
+from tilec.ir.ops.sync import Sync
+from tilec.ir.shared import SharedLayout, row_major
+from tilec.ir.target import Fragments, Hardware
+from tilec.ir.types import TileType, Type
+
+ACCESS_BITS = 128  # the widest access of one thread
+
+
+def assign_layouts(function: Function, target: Hardware) -> Function:
+    return AssignLayouts(target).run(function)
+
+
+class AssignLayouts(Rewriter):
+    def __init__(self, target: Hardware):
+        super().__init__()
+        self.target = target
+        self.free: set[Value] = set()  # old values that are made in any layout when wanted
+        self.made: list[dict[tuple[Value, Layout], Value]] = []  # by enclosing block: old value and layout -> new value
+
+    def run(self, function: Function) -> Function:
+        self.warps, self.threads = function.warps, function.threads
+        self.uses = uses_of(function)
+        return super().run(function)
+
+    def block(self, old: Block, arg_types: Sequence[Type] | None = None) -> Block:
+        self.made.append({})
+        try:
+            return super().block(old, arg_types)
+        finally:
+            self.made.pop()
+
+    def visit(self, op: Op) -> Value | Iterable[Value] | None:
+        for kind, rule in RULES.items():
+            if isinstance(op, kind):
+                return rule(self, op)
+        return self.clone(op, **{f.name: self.settled(getattr(op, f.name)) for f in op.fields if isinstance(getattr(op, f.name), Value | tuple)})
+
+    # asking for a value
+
+    def get(self, old: Value, layout: Layout) -> Value:
+        """The new value of an old one in a layout: as it is, made so, or converted."""
+        if old not in self.free and self(old).type.layout == layout:
+            return self(old)
+        for scope in reversed(self.made):
+            if (old, layout) in scope:
+                return scope[old, layout]
+        new = self.make(old, layout) if old in self.free else self.b.emit(ConvertLayout(self(old), layout, self(old).type.group))
+        new.name = new.name or old.name
+        self.made[-1][old, layout] = new
+        return new
+
+    def make(self, old: Value, layout: Layout) -> Value:
+        """A free value in a layout: its op anew, with operands in the layouts that this asks for."""
+        op: Any = old.owner
+        loc, self.b.loc = self.b.loc, op.loc
+        try:
+            if isinstance(op, Elementwise):
+                return self.clone(op, **{f: self.get(getattr(op, f), layout) for f in operand_names(op)})[0]
+            if isinstance(op, Broadcast | Reshape) and not op.x.type.shape:
+                return self.clone(op, layout=layout)[0]
+            if isinstance(op, Broadcast):
+                return self.clone(op, x=self.get(op.x, before_broadcast(layout, op.x.type.shape)), layout=layout)[0]
+            if isinstance(op, Reshape):
+                given = reshaped(layout, op.shape, op.x.type.shape)
+                return self.clone(op, x=self.get(op.x, given), layout=layout)[0] if given else self.through(op, layout)
+            if isinstance(op, Transpose):
+                return self.clone(op, x=self.get(op.x, layout.permute(inverse(op.axes))), layout=layout)[0]
+            return self.clone(op, layout=layout)[0]
+        finally:
+            self.b.loc = loc
+
+    def through(self, op: Any, layout: Layout) -> Value:
+        """A reshape that the wanted layout can't follow: done where every thread holds everything, then converted."""
+        everywhere = replicated(self.threads, rank=len(op.shape)) * local(*op.shape)
+        x = self.get(op.x, reshaped(everywhere, op.shape, op.x.type.shape))  # type: ignore[arg-type]
+        return self.b.emit(ConvertLayout(self.clone(op, x=x, layout=everywhere)[0], layout))
+
+    def settled(self, value: Any) -> Any:
+        """New values with some layout, for ops that take any; scalars, memory and attributes as they are."""
+        if isinstance(value, tuple):
+            return tuple(self.settled(v) for v in value)
+        return self.get(value, self.default(value.type)) if value in self.free else self(value) if isinstance(value, Value) else value
+
+    def layout_of(self, old: Value) -> Layout:
+        """The layout that a value has, or the default of a free one."""
+        return self.default(old.type) if old in self.free else self(old).type.layout
+
+    def default(self, type: TileType, fastest: int | None = None) -> Layout:
+        """The coalesced layout: runs of up to 16 bytes along the fastest axis, but none so long that threads go idle."""
+        bits = type.dtype.bits if not type.dtype.is_bool else 8
+        widest = 1 << (ACCESS_BITS // bits).bit_length() - 1
+        least = 8 // math.gcd(8, bits)  # elements that fill whole bytes
+        share = 1 << max(0, (type.size // self.threads).bit_length() - 1)
+        order = tuple(reversed(range(type.rank)))
+        if fastest is not None:
+            order = (fastest, *(a for a in order if a != fastest))
+        return blocked(type.shape, self.threads, max(least, min(widest, share)), order)
+
+    # rules
+
+    def anywhere(self, op: Op) -> Any:
+        """Free unless a scalar."""
+        if not op.results[0].type.shape:
+            return self.clone(op)
+        self.free.add(op.results[0])
+        return self.leave(op)
+
+    def leave(self, op: Op) -> Any:
+        """No new value yet: the old one stands for itself until it is wanted."""
+        return op.results
+
+    def elementwise(self, op: Elementwise) -> Any:
+        fixed = [v for v in op.operands if v not in self.free]
+        if not op.results[0].type.shape:
+            return self.clone(op)
+        if not fixed:
+            return self.anywhere(op)
+        layout = max((self(v).type.layout for v in fixed), key=lambda x: (not x.is_replicated, x is self(fixed[0]).type.layout))
+        return self.clone(op, **{f: self.get(getattr(op, f), layout) for f in operand_names(op)})
+
+    def shape(self, op: Any) -> Any:
+        if not op.x.type.shape or not op.results[0].type.shape:
+            return self.to_scalar(op)
+        if op.x in self.free:
+            return self.anywhere(op)
+        given = self(op.x).type.layout
+        layout = given.permute(op.axes) if isinstance(op, Transpose) else reshaped(given, op.x.type.shape, op.shape)
+        if layout is not None:
+            return self.clone(op, layout=layout)
+        self.free.add(op.results[0])  # a reshape that its operand's layout can't follow asks for one that can
+        return self.leave(op)
+
+    def to_scalar(self, op: Any) -> Any:
+        """A reshape to or from shape (): every thread holds the element."""
+        if op.x.type.shape:
+            return self.clone(op, x=self.get(op.x, replicated(self.threads, rank=op.x.type.rank)))
+        return self.anywhere(op)
+
+    def reduce(self, op: Reduce) -> Any:
+        return self.clone(op, x=self.get(op.x, self.layout_of(op.x)))
+
+    def dot(self, op: Dot) -> Any:
+        (m, k), n = op.a.type.shape, op.b.type.shape[1]
+        fragments = self.target.matrix(op.a.type.dtype, op.acc.type.dtype)
+        if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
+            return self.dot_by_fma(op)
+        a, b, c = matrix_layouts(fragments, m, n, k, self.warps)
+        return self.b.emit(Dot(self.get(op.a, a), self.get(op.b, b), self.get(op.acc, c)))
+
+    def dot_by_fma(self, op: Dot, step: int = 4) -> Any:
+        """Through shared memory, some columns of a and rows of b at a time: each thread multiplies its rows by its columns."""
+        (m, k), n = op.a.type.shape, op.b.type.shape[1]
+        layout = self.default(op.acc.type)
+        narrow = op.a.type.dtype in (f16, bf16)
+        shared = [self.into_shared(v) for v in (op.a, op.b)]
+        acc = self.get(op.acc, layout)
+        zero = constant(self.b, 0, i32)
+        for first in range(0, k, step):
+            size = min(step, k - first)
+            at = constant(self.b, first, i32)
+            a = self.b.emit(LoadShared(shared[0], (zero, at), (m, size), (0, 1), layout.reduce(1, keepdims=True).cover((layout.shape[0], size))))
+            b = self.b.emit(LoadShared(shared[1], (at, zero), (size, n), (0, 1), layout.reduce(0, keepdims=True).cover((size, layout.shape[1]))))
+            if narrow:
+                a, b = self.b.emit(Cast(a, f32)), self.b.emit(Cast(b, f32))
+            acc = self.b.emit(Dot(a, b, acc))
+        return acc
+
+    def into_shared(self, old: Value) -> Value:
+        memory = self.b.emit(Shared(old.type.dtype, old.type.shape, padded(old.type)))
+        value = self.get(old, self.layout_of(old))
+        zero = constant(self.b, 0, i32)
+        self.b.insert(Sync())
+        self.b.insert(StoreShared(memory, (zero,) * old.type.rank, value, tuple(range(old.type.rank))))
+        self.b.insert(Sync())
+        return memory
+
+    def load(self, op: Load | LoadShared) -> Any:
+        if not op.shape:
+            return self.clone(op)
+        if op.layout is not None:
+            require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}")
+            return self.clone(op)
+        layout = self.default(op.results[0].type, fastest_axis(op))
+        if isinstance(op, LoadShared):
+            layout = self.wish(op.results[0]) or layout
+        return self.clone(op, layout=layout)
+
+    def wish(self, value: Value) -> Layout | None:
+        """The layout that a matrix product wants of a value that only it uses."""
+        (user, *others) = self.uses.get(value, [None])
+        if others or not isinstance(user, Dot) or value is user.acc:
+            return None
+        (m, k), n = user.a.type.shape, user.b.type.shape[1]
+        fragments = self.target.matrix(user.a.type.dtype, user.acc.type.dtype)
+        if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
+            return None
+        return matrix_layouts(fragments, m, n, k, self.warps)[0 if value is user.a else 1]
+
+    def store(self, op: Store | StoreShared) -> Any:
+        if not op.value.type.shape:
+            return self.clone(op)
+        packed = isinstance(op, Store) and op.value.type.dtype.bits % 8
+        wanted = self.default(op.value.type, fastest_axis(op))
+        return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
+
+    # control flow
+
+    def yielding(self, region: Block, old: Block, layouts: Sequence[Layout | None]) -> Block:
+        """End a rebuilt region with its old values in the layouts that the region's owner holds them in."""
+        outer, self.b = self.b, Builder(region, old.ops[-1].loc if old.ops else None)
+        self.made.append({})
+        values = (self(v) if layout is None else self.get(v, layout) for v, layout in zip(old.yielded, layouts, strict=True))
+        self.b.insert(Yield(tuple(values)))
+        self.made.pop()
+        self.b = outer
+        return region
+
+    def held(self, values: Sequence[Value]) -> list[Layout | None]:
+        """The layouts of values, by default where free; None for scalars and memory."""
+        return [self.layout_of(v) if isinstance(v.type, TileType) and v.type.shape else None for v in values]
+
+    def wanted(self, old: Sequence[Value], yielded: Sequence[Value], layouts: Sequence[Layout | None]) -> list[Layout | None]:
+        """Layouts of the values that a loop's body ends with; free ones stay as the loop holds them."""
+        return [held if y in self.free else now for y, held, now in zip(yielded, layouts, self.held(yielded), strict=True)]
+
+    def carried(self, op: Any, regions: Callable[[Sequence[Layout | None]], None], yielded: Sequence[Value]) -> list[Layout | None]:
+        """Rebuild a loop until it ends with the layouts that it starts with, or at most three times; then the ends are converted."""
+        layouts = self.held(op.inits)
+        for _ in range(3):
+            regions(layouts)
+            now = self.wanted(op.inits, yielded, layouts)
+            if now == layouts:
+                break
+            layouts = now
+            regions(layouts)
+        return layouts
+
+    def for_loop(self, op: For) -> Any:
+        new = Block()
+
+        def build(layouts: Sequence[Layout | None]) -> None:
+            nonlocal new
+            new = self.block(op.body, [op.start.type, *placed(op.inits, layouts)])
+
+        layouts = self.carried(op, build, op.body.yielded)
+        body = self.yielding(new, op.body, layouts)
+        return self.b.insert(For(self(op.start), self(op.stop), self(op.step), self.starts(op, layouts), body, op.stages))
+
+    def while_loop(self, op: While) -> Any:
+        test, body = Block(), Block()
+
+        def build(layouts: Sequence[Layout | None]) -> None:
+            nonlocal test, body
+            test = self.yielding(self.block(op.test, placed(op.inits, layouts)), op.test, [None])
+            body = self.block(op.body, placed(op.inits, layouts))
+
+        layouts = self.carried(op, build, op.body.yielded)
+        return self.b.insert(While(self.starts(op, layouts), test, self.yielding(body, op.body, layouts)))
+
+    def starts(self, op: Any, layouts: Sequence[Layout | None]) -> tuple[Value, ...]:
+        return tuple(self(v) if layout is None else self.get(v, layout) for v, layout in zip(op.inits, layouts, strict=True))
+
+    def branch(self, op: If) -> Any:
+        then, orelse = self.block(op.then), self.block(op.orelse)
+        layouts = [b if a in self.free else c for a, b, c in zip(op.then.yielded, self.held(op.orelse.yielded), self.held(op.then.yielded), strict=True)]
+        self.yielding(then, op.then, layouts)
+        self.yielding(orelse, op.orelse, layouts)
+        return self.b.insert(If(self(op.condition), then, orelse))
+
+    def end(self, op: Yield) -> None:
+        """The owner of the region ends it (`yielding`), but for the grid's."""
+        if not self.made[1:]:
+            self.clone(op)
+
+
+RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
+    Constant: AssignLayouts.anywhere,
+    Arange: AssignLayouts.anywhere,
+    Broadcast: AssignLayouts.anywhere,
+    Elementwise: AssignLayouts.elementwise,
+    Reshape: AssignLayouts.shape,
+    Transpose: AssignLayouts.shape,
+    Reduce: AssignLayouts.reduce,
+    Dot: AssignLayouts.dot,
+    Load: AssignLayouts.load,
+    LoadShared: AssignLayouts.load,
+    Store: AssignLayouts.store,
+    StoreShared: AssignLayouts.store,
+    For: AssignLayouts.for_loop,
+    While: AssignLayouts.while_loop,
+    If: AssignLayouts.branch,
+    Yield: AssignLayouts.end,
+}
+
+
+def operand_names(op: Op) -> list[str]:
+    return [f.name for f in op.fields if isinstance(getattr(op, f.name), Value)]
+
+
+def uses_of(function: Function) -> dict[Value, list[Op]]:
+    """Who uses each value, in order."""
+    uses: dict[Value, list[Op]] = {}
+    for op in function.walk():
+        for value in op.operands:
+            uses.setdefault(value, []).append(op)
+    return uses
+
+
+def placed(values: Sequence[Value], layouts: Sequence[Layout | None]) -> list[Type]:
+    """The values' types in these layouts."""
+    return [v.type if layout is None else TileType(v.type.dtype, v.type.shape, layout, v.type.group) for v, layout in zip(values, layouts, strict=True)]
+
+
+def fastest_axis(op: Any) -> int | None:
+    """The tile axis that runs along the memory's contiguous axis, if one does."""
+    memory = op.memory.type
+    return op.dims.index(memory.rank - 1) if memory.rank - 1 in op.dims else None
+
+
+def inverse(axes: Sequence[int]) -> list[int]:
+    return [list(axes).index(i) for i in range(len(axes))]
+
+
+def before_broadcast(layout: Layout, shape: Sequence[int]) -> Layout:
+    """The layout of an operand of `shape` whose broadcast lies in `layout` without anything being moved."""
+    new = layout.rank - len(shape)
+    flat = [a + new for a, n in enumerate(shape) if n == 1 and layout.shape[a + new] != 1]
+    kept = layout.reduce(flat, keepdims=True) if flat else layout
+    return kept.reduce(range(new)) if new else kept
+
+
+def reshaped(layout: Layout, shape: Sequence[int], wanted: Sequence[int]) -> Layout | None:
+    """The layout of a tile of `shape` read as `wanted`, if it is one. Padding is no obstacle where only axes of extent 1 come or go."""
+    if [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
+        gone = [a for a, n in enumerate(shape) if n == 1]
+        if any(layout.shape[a] != 1 for a in gone):
+            return None
+        result = layout.reduce(gone) if gone else layout
+        for axis, n in enumerate(wanted):
+            result = result.unsqueeze(axis) if n == 1 else result
+        return result
+    if layout.shape != tuple(shape):
+        return None
+    try:
+        return layout.reshape(wanted)
+    except Exception:
+        return None
+
+
+def padded(type: TileType) -> SharedLayout:
+    """Row-major with 16 bytes after each row, so that a column's elements lie in different banks."""
+    plain = row_major(*type.shape)
+    if type.rank < 2:
+        return plain
+    gap = max(1, 16 * 8 // max(8, type.dtype.bits))
+    pitch = type.shape[-1] + gap
+    strides = tuple(pitch * math.prod(type.shape[a + 1 : -1]) for a in range(type.rank - 1))
+    return SharedLayout(type.shape, (*strides, 1))
+
+
+def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int) -> tuple[Layout, Layout, Layout]:
+    """Layouts of a, b and c for a block of `warps`: the warps share out c's rows and columns so that they load least."""
+    fm, fn, fk = fragments.shape
+    rows, columns = m // fm, n // fn
+    plans = [
+        (x, y)
+        for x in divisors(warps)
+        for y in divisors(warps // x)
+        if rows % x == 0 and columns % y == 0
+    ]  # fmt: skip
+    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], m // plan[0] + n // plan[1], plan))
+    idle = replicated(warps // (x * y), rank=2)
+    a = idle * local(rows // x, k // fk) * spatial(x, 1) * replicated(y, rank=2) * fragments.a
+    b = idle * local(k // fk, columns // y) * replicated(x, rank=2) * spatial(1, y) * fragments.b
+    c = idle * local(rows // x, columns // y) * spatial(x, y) * fragments.c
+    return a, b, c
+
+
+def divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+

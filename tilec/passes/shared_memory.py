@@ -1,0 +1,77 @@
+"""Gives every shared tile a layout and a place.
+
+    %s = shared dtype=f16 shape=[64, 32]     ->    %s = shared dtype=f16 shape=[64, 32] layout=shared(..) offset=0
+
+Tiles stated by the author lie one after another, each on a multiple of 128 bytes; the scratch tiles of layout conversions, none of which
+outlives the barrier before the next, share one place behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tilec.errors import TileError
+from tilec.ir.core import Function, Op, Rewriter, Value
+from tilec.ir.ops.base import describe
+from tilec.ir.ops.memory import Shared
+from tilec.ir.shared import row_major
+from tilec.ir.target import Hardware
+from tilec.ir.types import SharedType
+
+ALIGNMENT = 128
+
+
+def place_shared(function: Function, target: Hardware) -> Function:
+    return PlaceShared(target).run(function)
+
+
+class PlaceShared(Rewriter):
+    def __init__(self, target: Hardware):
+        super().__init__()
+        self.target = target
+
+    def run(self, function: Function) -> Function:
+        tiles = [op for op in function.walk() if isinstance(op, Shared)]
+        self.types = {op: SharedType(op.dtype, op.shape, op.layout or row_major(*op.shape)) for op in tiles}
+        self.offsets: dict[Op, int] = {}
+        end = 0
+        for op in (t for t in tiles if not t.scratch):
+            self.offsets[op] = end
+            end += -(-self.types[op].nbytes // ALIGNMENT) * ALIGNMENT
+        self.offsets.update((t, end) for t in tiles if t.scratch)
+        self.refuse_too_much(function, tiles)
+        return super().run(function)
+
+    def visit(self, op: Op) -> Value | Iterable[Value] | None:
+        if isinstance(op, Shared):
+            return self.clone(op, layout=self.types[op].layout, offset=self.offsets[op])
+        return self.clone(op)
+
+    def refuse_too_much(self, function: Function, tiles: list[Shared]) -> None:
+        """An error that names each buffer and its bytes if the block asks for more than the target has."""
+        try:
+            with function.loc or _ANYWHERE:
+                self.target.check(function.threads, shared_bytes(self.offsets, self.types))
+        except TileError as error:
+            for op in tiles:
+                if op.loc is not None:
+                    what = "scratch for a change of layout" if op.scratch else f"shared tile {op.result.name}".rstrip()
+                    error.notes.append((f"{self.types[op].nbytes} bytes: {what}, {describe(SharedType(op.dtype, op.shape))}", op.loc))
+            raise
+
+
+class _Anywhere:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+_ANYWHERE = _Anywhere()
+
+
+def shared_bytes(offsets: dict[Op, int], types: dict[Op, SharedType]) -> int:
+    return max((offsets[op] + types[op].nbytes for op in offsets), default=0)
+
+
+def shared_size(function: Function) -> int:
+    """Bytes of shared memory that a function with placed tiles needs."""
+    return max((op.offset + op.result.type.nbytes for op in function.walk() if isinstance(op, Shared) and op.offset is not None), default=0)

@@ -1,0 +1,105 @@
+"""Nearest rounding with one scale per group: `w = (q - zero) * scale`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tilec.errors import require
+from tilec.ir import dtypes
+from tilec.ir.dtypes import DType
+from tilec.ir.tensor import Tensor
+
+Array = npt.NDArray[Any]
+
+
+def quantize(
+    w: npt.ArrayLike,
+    dtype: DType | str,
+    group: int | None = None,
+    axis: int = 0,
+    scale_dtype: DType | str = dtypes.f16,
+    zero: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Codes and scales of `w`: each run of `group` elements along `axis` (all of it if None) shares one scale.
+
+    Returns (codes, scales): codes have the shape of `w`, scales that shape with the axis divided by `group`.
+
+    scale = max |w| / reach, where reach is how far the type goes from `zero` on its positive side (on its negative side where the
+    positive one is empty, as for int1). The scale is rounded to `scale_dtype` first, and codes are nearest for the rounded scale, so
+    that what is stored is all that the result depends on. A scale never falls below the smallest normal number of its type: floats of
+    wide range (e5m2, e7m0) lose nothing by it. A group of zeros has scale 1.
+
+    `zero` is a constant in code units, subtracted when decoding. Unsigned integers without it clip negative weights to 0; the usual
+    choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
+    then one of +-scale / 2. Raises TileError if `group` does not divide the axis, or if `w` holds what is not finite.
+    """
+    kind, scale_kind = dtypes.dtype(dtype), dtypes.dtype(scale_dtype)
+    values = np.asarray(w, np.float64)
+    require(np.isfinite(values).all(), "weights to quantize must be finite")
+    grouped, axis = _grouped(values, group, axis)
+    reach = float(kind.max) - zero if kind.max > zero else zero - float(kind.min)
+    require(reach > 0, f"{kind} has no values on either side of zero={zero}")
+    largest = np.abs(grouped).max(axis=axis + 1)
+    wanted = np.where(largest > 0, np.maximum(largest / reach, scale_kind.smallest_normal), 1.0)
+    scales = Tensor.from_values(wanted, scale_kind)
+    codes = kind.encode((grouped / np.expand_dims(scales.values(), axis + 1) + zero).reshape(values.shape))
+    return Tensor.from_codes(codes, kind), scales
+
+
+def dequantize(codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Array:
+    """`(codes - zero) * scales` in float64, exact but for that one product; the group size follows from the two shapes."""
+    axis %= codes.ndim
+    require(scales.ndim == codes.ndim, f"scales of {scales.ndim} dimensions do not belong to codes of {codes.ndim}")
+    groups = scales.shape[axis]
+    require(groups and codes.shape[axis] % groups == 0, f"{groups} groups do not divide {codes.shape[axis]} elements")
+    grouped, axis = _grouped(codes.values(), codes.shape[axis] // groups, axis)
+    require(
+        grouped.shape[: axis + 1] + grouped.shape[axis + 2 :] == scales.shape,
+        f"scales of shape {scales.shape} do not belong to codes of shape {codes.shape}, grouped along axis {axis}",
+    )
+    return ((grouped - zero) * np.expand_dims(scales.values(), axis + 1)).reshape(codes.shape)
+
+
+def _grouped(values: Array, group: int | None, axis: int) -> tuple[Array, int]:
+    """`values` with `axis` split in (groups, group), and the axis counted from the front."""
+    require(-values.ndim <= axis < values.ndim, f"an array of {values.ndim} dimensions has no axis {axis}")
+    axis %= values.ndim
+    length = values.shape[axis]
+    size = length if group is None else group
+    require(size > 0 and length % size == 0, f"groups of {size} do not divide the {length} elements of axis {axis}")
+    return values.reshape(*values.shape[:axis], length // size, size, *values.shape[axis + 1 :]), axis
+
+
+class Report(NamedTuple):
+    """What quantization cost, against the original values."""
+
+    bits_per_weight: float  # codes and scales together
+    max_error: float
+    rms_error: float
+    relative_error: float  # root of (sum of squared errors / sum of squares)
+    cosine: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.bits_per_weight:.3f} bits per weight, cosine {self.cosine:.6f}, relative error {self.relative_error:.3e}, "
+            f"rms {self.rms_error:.3e}, max {self.max_error:.3e}"
+        )
+
+
+def report(w: npt.ArrayLike, codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Report:
+    """Compare `w` with what its codes and scales decode to. An all-zero `w` has no relative error, and cosine 1 if it stayed so."""
+    original, decoded = np.asarray(w, np.float64), dequantize(codes, scales, axis, zero)
+    require(original.shape == decoded.shape, f"weights of shape {original.shape} against codes of shape {decoded.shape}")
+    error = decoded - original
+    norm, norm_decoded, norm_error = (float(np.linalg.norm(x)) for x in (original, decoded, error))
+    product = norm * norm_decoded
+    return Report(
+        bits_per_weight=8 * (codes.nbytes + scales.nbytes) / codes.size,
+        max_error=float(np.abs(error).max()),
+        rms_error=norm_error / codes.size**0.5,
+        relative_error=norm_error / norm if norm else 0.0 if not norm_error else float("inf"),
+        cosine=float((original * decoded).sum() / product) if product else float(norm == norm_decoded),
+    )
