@@ -1,0 +1,72 @@
+"""Control flow, barriers, fences, and the little things that return at once. Their work is done by decode, codegen and machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..table import instruction
+
+
+def _none(**mods: Any) -> Any:
+    return None
+
+
+instruction("bra{.uni}", "_", role="bra")(_none)
+instruction("brx.idx{.uni}", "_ _", role="brx")(_none)
+instruction("ret{.uni}", "", role="ret")(_none)
+instruction("exit", "", role="exit")(_none)
+instruction("call{.uni}", "_ _ _", role="call")(_none)
+
+
+@instruction("bar{.cta}.kind", "b32 b32?", role="bar", kind="sync")
+@instruction("bar{.cta}.kind", "b32 b32", role="bar", kind="arrive")
+@instruction("bar{.cta}.kind.op.pred", "pred = b32 b32? pred", role="bar", kind="red", op="and or")
+@instruction("bar{.cta}.kind.op.u32", "b32 = b32 b32? pred", role="bar", kind="red", op="popc")
+@instruction("barrier{.cta}.kind{.aligned}.op.pred", "pred = b32 b32? pred", role="bar", kind="red", op="and or")
+@instruction("barrier{.cta}.kind{.aligned}.op.u32", "b32 = b32 b32? pred", role="bar", kind="red", op="popc")
+@instruction("barrier{.cta}.kind{.aligned}", "b32 b32?", role="bar", kind="sync")
+@instruction("barrier{.cta}.kind{.aligned}", "b32 b32", role="bar", kind="arrive")
+def barrier(**mods: Any) -> Any:
+    return None
+
+
+@instruction("trap", "", machine=True, role="trap")
+def trap() -> Any:
+    return lambda M, at, mask: M.trap(at, mask, "the kernel trapped")
+
+
+@instruction("brkpt", "")
+@instruction("nanosleep.u32", "b32")
+@instruction("griddepcontrol.what", "", what="launch_dependents wait")
+@instruction("setmaxnreg.what.sync.aligned.u32", "imm", what="inc dec")
+@instruction("pmevent", "imm")
+def nothing(**mods: Any) -> Any:
+    return lambda *operands: None
+
+
+@instruction("membar.level", "", machine=True, level="cta gl sys")
+@instruction("fence{.sem}{.scope}", "", machine=True, sem="sc acq_rel acquire release", scope="cta cluster gpu sys")
+@instruction("fence.proxy.kind", "", machine=True, kind="alias async async.global async.shared::cta")
+@instruction("fence.mbarrier_init.release.cluster", "", machine=True)
+def fence(**mods: Any) -> Any:
+    return lambda M, at, mask: M.fence(at, mask)
+
+
+@instruction("prefetch{.space}.level", "[]", space="global local", level="L1 L2 L2::evict_last L2::evict_normal")
+@instruction("prefetchu.L1", "[]")
+@instruction("discard{.space}.L2", "[] imm", space="global")
+@instruction("applypriority{.space}.L2::evict_normal", "[] imm", space="global")
+def hint(**mods: Any) -> Any:
+    return lambda *operands: None
+
+
+@instruction("isspacep.space", "pred = b64", space="global shared shared::cta shared::cluster local const param param::entry")
+def isspacep(space: str) -> Any:
+    from ..values import HEAP, WINDOWS
+
+    name = space.split("::")[0]
+    low = HEAP if name in ("global", "const") else WINDOWS[name]
+    high = 1 << 63 if low == HEAP else low + (1 << 48)
+    return lambda a: (a >= np.uint64(low)) & (a < np.uint64(high))
