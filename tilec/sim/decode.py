@@ -260,8 +260,14 @@ class _Decoder:
     def initial(self, item: Any) -> Any:
         if isinstance(item, Name):
             found = self.resolve(item.name, self.root)
-            return ("function", found) if isinstance(found, Function) else Symbol(found, item.offset)
+            return self.pointer(found) if isinstance(found, Function) else Symbol(found, item.offset)
         return item
+
+    def pointer(self, f: Function) -> Const:
+        """A function's address."""
+        if f.name not in self.taken:
+            self.taken.append(f.name)
+        return Const(FUNCTION_BASE * (self.taken.index(f.name) + 1))
 
     def resolve(self, name: str, scope: _Scope) -> Any:
         at: _Scope | None = scope
@@ -292,7 +298,7 @@ class _Decoder:
         found = lookup(opcode)
         assert found
         targets = (target,) if target else ()
-        self.stream.append(Op(0, found[0], found[1], [], [], guard, False, Site(line, opcode), targets))
+        self.stream.append(Op(0, found[0], found[1], [], [], guard, False, Site(line, opcode), targets, found[0].make(**found[1])))
 
     def instruction(self, i: Instruction, scope: _Scope, end: Target, stack: tuple[str, ...]) -> None:
         found = lookup(i.opcode)
@@ -393,11 +399,7 @@ class _Decoder:
             found = self.resolve(o.name, scope)
             if isinstance(found, Slot):
                 return Symbol(found, o.offset)
-            if isinstance(found, Function):
-                if found.name not in self.taken:
-                    self.taken.append(found.name)
-                return Const(FUNCTION_BASE * (self.taken.index(found.name) + 1))
-            return found
+            return self.pointer(found) if isinstance(found, Function) else found
         if isinstance(o, Vec):
             return tuple(self.operand(x, scope) for x in o.items)
         if isinstance(o, Pair):
@@ -453,7 +455,7 @@ class _Decoder:
             found = lookup("setp.ne.b64")
             assert found
             test = Op(0, found[0], found[1], [(Formal("value", "pred", pair="pred"), flag)], [], None, False, self.site(i))
-            test.sources = [(Formal("value", "b64"), pointer), (Formal("value", "b64"), value), (Formal("value", "pred", optional=True), None)]
+            test.sources = [(Formal("value", "b64"), pointer), (Formal("value", "b64"), value)]
             test.function = found[0].make(**found[1])
             self.stream.append(test)
             following = Target("next candidate", used=True)
