@@ -2,7 +2,8 @@
 
     python benchmarks/sim_speed.py [--repeat 5] [--skip-1024] [--json FILE]
 
-The best of `--repeat` runs is reported (machines are shared). The first call parses and decodes; the simulator keeps the decoded program. Targets, checks off: 60 ms, 2 s; 1 s for the parse.
+The best of `--repeat` runs is reported (machines are shared). The first call parses and decodes; the simulator keeps the program.
+Targets, checks off: 60 ms, 2 s; 1 s for the parse.
 """
 
 import argparse

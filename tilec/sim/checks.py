@@ -1,3 +1,498 @@
+"""What compute-sanitizer would say: bounds, alignment, uninitialized bytes, unfinished copies, and races.
+
+Races: every warp has a clock, which rises when the warp releases something (at a barrier, a __syncwarp, a release). `known[b, w, o]` is
+the clock below which warp w of block b has seen everything that warp o of its block did; `across[b, o, v]` the same for warp v of
+another block o, of which a whole block b learns by an acquire. Of each cell of shared and global memory, the last write and the last
+reads are kept with the clocks at which they happened: an access races with an earlier one of another thread whose clock is not below
+what is known. Cells have the size of the kernel's smallest access, so an access touches whole cells.
+
+Lanes of one warp that did not meet at a bar.warp.sync (or barrier) since count as unordered; which of them met is not told apart. In
+global memory the last two readers of a cell are kept, in shared memory the last one of each warp: a race may be overlooked, never
+invented.
+"""
+
+from __future__ import annotations
+
 from typing import Any
+
+import numpy as np
+
+from .decode import Op, Program
+from .memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
+from .values import dtype, space_of
+
+Array = np.ndarray[Any, Any]
+CROSS_LIMIT = 1 << 22  # entries of `across`
+_FULL = {n: int.from_bytes(bytes([WRITTEN] * n), "little") for n in (1, 2, 4, 8)}
+_FRESH = {n: int.from_bytes(bytes([UNWRITTEN] * n), "little") for n in (1, 2, 4, 8)}
+
+
+def cell_size(program: Program, space: str) -> int:
+    """Bytes of the smallest access to a space."""
+    sizes = [16]
+    for op in program.ops:
+        if op.row.opcode in ("ld", "st", "ldu", "atom", "red", "wmma", "mbarrier") and space_of(op.mods) in (space, "generic"):
+            type_ = op.mods.get("T")
+            n = int((op.mods.get("vec") or "v1")[1:])
+            sizes.append(1 if op.row.opcode == "wmma" else 8 if op.row.opcode == "mbarrier" else dtype(type_).itemsize * n)
+        elif op.row.opcode == "cp" and space_of(op.mods) == "shared":
+            sizes += [x for f, x in op.sources if f.kind == "imm"]
+        elif op.row.opcode == "cp":
+            sizes.append(4)
+    return min(sizes)
+
+
+class Shadow:
+    """Last accesses of each cell. A write: clock << 44 | block << 11 | strong << 10 | thread. Reads: shared memory, for each warp clock
+    << 6 | strong << 5 | lane; global memory, two writes-like records."""
+
+    def __init__(self, cells: int, size: int, readers: int):
+        self.size = size
+        self.shift = LOG2[size]
+        self.write = np.zeros(cells, np.int64)
+        self.write_at = np.zeros(cells, np.int32)
+        self.read = np.zeros((cells, readers), np.int64)
+        self.read_at = np.zeros((cells, readers), np.int32)
+
+
 class Checker:
-    def __init__(self, *a: Any): pass
+    """Observes the memory accesses and barriers of a run, wave after wave."""
+
+    def __init__(self, program: Program, launch: Any):
+        self.program, self.launch = program, launch
+        size = cell_size(program, "global")
+        self.heap = Shadow(launch.heap.bytes.size // size + 1, size, 2)
+        self.shared_cell = cell_size(program, "shared")
+        self.suspects: set[int] = set()  # loads that met bytes that nothing wrote
+
+    def begin(self, machine: Any) -> None:
+        """A new wave."""
+        self.M = M = machine
+        B, W = M.B, M.W
+        self.shared = Shadow(M.memory.shared.bytes.size // self.shared_cell + 1, self.shared_cell, W)
+        self.clock = np.ones((B, W), np.int64)
+        self.known = np.ones((B, W, W), np.int64)
+        self.cross = B * B * W <= CROSS_LIMIT
+        self.across = np.ones((B, B, W) if self.cross else (1, 1, 1), np.int64)
+        self.locations: dict[tuple[str, int], Array] = {}
+        self.fenced = np.zeros((B, W), bool)
+        self.pending: dict[int, Array] = {}  # by block: what a fence will make known
+        self.gathering: dict[int, Array] = {}  # by barrier: what those who arrived know
+        self.tid = np.arange(M.T, dtype=np.int64).reshape(1, M.T)
+        self.block = M.blocks.astype(np.int64).reshape(B, 1)
+        self.place = {int(b): i for i, b in enumerate(M.blocks)}
+        self.warp = self.tid >> 5
+        self.stamp()
+
+    def stamp(self) -> None:
+        """Recompute what depends on the clocks."""
+        self.now = np.repeat(self.clock, 32, axis=1)  # (B, T)
+        self.floor = int(self.known.min())
+
+    # Ordering
+
+    def barrier_all(self) -> None:
+        self.clock = self.clock + 1
+        self.known = np.broadcast_to(self.clock[:, None, :], self.known.shape).copy()
+        self.stamp()
+
+    def warps_of(self, mask: Array | None) -> Array:
+        """(B, W): warps with an active thread."""
+        M = self.M
+        return M.active(mask).reshape(M.B, M.W, 32).any(2)
+
+    def arrived(self, barrier: int, mask: Array) -> None:
+        """Threads arrive at a barrier: what their warps know, and did, is gathered."""
+        total = self.gathering.setdefault(barrier, np.zeros((self.M.B, self.M.W), np.int64))
+        for b, w in np.argwhere(self.warps_of(mask)):
+            self.clock[b, w] += 1
+            self.known[b, w, w] = self.clock[b, w]
+            np.maximum(total[b], self.known[b, w], out=total[b])
+        self.stamp()
+
+    def released(self, barrier: int, mask: Array, done: Array) -> None:
+        """Those who waited know it."""
+        total = self.gathering[barrier]
+        warps = self.warps_of(mask)
+        self.known = np.where(warps[:, :, None], np.maximum(self.known, total[:, None, :]), self.known)
+        total[done] = 0
+        self.stamp()
+
+    def warp_barrier(self, at: int, mask: Array | None) -> None:
+        some = self.warps_of(mask)
+        self.clock = self.clock + some
+        index = np.arange(self.M.W)
+        self.known[:, index, index] = np.where(some, self.clock, self.known[:, index, index])
+        self.stamp()
+
+    def fence(self, at: int, mask: Array | None) -> None:
+        some = self.warps_of(mask)
+        self.fenced |= some
+        for b in np.flatnonzero(some.any(1)):
+            found = self.pending.pop(int(b), None)
+            if found is not None:
+                self.learn(int(b), None, found)
+
+    def learn(self, b: int, w: int | None, found: Array) -> None:
+        """Block b (of its own block's warps: warp w, or every one) knows what a location carried."""
+        rows = slice(None) if w is None else w
+        self.known[b, rows] = np.maximum(self.known[b, rows], found[b])
+        if self.cross:
+            np.maximum(self.across[b], found, out=self.across[b])
+        self.stamp()
+
+    def spots(self, mask: Array | None, space: str, address: Array) -> list[tuple[int, int, tuple[str, int]]]:
+        """(block, warp, location) of each warp and address that takes part in a synchronizing access."""
+        M, out = self.M, {}
+        active = M.active(mask) & M.live
+        for s, a, m in M.memory.parts(space, address, mask):
+            here = active if m is None else active & m
+            index = np.broadcast_to(s.index(a), M.shape)
+            for b, t in np.argwhere(here):
+                out[int(b), int(t) >> 5, (s.name, int(index[b, t]))] = None
+        return list(out)
+
+    def before_strong(self, at: int, mask: Array | None, space: str, address: Array, release: bool) -> None:
+        if not release and not self.fenced.any():
+            return
+        for b, w, where in self.spots(mask, space, address):
+            if not release and not self.fenced[b].any():
+                continue
+            found = self.locations.get(where)
+            if found is None:
+                found = self.locations[where] = np.zeros((self.M.B, self.M.W), np.int64)
+            if self.cross:
+                np.maximum(found, self.across[b], out=found)
+            self.clock[b, w] += 1
+            self.known[b, w, w] = self.clock[b, w]
+            np.maximum(found[b], self.known[b, w], out=found[b])
+        self.stamp()
+
+    def after_strong(self, at: int, mask: Array | None, space: str, address: Array, acquire: bool) -> None:
+        if not self.locations:
+            return
+        for b, w, where in self.spots(mask, space, address):
+            found = self.locations.get(where)
+            if found is None:
+                continue
+            if acquire:
+                self.learn(b, w, found)
+            else:
+                before = self.pending.get(b)
+                self.pending[b] = found.copy() if before is None else np.maximum(before, found)
+
+    # Accesses
+
+    def access(self, a: Access) -> Array | None:
+        """Judge an access; the mask of the threads that may go on with it."""
+        M = self.M
+        mask = a.mask
+        if not M.live.all():
+            mask = M.live if mask is None else M.live & mask
+        if mask is not None:
+            mask = np.broadcast_to(mask, M.shape)
+            if not mask.any():
+                return mask
+        mask = self.bounds(a, mask)
+        if a.space.name == "shared":
+            self.race_shared(a, mask)
+        elif a.space.name == "global":
+            self.race_global(a, mask)
+        return mask
+
+    def op(self, at: int) -> Op:
+        return self.program.ops[int(at)]
+
+    def who(self, bad: Array) -> str:
+        """The first thread of a mask, in words."""
+        b, t = np.argwhere(np.broadcast_to(bad, self.M.shape))[0]
+        return f"thread {t} of block {int(self.M.blocks[b])}"
+
+    def bounds(self, a: Access, mask: Array | None) -> Array | None:
+        M = self.M
+        off = a.address & (a.size - 1)
+        if off.any():
+            bad = off != 0 if mask is None else (off != 0) & mask
+            if bad.any():
+                self.launch.record("misaligned", f"{a.kind} of {a.size} bytes at an address that is no multiple of it, {self.who(bad)}", self.op(a.at))
+                mask = np.broadcast_to(~bad if mask is None else mask & ~bad, M.shape)
+        state = a.space.state
+        index = a.index
+        if mask is not None:
+            index = np.where(mask, index, 0)
+        outside = (index < 0) | (index > state.size - a.size)
+        if outside.any():
+            mask = self.out_of_bounds(a, mask, outside if mask is None else outside & mask)
+            index = np.where(np.broadcast_to(mask, M.shape), a.index, 0)
+        unit = min(a.size, 8)
+        shift = LOG2[unit]
+        view = state.view(f"u{unit}")
+        for part in range(a.size // unit):
+            got = view.take((index >> shift) + part)
+            fine = got == _FULL[unit]
+            if fine.all():
+                continue
+            if a.kind in ("store", "async") and (fine | (got == _FRESH[unit])).all():
+                continue
+            mask = self.inspect(a, mask, got, unit, ~fine)
+            index = np.where(np.broadcast_to(mask, M.shape), a.index, 0) if mask is not None else index
+        if a.kind in ("store", "atomic", "async"):
+            value = PENDING if a.kind == "async" else WRITTEN
+            word = int.from_bytes(bytes([value] * unit), "little")
+            where = index if mask is None else np.broadcast_to(index, M.shape)[mask]
+            for part in range(a.size // unit):
+                view[(where >> shift) + part] = word
+        return mask
+
+    def out_of_bounds(self, a: Access, mask: Array | None, bad: Array) -> Array:
+        bad = np.broadcast_to(bad, self.M.shape)
+        b, t = np.argwhere(bad)[0]
+        address = int(np.broadcast_to(a.address, self.M.shape)[b, t])
+        where = self.launch.whereabouts(a.space.name, address, self.M.memory)
+        self.launch.record("bounds", f"{a.kind} of {a.size} bytes {where}, {self.who(bad)}", self.op(a.at))
+        return np.broadcast_to(True if mask is None else mask, self.M.shape) & ~bad
+
+    def inspect(self, a: Access, mask: Array | None, got: Array, unit: int, odd: Array) -> Array | None:
+        """Some byte of the access is not written: say what is wrong with it."""
+        M = self.M
+        odd = np.broadcast_to(odd if mask is None else odd & mask, M.shape)
+        if not odd.any():
+            return mask
+        bytes_ = np.ascontiguousarray(np.broadcast_to(got, M.shape))[..., None].view(np.uint8)
+        outside = odd & (bytes_ == NONE).any(-1)
+        if outside.any():
+            mask = self.out_of_bounds(a, mask, outside)
+        late = odd & (bytes_ == PENDING).any(-1)
+        if late.any():
+            self.pending_bytes(a, late)
+        if a.kind in ("load", "atomic"):
+            unwritten = odd & ~outside & (bytes_ == UNWRITTEN).any(-1)
+            if unwritten.any() and not a.strong:
+                self.suspects.add(a.at)
+                self.launch.record("uninitialized", f"{a.kind} of {a.space.name} memory that nothing wrote, {self.who(unwritten)}", self.op(a.at))
+        return mask
+
+    def pending_bytes(self, a: Access, late: Array) -> None:
+        """An access to the destination of a copy that has not been waited for."""
+        b, t = np.argwhere(late)[0]
+        spot = int(np.broadcast_to(a.index, self.M.shape)[b, t])
+        other = None
+        for copy in self.M.memory.pending:
+            if (np.broadcast_to(copy.index, self.M.shape)[copy.mask] // 16 == spot // 16).any():
+                other = self.op(copy.at)
+        self.launch.record(
+            "async", f"{a.kind} of bytes whose cp.async was not waited for, {self.who(late)}", self.op(a.at), other,
+            "insert cp.async.wait_group (by the thread that copied) and a barrier before this access",
+        )
+
+    def landed(self, copy: Copy, due: Array) -> None:
+        """Copies become visible to their own thread: from now on they count as its writes."""
+        M = self.M
+        due = np.broadcast_to(due, M.shape)
+        index = np.broadcast_to(copy.index, M.shape)[due]
+        state = M.memory.shared.state
+        unit = min(copy.size, 8)
+        word = int.from_bytes(bytes([WRITTEN] * unit), "little")
+        for part in range(copy.size // unit):
+            state.view(f"u{unit}")[(index >> LOG2[unit]) + part] = word
+        stamp = np.broadcast_to((self.now << 44) | self.tid, M.shape)[due]
+        cells = index >> self.shared.shift
+        for k in range(max(1, copy.size >> self.shared.shift)):
+            self.shared.write[cells + k] = stamp
+            self.shared.write_at[cells + k] = copy.at
+
+    # Races
+
+    def race_shared(self, a: Access, mask: Array | None) -> None:
+        M, s = self.M, self.shared
+        index = a.index if mask is None else np.where(mask, a.index, 0)
+        first = index >> s.shift
+        for k in range(max(1, a.size >> s.shift)):
+            cell = first + k if k else first
+            last = s.write.take(cell)
+            if int(last.max()) >> 44 >= self.floor:
+                self.against_write(a, mask, cell, last)
+            if a.kind == "load":
+                where = np.broadcast_to(cell * M.W + self.warp, M.shape)
+                stamp = (self.now << 6) | (int(a.strong) << 5) | (self.tid & 31)
+                if mask is None:
+                    s.read.reshape(-1)[where] = stamp
+                    s.read_at.reshape(-1)[where] = a.at
+                else:
+                    s.read.reshape(-1)[where[mask]] = stamp[mask]
+                    s.read_at.reshape(-1)[where[mask]] = a.at
+                continue
+            reads = s.read.take(cell, axis=0)
+            if int(reads.max()) >> 6 >= self.floor:
+                self.against_reads(a, mask, cell, reads)
+            stamp = (self.now << 44) | ((1 << 10 if a.strong else 0) | self.tid)
+            self.record_write(a, mask, s, cell, stamp)
+
+    def record_write(self, a: Access, mask: Array | None, s: Shadow, cell: Array, stamp: Array) -> None:
+        if mask is None:
+            where, stamp = np.broadcast_to(cell, self.M.shape), np.broadcast_to(stamp, self.M.shape)
+        else:
+            where, stamp = np.broadcast_to(cell, self.M.shape)[mask], np.broadcast_to(stamp, self.M.shape)[mask]
+        s.write[where] = stamp
+        s.write_at[where] = a.at
+        if a.kind == "store" and not a.strong and (s.write[where] != stamp).any():
+            self.same_instruction(a, mask, s, cell)
+
+    def same_instruction(self, a: Access, mask: Array | None, s: Shadow, cell: Array) -> None:
+        """Several threads wrote one cell at once: a race if they wrote different values."""
+        M = self.M
+        if a.data is None or a.size > 16:
+            return
+        raw = np.ascontiguousarray(np.broadcast_to(a.data, M.shape)).view(np.uint8).reshape(-1, a.size)
+        where = np.broadcast_to(a.index, M.shape).reshape(-1)
+        tid = np.broadcast_to(self.tid, M.shape).reshape(-1)
+        if mask is not None:
+            keep = mask.reshape(-1)
+            raw, where, tid = raw[keep], where[keep], tid[keep]
+        order = np.argsort(where, kind="stable")
+        same = where[order][1:] == where[order][:-1]
+        differ = same & (raw[order][1:] != raw[order][:-1]).any(1)
+        if differ.any():
+            k = int(differ.argmax())
+            one, two = int(tid[order[k]]), int(tid[order[k + 1]])
+            self.launch.record("race", f"threads {one} and {two} write different values to the same {a.space.name} address in one instruction",
+                               self.op(a.at), self.op(a.at), "let one thread write, or use an atomic")  # fmt: skip
+
+    def against_write(self, a: Access, mask: Array | None, cell: Array, last: Array) -> None:
+        """Compare with the last write of each shared cell."""
+        M = self.M
+        writer = last & 1023
+        clock = last >> 44
+        me = np.broadcast_to(self.warp, M.shape)
+        b = np.arange(M.B).reshape(-1, 1)
+        known = self.known[b, me, np.broadcast_to(writer >> 5, M.shape)]
+        bad = (clock >= known) & (writer != self.tid)
+        if a.strong:
+            bad = bad & ((last >> 10) & 1 == 0)
+        if mask is not None:
+            bad = bad & mask
+        if bad.any():
+            bad = self.harmful(a, bad)
+        if bad.any():
+            at = np.broadcast_to(self.shared.write_at.take(cell), M.shape)
+            self.report(a, bad, np.broadcast_to(writer, M.shape), at, "wrote")
+
+    def harmful(self, a: Access, bad: Array) -> Array:
+        """Of two writes, those that write other bytes than are there already."""
+        if a.kind != "store" or a.data is None or a.size > 16:
+            return bad
+        now = a.space.views[a.size].take(np.where(bad, a.index, 0) >> LOG2[a.size])
+        return bad & (now != a.data.view(now.dtype))
+
+    def against_reads(self, a: Access, mask: Array | None, cell: Array, reads: Array) -> None:
+        """Compare with the last read of each warp of each shared cell."""
+        M = self.M
+        reads = np.broadcast_to(reads, (*M.shape, M.W)) if reads.shape[:2] != M.shape else reads
+        clock = (reads >> 6).reshape(M.B, M.W, 32, M.W)
+        bad = clock >= self.known[:, :, None, :]
+        own = np.arange(M.W)
+        lanes = (reads & 31).reshape(M.B, M.W, 32, M.W)
+        bad[:, own, :, own] &= lanes[:, own, :, own] != np.arange(32)
+        bad &= clock > 0
+        if a.strong:
+            bad &= ((reads >> 5) & 1).reshape(bad.shape) == 0
+        if mask is not None:
+            bad &= mask.reshape(M.B, M.W, 32, 1)
+        if bad.any():
+            some = bad.any(3).reshape(M.shape)
+            some = self.harmful(a, some)
+            if not some.any():
+                return
+            reader = bad.argmax(3).reshape(M.shape)
+            lane = np.take_along_axis(lanes.reshape(*M.shape, M.W), reader[..., None], 2)[..., 0]
+            at = np.take_along_axis(np.broadcast_to(self.shared.read_at.take(cell, axis=0), (*M.shape, M.W)), reader[..., None], 2)[..., 0]
+            self.report(a, some, reader * 32 + lane, at, "read")
+
+    def report(self, a: Access, bad: Array, other: Array, at: Array, did: str, blocks: Array | None = None) -> None:
+        """One finding for each pair of instructions."""
+        pairs = np.unique(at[bad])
+        for number in pairs:
+            some = bad & (at == number)
+            b, t = np.argwhere(some)[0]
+            thread, block = int(other[b, t]), int(self.M.blocks[b])
+            there = block if blocks is None else int(blocks[b, t])
+            who = f"thread {thread}" + (f" of block {there}" if there != block else "")
+            does = {"load": "reads", "store": "writes", "atomic": "atomically updates", "async": "copies into"}[a.kind]
+            message = f"thread {t} of block {block} {does} {a.space.name} memory that {who} {did}, and nothing orders them"
+            if there != block:
+                hint = "no barrier orders blocks: publish with st.release or atom after a fence and read with ld.acquire, or start a second kernel"
+            elif thread >> 5 == t >> 5:
+                hint = f"insert bar.warp.sync before PTX line {self.op(a.at).site.ptx_line}, after line {self.op(number).site.ptx_line}"
+            else:
+                hint = f"insert bar.sync 0 before PTX line {self.op(a.at).site.ptx_line}, after line {self.op(number).site.ptx_line}"
+            self.launch.record("race", message, self.op(a.at), self.op(number), hint, int(some.sum()))
+
+    def race_global(self, a: Access, mask: Array | None) -> None:
+        M, s = self.M, self.heap
+        index = a.index if mask is None else np.where(mask, a.index, 0)
+        first = index >> s.shift
+        stamp: Any = None
+        for k in range(max(1, a.size >> s.shift)):
+            cell = first + k if k else first
+            last = s.write.take(cell)
+            if last.any():
+                self.against_global(a, mask, last, s.write_at, cell, "wrote")
+            if stamp is None:
+                stamp = (self.now << 44) | (self.block << 11) | ((1 << 10 if a.strong else 0) | self.tid)
+            if a.kind == "load":
+                self.record_read(a, mask, cell, stamp)
+                continue
+            for r in (0, 1):
+                reads = s.read[:, r].take(cell)
+                if reads.any():
+                    self.against_global(a, mask, reads, s.read_at[:, r], cell, "read")
+            self.record_write(a, mask, s, cell, stamp)
+
+    def record_read(self, a: Access, mask: Array | None, cell: Array, stamp: Array) -> None:
+        """Keep the last reader, and before it one of another block."""
+        s, M = self.heap, self.M
+        where = np.broadcast_to(cell, M.shape)
+        if mask is not None:
+            where, stamp = where[mask], stamp[mask]
+        old = s.read[:, 0][where]
+        foreign = (old != 0) & ((old ^ stamp) >> 11 & ((1 << 33) - 1) != 0)
+        if foreign.any():
+            s.read[where[foreign], 1] = old[foreign]
+            s.read_at[where[foreign], 1] = s.read_at[where[foreign], 0]
+        s.read[where, 0] = stamp
+        s.read_at[where, 0] = a.at
+
+    def against_global(self, a: Access, mask: Array | None, last: Array, ats: Array, cell: Array, did: str) -> None:
+        M = self.M
+        other, block, clock = last & 1023, (last >> 11) & ((1 << 33) - 1), last >> 44
+        near = (block == self.block) & (last != 0)
+        bad = np.zeros(M.shape, bool)
+        if near.any():
+            b = np.arange(M.B).reshape(-1, 1)
+            known = self.known[b, np.broadcast_to(self.warp, M.shape), np.broadcast_to(other >> 5, M.shape) % M.W]
+            bad = near & (other != self.tid) & (clock >= known)
+        far = (block != self.block) & (last != 0)
+        if far.any():
+            bad = bad | (far & self.unknown(block, other, clock))
+        if a.strong:
+            bad = bad & ((last >> 10) & 1 == 0)
+        if mask is not None:
+            bad = bad & mask
+        if bad.any():
+            bad = self.harmful(a, bad)
+        if bad.any():
+            at = np.broadcast_to(ats.take(cell), M.shape)
+            self.report(a, bad, np.broadcast_to(other, M.shape), at, did, np.broadcast_to(block, M.shape))
+
+    def unknown(self, block: Array, other: Array, clock: Array) -> Array:
+        """Whether accesses of other blocks are not known to be over."""
+        M = self.M
+        if not self.locations:
+            return np.ones(M.shape, bool)
+        if not self.cross:
+            return np.zeros(M.shape, bool)
+        here = np.full(int(max(M.blocks.max(), block.max())) + 1, -1)
+        here[M.blocks] = np.arange(M.B)
+        place = np.broadcast_to(here[block], M.shape)
+        known = self.across[np.arange(M.B).reshape(-1, 1), place, np.broadcast_to(other >> 5, M.shape) % M.W]
+        return (place < 0) | (clock >= known)

@@ -7,10 +7,12 @@ saturate to finite; in packed forms the first source is the upper part.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tilec.sim.formats import F16, F32, F64, FORMATS, UNSIGNED, Array, Format, decode, directed, encode, flush, integral, odd, two_sum
-from tilec.sim.numerics import Bits, join, pack
+from tilec.sim.formats import F32, F64, FORMATS, UNSIGNED, Array, Format, decode, directed, encode, flush, integral, odd, two_sum
+from tilec.sim.numerics import Bits, pack
 
 _INTEGRAL = {"rni": "rn", "rzi": "rz", "rmi": "rm", "rpi": "rp"}
 
@@ -56,7 +58,7 @@ def cvt(
 def _to_float(
     to: Format, source: str, a: Bits, rounding: str | None, ftz: bool, sat: bool, satfinite: bool, relu: bool
 ) -> Bits:
-    modifiers = {"sat": sat, "satfinite": satfinite, "relu": relu}
+    modifiers: dict[str, Any] = {"sat": sat, "satfinite": satfinite, "relu": relu}
     if source not in FORMATS:
         s, e = _integer_parts(source, a)
         values = directed(s, e, _mode(rounding)) if to is F64 else odd(s, e)
@@ -141,15 +143,15 @@ def cvt_from_x2(to: str, source: str, a: Bits, *, relu: bool = False) -> Bits:
 def cvt_x4(to: str, sources: tuple[Bits, Bits, Bits, Bits], random: Bits, *, relu: bool = False) -> Bits:
     """cvt.rs.satfinite.{e4m3x4 e5m2x4 e2m3x4 e3m2x4 e2m1x4}.f32 d, {a, b, e, f}, rbits: a is the uppermost element.
 
-    Where the random bits of an element lie within rbits is in a figure of the manual only: here elements 0 and 1 (f, e) take the lower
-    half, 2 and 3 (b, a) the upper half, so that each has 16.
+    Random bits: a and b take the upper half of rbits, e and f the lower one; for e2m1x4 a and b take the upper bytes of both halves, e and
+    f the lower ones (which of the two is in a figure of the manual only; here a and e take the upper half's).
     """
     form = FORMATS[to.removesuffix("x4")]
-    step = 4 if form.bits == 4 else 8
-    result = np.zeros(1, np.uint32)
-    for place, bits in enumerate(reversed(sources)):
-        noise = (random >> np.uint32(16 * (place // 2))) & np.uint32(0xFFFF)
-        code = encode(decode(bits, F32), form, "rs", relu=relu, random=noise, random_bits=16)
+    step, amount = (4, 8) if form.bits == 4 else (8, 16)
+    shifts = (0, 16, 8, 24) if form.bits == 4 else (0, 0, 16, 16)  # of f, e, b, a
+    result: Bits = np.zeros(1, np.uint32)
+    for place, (bits, shift) in enumerate(zip(reversed(sources), shifts, strict=True)):
+        code = encode(decode(bits, F32), form, "rs", relu=relu, random=random >> np.uint32(shift), random_bits=amount)
         result = result | (code.astype(np.uint32) << np.uint32(step * place))
     return result
 
@@ -166,5 +168,3 @@ def cvt_pack(to: str, a: Bits, b: Bits, c: Bits | None = None) -> Bits:
     pair = (field(a) << np.uint32(size)) | field(b)
     return pair if c is None else pair | (c << np.uint32(2 * size) if size < 16 else np.uint32(0))
 
-
-__all__ = ["F16", "cvt", "cvt_from_x2", "cvt_pack", "cvt_x2", "cvt_x4", "extend", "integer_range", "join"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Union
 
 from ..errors import Loc, TileError
@@ -164,6 +165,22 @@ class _Decoder:
         self.root = _Scope(None)
         self.taken: list[str] = self.program.functions
 
+    @cached_property
+    def addressed(self) -> set[str]:
+        """Functions whose address is taken: named in an initializer, or by an instruction that does not call them."""
+        found = {x.name for v in self.module.variables for x in v.init if isinstance(x, Name)}
+
+        def visit(statements: list[Any]) -> None:
+            for s in statements:
+                if isinstance(s, list):
+                    visit(s)
+                elif isinstance(s, Instruction) and not s.opcode.startswith("call"):
+                    found.update(o.name for o in s.operands if isinstance(o, Name))
+
+        for f in self.module.functions.values():
+            visit(f.body or [])
+        return found & set(self.module.functions)
+
     def run(self) -> Program:
         program = self.program
         for variable in self.module.variables:
@@ -243,8 +260,14 @@ class _Decoder:
     def initial(self, item: Any) -> Any:
         if isinstance(item, Name):
             found = self.resolve(item.name, self.root)
-            return ("function", found) if isinstance(found, Function) else Symbol(found, item.offset)
+            return self.pointer(found) if isinstance(found, Function) else Symbol(found, item.offset)
         return item
+
+    def pointer(self, f: Function) -> Const:
+        """A function's address."""
+        if f.name not in self.taken:
+            self.taken.append(f.name)
+        return Const(FUNCTION_BASE * (self.taken.index(f.name) + 1))
 
     def resolve(self, name: str, scope: _Scope) -> Any:
         at: _Scope | None = scope
@@ -275,7 +298,7 @@ class _Decoder:
         found = lookup(opcode)
         assert found
         targets = (target,) if target else ()
-        self.stream.append(Op(0, found[0], found[1], [], [], guard, False, Site(line, opcode), targets))
+        self.stream.append(Op(0, found[0], found[1], [], [], guard, False, Site(line, opcode), targets, found[0].make(**found[1])))
 
     def instruction(self, i: Instruction, scope: _Scope, end: Target, stack: tuple[str, ...]) -> None:
         found = lookup(i.opcode)
@@ -376,11 +399,7 @@ class _Decoder:
             found = self.resolve(o.name, scope)
             if isinstance(found, Slot):
                 return Symbol(found, o.offset)
-            if isinstance(found, Function):
-                if found.name not in self.taken:
-                    self.taken.append(found.name)
-                return Const(FUNCTION_BASE * (self.taken.index(found.name) + 1))
-            return found
+            return self.pointer(found) if isinstance(found, Function) else found
         if isinstance(o, Vec):
             return tuple(self.operand(x, scope) for x in o.items)
         if isinstance(o, Pair):
@@ -426,7 +445,7 @@ class _Decoder:
         shape = (len(results.items), len(arguments.items))
         candidates = names or [
             f.name for f in self.module.functions.values()
-            if not f.entry and f.body is not None and (len(f.results), len(f.params)) == shape
+            if f.name in self.addressed and f.body is not None and (len(f.results), len(f.params)) == shape
         ]
         if not candidates:
             raise Unsupported(f"no function fits the indirect call: {i.text}")
@@ -436,7 +455,7 @@ class _Decoder:
             found = lookup("setp.ne.b64")
             assert found
             test = Op(0, found[0], found[1], [(Formal("value", "pred", pair="pred"), flag)], [], None, False, self.site(i))
-            test.sources = [(Formal("value", "b64"), pointer), (Formal("value", "b64"), value), (Formal("value", "pred", optional=True), None)]
+            test.sources = [(Formal("value", "b64"), pointer), (Formal("value", "b64"), value)]
             test.function = found[0].make(**found[1])
             self.stream.append(test)
             following = Target("next candidate", used=True)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tilec.errors import require
 from tilec.sim.formats import FORMATS, Array
 from tilec.sim.numerics import fma
 
@@ -50,18 +51,22 @@ ARCHITECTURES = tuple(PROFILES)
 
 
 def exact_product(
-    profile: Profile, a: Array, b: Array, c: Array, a_kind: str, b_kind: str, c_kind: str, d_kind: str, rounding: str = "rn"
+    profile: Profile, a: Array, b: Array, c: Array, a_kind: str, b_kind: str, c_kind: str, d_kind: str, *, rounding: str = "rn",
+    sparse: bool = False,
 ) -> Array:
-    """a b + c of [..., m, k], [..., k, n] and [..., m, n] carriers, as `profile` computes it, in d's carrier."""
+    """a b + c of [..., m, k], [..., k, n] and [..., m, n] carriers, as `profile` computes it, in d's carrier.
+
+    sparse: half of the columns of a are zeros that take no part; a group is as many stored terms. (Unpublished; a plausible reading.)
+    """
     if a_kind == "f64":
         return _chain(a, b, c, rounding)
     k = a.shape[-1]
     if a_kind in profile.fp8_kinds and profile.by_f16:
-        return _fp8_by_f16(profile, a, b, c, d_kind)
-    if a_kind not in profile.groups:
-        raise KeyError(f"no exact model of {a_kind} products")
+        return _fp8_by_f16(profile, a, b, c, d_kind, sparse)
+    known = a_kind in profile.groups
+    require(known, f"the exact arithmetic of {a_kind} products on this architecture is not known", hint="run without exact")
     low = (FORMATS[a_kind].smallest_exponent, FORMATS[b_kind].smallest_exponent)
-    step = min(k, profile.groups[a_kind])
+    step = min(k, profile.groups[a_kind] * (2 if sparse else 1))
     fp8 = a_kind in profile.fp8_kinds
     fraction = profile.fp8_fraction if fp8 and profile.fp8_fraction is not None else profile.fraction
     total, kind = c, c_kind
@@ -71,12 +76,16 @@ def exact_product(
     return total
 
 
-def _fp8_by_f16(profile: Profile, a: Array, b: Array, c: Array, d_kind: str) -> Array:
-    """mma of fp8 on sm_90: the terms with k % 4 < 2, then the others, as f16 products from zero; then c is added, to nearest."""
+def _fp8_by_f16(profile: Profile, a: Array, b: Array, c: Array, d_kind: str, sparse: bool) -> Array:
+    """mma of fp8 on sm_90: the terms with k % 4 < 2, then the others, as f16 products from zero; then c is added, to nearest.
+
+    Sparse, a register's lower two of four stored elements are those of every other chunk of four columns.
+    """
     total = np.zeros((1, 1), np.float32)
-    lower = np.arange(a.shape[-1]) % 4 < 2
+    period = 8 if sparse else 4
+    lower = np.arange(a.shape[-1]) % period < period // 2
     for chosen in (lower, ~lower):
-        total = exact_product(profile, a[..., chosen], b[..., chosen, :], total, "f16", "f16", d_kind, d_kind, "rn")
+        total = exact_product(profile, a[..., chosen], b[..., chosen, :], total, "f16", "f16", d_kind, d_kind, sparse=sparse)
     result = total + c
     return result.astype(np.float16).astype(np.float32) if d_kind == "f16" else result
 
@@ -94,22 +103,28 @@ _NOTHING = -10_000  # the exponent of a term that is zero: it takes no part in t
 
 
 def _exponent(x: Array, least: int) -> Array:
-    """floor(log2 |x|), at least `least`; of zero `least`."""
-    return np.where(x == 0, least, np.maximum(np.frexp(x)[1] - 1, least))
+    """int16: floor(log2 |x|), at least `least`; of zero far below every other."""
+    return np.where(x == 0, _NOTHING, np.maximum(np.frexp(x)[1] - 1, least)).astype(np.int16)
 
 
 def _group(a: Array, b: Array, c: Array, low: tuple[int, int], c_kind: str, fraction: int, floor: int) -> Array:
     """The float64 sum of one group before its final rounding: [..., m, n]."""
-    rows, columns = a.astype(np.float64)[..., :, None, :], b.astype(np.float64).swapaxes(-1, -2)[..., None, :, :]
+    # The axis of the terms comes first: NumPy sums along it fast.
+    rows = np.ascontiguousarray(np.moveaxis(a, -1, 0), np.float64)[..., :, None]
+    columns = np.ascontiguousarray(np.moveaxis(b, -2, 0), np.float64)[..., None, :]
     start = c.astype(np.float64)
-    products = rows * columns
-    exponents = np.where(products == 0, _NOTHING, _exponent(rows, low[0]) + _exponent(columns, low[1]))
-    start_exponent = np.where(start == 0, _NOTHING, _exponent(start, FORMATS[c_kind].smallest_exponent))
-    top = np.maximum(np.maximum(exponents.max(-1), start_exponent), floor)
-    shift = fraction - top
-    total = np.trunc(np.ldexp(products, shift[..., None])).sum(-1) + np.trunc(np.ldexp(start, shift))
-    special = products.sum(-1) + start
-    return np.where(np.isfinite(special), np.ldexp(total, -shift), special)
+    terms = rows * columns
+    top = (_exponent(rows, low[0]) + _exponent(columns, low[1])).max(0)
+    top = np.maximum(np.maximum(top, _exponent(start, FORMATS[c_kind].smallest_exponent)), floor)
+    # Scaling by a power of two is exact: products of f32's exponents are far from the ends of float64's.
+    unit = np.ldexp(1.0, top - fraction)
+    scale = 1.0 / unit
+    finite = all(np.isfinite(x).all() for x in (rows, columns, start))
+    special = None if finite else terms.sum(0) + start
+    terms *= scale
+    total = np.trunc(terms, out=terms).sum(0) + np.trunc(start * scale)
+    total *= unit
+    return total if special is None else np.where(np.isfinite(special), total, special)
 
 
 def _close(values: Array, kind: str, fraction: int) -> Array:
@@ -117,8 +132,9 @@ def _close(values: Array, kind: str, fraction: int) -> Array:
     if kind == "f16":
         return values.astype(np.float16).astype(np.float32)
     single = values.astype(np.float32)
-    single = np.where(np.isfinite(single) & (np.abs(single) > np.abs(values)), np.nextafter(single, np.float32(0)), single)
-    single = np.where(np.isinf(single) & (np.abs(values) < 2.0**128), np.copysign(np.finfo(np.float32).max, single), single)
+    # One bit pattern less is one step towards zero, from infinity too; what is beyond 2^128 stays infinite.
+    over = (np.abs(single) > np.abs(values)) & (np.abs(values) < 2.0**128)
+    single = (single.view(np.uint32) - over).astype(np.uint32).view(np.float32)
     if fraction == 23:
         return single
     cut = (single.view(np.uint32) & np.uint32(-(1 << (23 - fraction)) & 0xFFFFFFFF)).view(np.float32)

@@ -301,7 +301,7 @@ def prmt(a: Bits, b: Bits, c: Bits, mode: str | None = None) -> Bits:
     both = (b.astype(np.uint64) << np.uint64(32)) | a
     if c.size == 1:
         return _prmt_alike(both, int(c.flat[0]), mode is None).reshape(np.broadcast_shapes(both.shape, c.shape))
-    result = np.uint32(0)
+    result: Bits = np.zeros(1, np.uint32)
     for i in range(4):
         control = c >> np.uint32(4 * i)
         byte = (both >> ((control & np.uint32(7)) * np.uint32(8)).astype(np.uint64)).astype(np.uint8)
@@ -313,7 +313,7 @@ def prmt(a: Bits, b: Bits, c: Bits, mode: str | None = None) -> Bits:
 
 def _prmt_alike(both: Bits, control: int, signs: bool) -> Bits:
     """prmt by one control word for all: a gather of bytes."""
-    octets = np.ascontiguousarray(both)[..., None].view(np.uint8)[..., [(control >> 4 * i) & 7 for i in range(4)]]
+    octets = np.ascontiguousarray(both)[..., None].view(np.uint8).take([(control >> 4 * i) & 7 for i in range(4)], axis=-1)
     for i in range(4):
         if signs and (control >> 4 * i) & 8:
             octets[..., i] = (octets[..., i].view(np.int8) >> 7).view(np.uint8)

@@ -53,7 +53,7 @@ class Machine:
     """State of one wave. `blocks` are linear indices of its thread blocks; B of them, T threads each, rounded up to whole warps."""
 
     def __init__(
-        self, unit: Unit, memory: Memory, grid: tuple[int, int, int], block: tuple[int, int, int], blocks: Any, observers: list[Any],
+        self, unit: Unit, memory: Memory, grid: tuple[int, int, int], block: tuple[int, int, int], blocks: Any,
         rng: np.random.Generator | None, record: Any, max_steps: int,
     ):
         self.unit, self.memory, self.rng, self.record, self.max_steps = unit, memory, rng, record, max_steps
@@ -67,7 +67,6 @@ class Machine:
         self.R: list[Any] = [np.zeros((1, 1), t) for t in unit.analysis.canon]
         self.block_counts = [0] * (len(unit.program.blocks) + 1)  # runs with every thread
         self.issue_counts = [0] * (len(unit.program.blocks) + 1)  # warps that issued a block in the masked code
-        self.observers = observers
         self.live = np.ones(self.shape, bool)
         self.live[:, self.threads :] = False
         self.groups: dict[int, Group] = {}
@@ -261,8 +260,7 @@ class Machine:
             else:
                 order = sorted(self.groups)
                 if self.steps % TURN == 0:
-                    oldest = min(self.groups, key=lambda k: self.groups[k].since)
-                    order.insert(0, oldest)
+                    order.sort(key=lambda k: self.groups[k].since)
                     linger = LINGER
             at, mask = self.choose(order)
             group = self.groups[at]
@@ -374,8 +372,8 @@ class Machine:
 
     def barrier_all(self, number: int, which: Any) -> None:
         """A barrier without count, with every thread of the wave at it."""
-        for o in self.observers:
-            o.barrier(number, None)
+        if self.checker is not None:
+            self.checker.barrier_all()
 
     def barriers_busy(self) -> bool:
         return any(b.arrived.any() for b in self.barriers.values())
@@ -399,6 +397,8 @@ class Machine:
                 self.barriers[int(k)] = b
             b.arrived = b.arrived | some
             b.op[some] = number
+            if self.checker is not None:
+                self.checker.arrived(int(k), some)
             if count is not None:
                 here = some.any(1)
                 b.expected[here] = np.where(some, np.broadcast_to(count, self.shape), 0).max(1)[here]
@@ -421,10 +421,9 @@ class Machine:
         done = np.where(b.expected > 0, counted >= b.expected, every) & b.arrived.any(1)
         if not done.any():
             return
-        through = b.arrived & done[:, None]
-        for o in self.observers:
-            o.barrier(int(b.op[through].max()), through)
         released = b.waiting & done[:, None]
+        if self.checker is not None:
+            self.checker.released(number, released, done)
         for op in b.writes.values():
             self.reduce(op, b, released & (b.op == op.number))
         for following in np.unique(b.resume[released]):

@@ -52,6 +52,7 @@ class Access:
     size: int
     mask: Array | None
     strong: bool = False
+    data: Array | None = None  # what a store writes, as items of `size` bytes
 
 
 @dataclass
@@ -186,9 +187,10 @@ class Memory:
         for s, a, m in self.parts(space, address, mask):
             size = dtype.itemsize * (n or 1)
             index = s.index(a)
+            data = joined(values, dtype) if n else values
             if self.checker is not None or self.costs is not None:
-                m = self.observed(Access(at, "store", s, a, index, size, m, strong))
-            self.scatter(s, index, m, joined(values, dtype) if n else values, size, at)
+                m = self.observed(Access(at, "store", s, a, index, size, m, strong, data))
+            self.scatter(s, index, m, data, size, at)
 
     def scatter(self, s: Space, index: Array, mask: Array | None, data: Array, size: int, at: int) -> None:
         """`data` holds items of `size` bytes."""

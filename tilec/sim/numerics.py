@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.sim.formats import BF16, F16, F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
+from tilec.sim.formats import F16, F32, F64, FORMATS, Array, Format, decode, directed, encode, flush, odd, two_sum
 
 Bits = Array
 
@@ -94,6 +94,9 @@ def add(kind: str, a: Bits, b: Bits, *, rounding: str = "rn", ftz: bool = False,
     x, y = _operands(form, (a, b), ftz)
     if form in (F32, F64) and rounding == "rn":
         return _close(x + y, form, ftz, sat)
+    if form is F16:
+        # A float64 holds the sum of two f16 exactly.
+        return encode(x + y, form, rounding, ftz=ftz, sat=sat)
     x, y = x.astype(np.float64), y.astype(np.float64)
     s, e = two_sum(x, y)
     s = _zero_sign(s, rounding, x, y)
@@ -120,7 +123,7 @@ def mul(kind: str, a: Bits, b: Bits, *, rounding: str = "rn", ftz: bool = False,
     if form in (F32, F64) and rounding == "rn":
         return _close(x * y, form, ftz, sat)
     if form is F64:
-        return _close(_exactly(_fma_exactly, rounding, x, y, np.float64(0)), form)
+        return _close(_exactly(_fma_exactly, rounding, x, y, np.copysign(0.0, x * y)), form)
     # At most 24 bits each: the product is a float64.
     return encode(x.astype(np.float64) * y.astype(np.float64), form, rounding, ftz=ftz, sat=sat)
 
@@ -205,8 +208,12 @@ def _round(x: Fraction, mode: str, zero: float = 0.0) -> float:
         nearest = math.inf if x > 0 else -math.inf
     if nearest == 0.0:
         nearest = math.copysign(0.0, x)
-    error = math.copysign(1.0, -nearest) if math.isinf(nearest) else float(np.sign(x - Fraction(nearest)))
-    return float(directed(np.float64(nearest), np.float64(error), mode))
+    error = math.copysign(1.0, -nearest) if math.isinf(nearest) else _sign_of(x - Fraction(nearest))
+    return float(directed(np.array(nearest), np.array(error), mode))
+
+
+def _sign_of(x: Fraction) -> float:
+    return float((x > 0) - (x < 0))
 
 
 def _fma_exactly(mode: str, a: float, b: float, c: float) -> float:
@@ -230,7 +237,7 @@ def _sqrt_exactly(mode: str, a: float) -> float:
     root = float(np.sqrt(np.float64(a)))
     if not math.isfinite(root) or root == 0:
         return root
-    return float(directed(np.float64(root), np.sign(np.float64(Fraction(a) - Fraction(root) ** 2)), mode))
+    return float(directed(np.array(root), np.array(_sign_of(Fraction(a) - Fraction(root) ** 2)), mode))
 
 
 # -- division and roots -----------------------------------------------------------------------------------------------------------------
@@ -273,7 +280,7 @@ def rcp(kind: str, a: Bits, *, rounding: str = "rn", ftz: bool = False) -> Bits:
     """rcp.{rn rz rm rp approx}{.ftz}. rcp.approx.ftz.f64 reads and writes the upper 32 bits alone."""
     if kind == "f64" and rounding == "approx":
         return _upper(lambda x: 1.0 / x, a)
-    one = np.array(encode(np.float64(1.0), FORMATS[kind]))
+    one = encode(np.ones((1,) * a.ndim), FORMATS[kind])
     return div(kind, one, a, rounding="rn" if rounding == "approx" else rounding, ftz=ftz)
 
 
@@ -293,7 +300,7 @@ def sqrt(kind: str, a: Bits, *, rounding: str = "rn", ftz: bool = False) -> Bits
 def _upper(function: Callable[[Array], Array], a: Bits) -> Bits:
     high = np.uint64(0xFFFF_FFFF_0000_0000)
     x = flush(a & high, F64).view(np.float64)
-    return flush(_close(function(x), F64) & high, F64)
+    return np.where(np.isnan(x), np.uint64(0x7FFF_FFFF_0000_0000), flush(_close(function(x), F64) & high, F64))
 
 
 # -- approximate functions --------------------------------------------------------------------------------------------------------------
@@ -354,7 +361,7 @@ def is_nan(bits: Bits, form: Format) -> Array:
     return (bits & form.dtype.type(form.sign - 1)) > form.dtype.type(form.inf)
 
 
-def _extreme(greater: bool) -> Callable[..., Bits]:
+def _extreme(extreme: Callable[[Array, Array], Array]) -> Callable[..., Bits]:
     @_by_halves
     def instruction(
         kind: str, *operands: Bits, ftz: bool = False, nan: bool = False, xorsign_abs: bool = False, abs: bool = False, relu: bool = False
@@ -363,16 +370,18 @@ def _extreme(greater: bool) -> Callable[..., Bits]:
         sign = form.dtype.type(form.sign)
         given = [flush(x, form) if ftz else x for x in operands]
         bare = [x & ~sign for x in given] if xorsign_abs or abs else given
+        signed = f"i{form.width // 8}"
 
-        def order(x: Bits) -> Array:
-            """Integers in the order of the values, -0 before +0 (sign-magnitude to two's complement)."""
-            whole = x.view(f"i{form.width // 8}")
-            return np.where(whole < 0, whole ^ whole.dtype.type(form.sign - 1), whole)
+        def order(x: Array) -> Array:
+            """Integers in the order of the values, -0 before +0 (sign-magnitude to two's complement); its own inverse."""
+            return x ^ ((x >> x.dtype.type(form.width - 1)) & x.dtype.type(form.sign - 1))
 
         def choose(a: Bits, b: Bits) -> Bits:
-            first = (order(a) > order(b)) if greater else (order(a) < order(b))
+            whole = order(extreme(order(a.view(signed)), order(b.view(signed)))).view(form.dtype)
             a_nan, b_nan = is_nan(a, form), is_nan(b, form)
-            picked = np.where((first | b_nan) & ~a_nan, a, b)
+            if not (a_nan.any() or b_nan.any()):
+                return whole
+            picked = np.where(a_nan, b, np.where(b_nan, a, whole))
             missing = (a_nan | b_nan) if nan else (a_nan & b_nan)
             return np.where(missing, form.dtype.type(form.nan), picked)
 
@@ -387,12 +396,12 @@ def _extreme(greater: bool) -> Callable[..., Bits]:
     return instruction
 
 
-minimum = _extreme(greater=False)
+minimum = _extreme(np.minimum)
 minimum.__doc__ = """min{.ftz}{.NaN}{.xorsign.abs}{.abs} of two operands or three.
 
 The operand that is no NaN wins, -0 < +0; with nan=True any NaN gives the canonical NaN.
 """
-maximum = _extreme(greater=True)
+maximum = _extreme(np.maximum)
 maximum.__doc__ = "max: see `minimum`."
 
 
@@ -440,7 +449,7 @@ def set_value(flags: Array, kind: str) -> Bits:
         dtype = np.dtype(f"u{int(kind[1:]) // 8}").type
         return np.where(flags, ~dtype(0), dtype(0))
     form = FORMATS[kind]
-    return np.where(flags, encode(np.float64(1.0), form), form.dtype.type(0))
+    return np.where(flags, encode(np.ones(1), form), form.dtype.type(0))
 
 
 def testp(op: str, kind: str, a: Bits) -> Array:
@@ -454,8 +463,3 @@ def testp(op: str, kind: str, a: Bits) -> Array:
         "subnormal": lambda: (magnitude > 0) & (magnitude < normal),
     }[op]()
 
-
-__all__ = [
-    "BF16", "F16", "absolute", "add", "compare", "copysign", "cos", "div", "ex2", "fma", "halves", "join", "lg2", "maximum", "minimum",
-    "mul", "neg", "pack", "rcp", "rsqrt", "set_value", "sin", "sqrt", "sub", "tanh", "testp",
-]

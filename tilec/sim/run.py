@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import TileError, require
+from .checks import Checker
 from .codegen import Unit
-from .decode import FUNCTION_BASE, Op, Program, Slot, Symbol, decode
+from .costs import Costs
+from .decode import Const, Op, Program, Slot, Symbol, decode
 from .machine import Machine, Stop
 from .memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
 from .parse import Imm, parse
@@ -29,7 +31,7 @@ def load(text: str, entry: str) -> Unit:
 
 def run_ptx(
     ptx_text: str, entry: str, grid: Any, block: Any, args: Any, shared_bytes: int = 0, *, checks: bool = True, costs: bool = True,
-    exact: str | None = None, seed: int | None = None, max_steps: int = 10_000_000, resident: int | None = None,
+    exact: str | None = None, seed: int | None = None, max_steps: int = 1_000_000, resident: int | None = None,
 ) -> Report:
     """Run a kernel of a PTX text on the CPU, and judge it.
 
@@ -59,10 +61,7 @@ def run_ptx(
     count = max(1, limit // T)
     total = int(np.prod(sizes[0]))
     rng = None if seed is None else np.random.default_rng(seed)
-    from .checks import Checker
-    from .costs import Costs
-
-    checker = Checker(program, launch.heap, launch.record) if checks else None
+    checker = Checker(program, launch) if checks else None
     counter = Costs(program) if costs else None
     order = np.arange(total) if rng is None else rng.permutation(total)
     with np.errstate(all="ignore"):
@@ -99,6 +98,7 @@ class Buffer:
 
     array: Any
     offset: int
+    number: int  # of the first parameter that it is given for
 
 
 class Launch:
@@ -117,12 +117,12 @@ class Launch:
         at = -(-(program.static_bytes + RED_ZONE) // 256) * 256
         known: dict[tuple[int, int], int] = {}
         values: list[bytes] = []
-        for variable, arg in zip(program.params, args, strict=True):
+        for number, (variable, arg) in enumerate(zip(program.params, args, strict=True)):
             if isinstance(arg, np.ndarray) and arg.ndim + arg.size > 0 and not (arg.ndim == 0):
                 key = (arg.__array_interface__["data"][0], arg.nbytes)
                 if key not in known:
                     known[key] = at
-                    self.buffers.append(Buffer(arg, at))
+                    self.buffers.append(Buffer(arg, at, number))
                     at = -(-(at + arg.nbytes + RED_ZONE) // 256) * 256
                 values.append((HEAP + known[key]).to_bytes(8, "little"))
             else:
@@ -151,9 +151,7 @@ class Launch:
         for x in v.init:
             if isinstance(x, Symbol):
                 value = HEAP + x.variable.offset + x.offset
-            elif isinstance(x, tuple):
-                value = FUNCTION_BASE * (self.unit.program.functions.index(x[1].name) + 1)
-            elif isinstance(x, Imm):
+            elif isinstance(x, (Imm, Const)):
                 value = x.value
                 if x.kind == "f64" and width == 4:
                     value = int(np.float32(np.uint64(value).view(np.float64)).view(np.uint32))
@@ -176,8 +174,7 @@ class Launch:
         program = self.unit.program
         total = program.dynamic_offset + shared_bytes if program.dynamic else max(program.shared_bytes, shared_bytes)
         memory = Memory(self.heap, total, shared_bytes, program.local_bytes, bytes(self.params), len(blocks), T, self.checks)
-        observers = [checker] if checker is not None else []
-        machine = Machine(self.unit, memory, *sizes, blocks, observers, rng, self.record, max_steps)
+        machine = Machine(self.unit, memory, *sizes, blocks, rng, self.record, max_steps)
         machine.exact = exact
         memory.checker, memory.costs, memory.fault = checker, counter, self.fault
         machine.checker = checker
@@ -198,6 +195,20 @@ class Launch:
         op = self.unit.program.ops[access.at]
         self.record("bounds", f"{access.kind} far outside of {access.space.name} memory", op)
         raise Stop
+
+    def whereabouts(self, space: str, address: int, memory: Memory) -> str:
+        """Where an address out of bounds lies, in words; `address` is relative to its space."""
+        if space != "global":
+            size = {"shared": memory.shared_bytes, "local": memory.local_bytes, "param": len(self.params)}[space]
+            return f"at offset {address} of {size} bytes of {space} memory"
+        names = [(b.offset, b.array.nbytes, f"argument {b.number}") for b in self.buffers]
+        names += [(s.offset, s.variable.size or 0, s.variable.name) for s in self.unit.program.statics]
+        if not names:
+            return "in global memory, where nothing is"
+        start, size, name = min(names, key=lambda n: max(n[0] - address, address - n[0] - n[1]))
+        if address < start:
+            return f"{start - address} bytes before the start of {name} ({size} bytes)"
+        return f"{address - start - size} bytes behind the end of {name} ({size} bytes)"
 
     def record(self, kind: str, message: str, op: Op, other: Op | None = None, hint: str = "", count: int = 1, extra: Site | None = None) -> None:
         """Add a finding, or count it if these places have one of this kind."""

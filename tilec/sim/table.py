@@ -3,7 +3,7 @@
     @instruction("mul.MODE.T", "T = T T", MODE="lo hi", T="u16 u32 u64 s16 s32 s64")
     def mul(MODE, T): ...
 
-Pattern: `{.x}` is optional. A part named by a keyword argument is a choice of the words given there (it arrives in the meaning as the
+Pattern: `{.x}` is optional, `{.x .y}` too and in either order. A part named by a keyword argument is a choice of the words given there (it arrives in the meaning as the
 word, or None); any other part is a literal flag (it arrives as True or False, `::` written `_`). The meaning is called once per
 instruction of a program, with the modifiers as keyword arguments, and returns the function that is called with arrays.
 
@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import permutations
 from typing import Any
 
 TYPES = ("pred b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f16 bf16 f16x2 bf16x2 s16x2 u16x2 f32 f64").split()
@@ -60,7 +61,7 @@ class Row:
 
     opcode: str
     pattern: str
-    slots: tuple[Slot, ...]
+    orders: tuple[tuple[Slot, ...], ...]
     signature: str | Callable[..., str]
     make: Callable[..., Callable[..., Any]]
     machine: bool = False
@@ -72,10 +73,11 @@ class Row:
 
     def match(self, parts: tuple[str, ...]) -> dict[str, Any] | None:
         """Modifiers by slot, or None."""
-        mods = _match(self.slots, parts)
-        if mods is None or (self.where and not self.where(**mods)):
-            return None
-        return mods
+        for slots in self.orders:
+            mods = _match(slots, parts)
+            if mods is not None and (self.where is None or self.where(**mods)):
+                return mods
+        return None
 
     def formals(self, mods: dict[str, Any]) -> tuple[tuple[Formal, ...], tuple[Formal, ...]]:
         """Destinations and sources."""
@@ -102,27 +104,30 @@ def instruction(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add a row (see the head of this file). `where(**modifiers)` refuses combinations that the pattern cannot; `members` is the
     index of the source that holds the member mask of a gathering instruction."""
-    opcode, slots = _slots(pattern, words)
+    opcode, orders = _slots(pattern, words)
 
     def add(make: Callable[..., Any]) -> Callable[..., Any]:
         TABLE.setdefault(opcode, []).append(
-            Row(opcode, pattern, slots, signature, make, machine, gather, members, role, where, words)
+            Row(opcode, pattern, orders, signature, make, machine, gather, members, role, where, words)
         )
         return make
 
     return add
 
 
-def _slots(pattern: str, words: dict[str, str]) -> tuple[str, tuple[Slot, ...]]:
+def _slots(pattern: str, words: dict[str, str]) -> tuple[str, tuple[tuple[Slot, ...], ...]]:
+    """The opcode, and the sequences of slots that fit: several if parts may stand in any order, `{.a .b}`."""
     match = re.match(r"[a-z]\w*", pattern)
     assert match, pattern
-    out = []
-    for optional, name, name2 in re.findall(r"(\{)\.([\w:]+)\}|\.([\w:]+)", pattern[match.end() :]):
-        word = name or name2
-        out.append(Slot(word, tuple(words.get(word, "").split()), bool(optional)))
-    unused = set(words) - {s.name for s in out}
+    orders: list[tuple[Slot, ...]] = [()]
+    unused = set(words)
+    for group, single in re.findall(r"\{([^}]*)\}|\.([\w:]+)", pattern[match.end() :]):
+        names = re.findall(r"\.([\w:]+)", group) or [single]
+        unused -= set(names)
+        slots = [Slot(name, tuple(words.get(name, "").split()), bool(group)) for name in names]
+        orders = [before + order for before in orders for order in permutations(slots)]
     assert not unused, f"{pattern}: no part named {unused}"
-    return match[0], tuple(out)
+    return match[0], tuple(orders)
 
 
 def _match(slots: tuple[Slot, ...], parts: tuple[str, ...]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import prod
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def decode(codes: Array, kind: str) -> Array:
             return ((codes ^ 8).astype(np.int8) - np.int8(8)).astype(np.float32)
         case "u8" | "u4" | "b1":
             return codes.astype(np.float32)
-    return table(kind, "f4")[codes]
+    return table(kind, "f4").take(codes, mode="clip")
 
 
 def encode(values: Array, kind: str) -> Array:
@@ -110,32 +111,34 @@ class Fragment:
         return np.stack([col, row] if self.transposed else [row, col], -1)
 
     @property
-    def _blocks(self) -> tuple[int, ...]:
-        """The axes of a warp's registers: g, t, block column, block row, s."""
-        return 8, 4, self.cols // (4 * self.per), self.rows // 8, self.per
+    def _words(self) -> tuple[int, ...]:
+        """The axes of the matrix in words: row blocks, g, column blocks, t, words of a lane's run (2 where C has 32 or 64 bits)."""
+        return self.rows // 8, 8, self.cols // (4 * self.per), 4, self.per * self.bits // max(32, self.bits)
+
+    def _part(self, i: int) -> tuple[slice | int, ...]:
+        """Where register i lies in an array with the axes of `_words`."""
+        rows, _, _, _, run = self._words
+        block, word = divmod(i, run)
+        return (slice(None), block % rows, slice(None), block // rows, slice(None), word)
 
     def codes(self, registers: Registers) -> Array:
         """The matrix of bit patterns, unsigned: [..., *shape]. Copies are ignored."""
         used = registers[: self.registers // self.copies]
         lead = np.broadcast_shapes(*(r.shape[:-1] for r in used))
-        words = np.empty((*lead, 32, len(used)), used[0].dtype)
+        words = np.empty((prod(lead), *self._words), used[0].dtype)
         for i, register in enumerate(used):
-            words[..., i] = register
-        held = _split(words.reshape(*lead, -1), self.bits).reshape(-1, *self._blocks)
-        order = (0, 3, 2, 5, 4, 1) if self.transposed else (0, 4, 1, 3, 2, 5)
-        return held.transpose(order).reshape(*lead, *self.shape)
+            whole = register if register.shape == (*lead, 32) else np.broadcast_to(register, (*lead, 32))
+            words[self._part(i)] = whole.reshape(-1, 8, 4)
+        matrix = _split(words.reshape(*lead, self.rows, -1), self.bits)
+        return matrix.swapaxes(-1, -2) if self.transposed else matrix
 
     def pack(self, codes: Array) -> Registers:
         """The inverse of `codes`."""
         lead = codes.shape[:-2]
-        g, t, column, row, s = self._blocks
-        if self.transposed:
-            held = codes.reshape(-1, column, t, s, row, g).transpose(0, 5, 2, 1, 4, 3)
-        else:
-            held = codes.reshape(-1, row, g, column, t, s).transpose(0, 2, 4, 3, 1, 5)
-        flat = _join(np.ascontiguousarray(held).reshape(*lead, -1), self.bits)
-        words = flat.reshape(*lead, 32, self.registers // self.copies)
-        return list(np.ascontiguousarray(np.moveaxis(words, -1, 0))) * self.copies
+        matrix = np.ascontiguousarray(codes.swapaxes(-1, -2) if self.transposed else codes)
+        words = _join(matrix, self.bits).reshape(prod(lead), *self._words)
+        count = self.registers // self.copies
+        return [np.ascontiguousarray(words[self._part(i)]).reshape(*lead, 32) for i in range(count)] * self.copies
 
     def offsets(self, layout: str, stride: int) -> Array:
         """[32, elements * copies]: where in memory each element lies, in elements: the addresses of wmma.load and wmma.store."""
@@ -227,7 +230,7 @@ class Mma:
         return self.d_fragment.pack(encode(matrix, self.d))
 
     def multiply(self, a: Array, b: Array, c: Array, *, exact: str | None = None, saturate: bool = False, rounding: str = "rn") -> Array:
-        """The matrix d, rounded to its type, in its carrier.
+        """The matrix d, rounded to its type, in its carrier. Of a sparse product, a is the dense matrix that `expand` makes.
 
         exact: None for one matrix product in float32 (float64 for f64), or an architecture (`exact.PROFILES`) for its arithmetic bit
         for bit. saturate: .satfinite of integer types. rounding: that of f64, heeded in exact mode.
@@ -235,7 +238,8 @@ class Mma:
         if self.c == "s32":
             return self._integers(a, b, c, saturate)
         if exact is not None:
-            return exact_product(PROFILES[exact], a, b, c, self.a, self.b, self.c, self.d, rounding)
+            kinds = self.a, self.b, self.c, self.d
+            return exact_product(PROFILES[exact], a, b, c, *kinds, rounding=rounding, sparse=self.sparse)
         result = np.matmul(a, b)
         result = np.add(result, c, out=result) if np.broadcast_shapes(result.shape, c.shape) == result.shape else result + c
         return result.astype(np.float16).astype(np.float32) if self.d == "f16" else result
@@ -394,7 +398,7 @@ class QuadPairs:
         return list(np.ascontiguousarray(np.moveaxis(flat.reshape(*lead, 32, -1), -1, 0)))
 
     def multiply(self, a: Array, b: Array, c: Array, *, exact: str | None = None, saturate: bool = False, rounding: str = "rn") -> Array:
-        """The matrix d. Exact mode: later architectures make this product of others; taken as one group of four terms."""
+        """The matrix d. Exact mode takes one group of four terms; ptxas for sm_80 and later makes it of f32 instructions instead."""
         return Mma(8, 8, 4, self.d, "f16", "f16", self.c).multiply(a, b, c, exact=exact)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-WINDOWS = {"shared": 0x0001_0000_0000_0000, "local": 0x0002_0000_0000_0000, "param": 0x0003_0000_0000_0000}
+WINDOWS = {"shared": 0x0100_0000_0000, "local": 0x0200_0000_0000, "param": 0x0300_0000_0000}  # each of 1 TiB
 HEAP = 0x7F00_0000_0000  # global and const memory: generic addresses are the same
 
 

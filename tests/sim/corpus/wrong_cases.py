@@ -110,6 +110,38 @@ def _(rng):
     return [x, poison(32, "i4")]
 
 
+@wrong("failed_assertion", "trap", block=32)
+def _(rng):
+    x = ints(rng, 32)
+    x[9] = -3
+    return [x, poison(32, "i4")]
+
+
+@wrong("ticket_without_fence", "race", grid=4, block=32)
+def _(rng):
+    return [ints(rng, 4), poison(4, "i4"), np.zeros(1, "u4"), poison(1, "i4")]
+
+
+@wrong("grid_barrier_without_acquire", "race", grid=4, block=32)
+def _(rng):
+    return [poison(4, "i4"), np.zeros(1, "u4"), poison(4, "i4")]
+
+
+@wrong("async_overwrites_readers", "race async", block=64)
+def _(rng, tiles=4):
+    return [ints(rng, tiles * 256), poison(64, "i4"), tiles]
+
+
+@wrong("producer_does_not_wait", "race", block=64)
+def _(rng, rounds=6):
+    return [ints(rng, rounds * 32), poison(32, "i4"), rounds]
+
+
+@wrong("uninitialized_counter", "uninitialized", block=32)
+def _(rng):
+    return [poison(32, "i4")]
+
+
 @wrong("missing_async_wait", "async", block=64)
 def _(rng):
     return [ints(rng, 256), poison(64, "i4")]

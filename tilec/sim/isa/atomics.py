@@ -74,26 +74,26 @@ _WORDS = {"sem": SEM, "scope": SCOPE, "space": SPACE}
 _SIMPLE = "add min max and or xor inc dec exch"
 
 
-@instruction("atom{.sem}{.scope}{.space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
 def atom(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
-@instruction("atom{.sem}{.scope}{.space}.op{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.sem .scope .space}.op{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
 def atom_cas(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, c, policy: run(M, at, mask, address, b, c)
 
 
-@instruction("red{.sem}{.scope}{.space}.op{.noftz}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES,
+@instruction("red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES,
              where=lambda op, **m: op != "exch" and _fits(op, **m), **_WORDS)  # fmt: skip
 def red(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, False)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
-@instruction("red{.sem}{.scope}{.space}.op{.noftz}{.L2::cache_hint}.vec.T", "[] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
+@instruction("red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T", "[] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
              T="f32 f16 bf16 f16x2 bf16x2", **_WORDS)  # fmt: skip
 def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, False), dtype(T).itemsize
@@ -105,7 +105,7 @@ def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **
     return each
 
 
-@instruction("atom{.sem}{.scope}{.space}.op{.noftz}{.L2::cache_hint}.vec.T", "T*vec = [] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
+@instruction("atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T", "T*vec = [] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
              T="f32 f16 bf16 f16x2 bf16x2", **_WORDS)  # fmt: skip
 def atom_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, True), dtype(T).itemsize

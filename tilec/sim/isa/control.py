@@ -68,5 +68,5 @@ def isspacep(space: str) -> Any:
 
     name = space.split("::")[0]
     low = HEAP if name in ("global", "const") else WINDOWS[name]
-    high = 1 << 63 if low == HEAP else low + (1 << 48)
+    high = 1 << 63 if low == HEAP else low + (1 << 40)
     return lambda a: (a >= np.uint64(low)) & (a < np.uint64(high))

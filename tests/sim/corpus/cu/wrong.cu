@@ -1,5 +1,6 @@
 // Kernels that are wrong on purpose; each line marked BUG is what a checker must find.
 #include <cuda_pipeline.h>
+#include <cassert>
 #include <cstdint>
 #define ALL 0xffffffffu
 __device__ uint32_t addr(const void* p) { return (uint32_t)__cvta_generic_to_shared(p); }
@@ -241,4 +242,70 @@ extern "C" __global__ void local_out_of_bounds(const int* x, int* y) {
     int a[4], t = threadIdx.x;
     for (int k = 0; k < 4; ++k) a[k] = x[4 * t + k];
     y[t] = a[x[4 * t] & 1023];                                  // BUG: an index up to 1023
+}
+
+extern "C" __global__ void failed_assertion(const int* x, int* y) {
+    int t = threadIdx.x;
+    assert(x[t] > 0);                                           // BUG: not so for element 9
+    y[t] = x[t];
+}
+
+// The sum of all blocks by the last one, without the fence between a block's result and its ticket.
+extern "C" __global__ void ticket_without_fence(const int* x, int* partial, unsigned* ticket, int* y) {
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = x[blockIdx.x];                    // BUG: no __threadfence before the ticket
+        if (atomicAdd(ticket, 1u) == gridDim.x - 1) {
+            int s = 0;
+            for (int b = 0; b < gridDim.x; ++b) s += partial[b];
+            *y = s;
+        }
+    }
+}
+
+// The next copy may land while slower warps still read the buffer.
+extern "C" __global__ void async_overwrites_readers(const int4* x, int* y, int tiles) {
+    __shared__ int4 s[64];
+    int t = threadIdx.x, acc = 0;
+    for (int i = 0; i < tiles; ++i) {
+        __pipeline_memcpy_async(&s[t], x + i * 64 + t, 16);     // BUG: no barrier after the reads of the round before
+        __pipeline_commit();
+        __pipeline_wait_prior(0);
+        __syncthreads();
+        acc += s[63 - t].x;
+    }
+    y[t] = acc;
+}
+
+// A producer that does not wait for the consumers: buffer 0 is written again while it may still be read.
+extern "C" __global__ void producer_does_not_wait(const int* x, int* y, int rounds) {
+    __shared__ int buf[2][32];
+    int t = threadIdx.x & 31, acc = 0;
+    for (int r = 0; r < rounds; ++r) {
+        if (threadIdx.x < 32) {
+            buf[r & 1][t] = x[r * 32 + t];                      // BUG: only `full` is signalled, never `empty`
+            __threadfence_block();
+            asm volatile("bar.arrive %0, 64;" ::"r"(1 + (r & 1)) : "memory");
+        } else {
+            asm volatile("bar.sync %0, 64;" ::"r"(1 + (r & 1)) : "memory");
+            acc += buf[r & 1][31 - t];
+        }
+    }
+    if (threadIdx.x >= 32) y[t] = acc;
+}
+
+extern "C" __global__ void uninitialized_counter(int* y) {
+    __shared__ int n;
+    atomicAdd(&n, 1);                                           // BUG: nobody set n to zero
+    __syncthreads();
+    y[threadIdx.x] = n;
+}
+
+// A grid barrier whose counter is read by a plain volatile load: the data behind it are not acquired.
+extern "C" __global__ void grid_barrier_without_acquire(int* data, unsigned* counter, int* y) {
+    if (threadIdx.x == 0) {
+        data[blockIdx.x] = blockIdx.x + 5;
+        atomicAdd(counter, 1u);                                 // BUG: relaxed, and nothing before or behind it is a fence
+        while (*(volatile unsigned*)counter < gridDim.x) {}
+        y[blockIdx.x] = data[(blockIdx.x + 1) % gridDim.x];
+    }
 }
