@@ -34,6 +34,7 @@ from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
+from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
 
@@ -43,6 +44,7 @@ Pass = Callable[[Function, Target], Function]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
+    ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles
     ("shared", lay_out_shared),  # swizzles, which decide what instructions can do

@@ -111,6 +111,18 @@ class Generator:
         n = tensor.type.shape[axis]
         return str(n) if isinstance(n, int) else self.values[self.function.param(n)][0]
 
+    def extent_divisor(self, tensor: Value, axis: int) -> int:
+        """A number that divides an extent."""
+        n = tensor.type.shape[axis]
+        return n if isinstance(n, int) else self.facts.divisor(self.function.param(n))
+
+    def is_below(self, offset: Value, tensor: Value, axis: int) -> bool:
+        """Whether an offset is known to lie within an extent."""
+        n = tensor.type.shape[axis]
+        if isinstance(n, int):
+            return isinstance(offset.owner, Constant) and 0 <= offset.owner.value < n
+        return self.facts.below(offset, self.function.param(n))
+
     def strides_of(self, tensor: Value) -> list[str]:
         """Strides in elements as i64."""
         rank = tensor.type.rank

@@ -127,16 +127,25 @@ class GlobalAccess:
         return conjunction(self.g, [self._axis_inside(a, c) for a, c in enumerate(self.place.offsets[register])])
 
     def _axis_inside(self, tile_axis: int, c: int) -> str:
+        if self._all_or_nothing(tile_axis):
+            c = 0  # the tile's first element decides for all
         key = ("in", tile_axis, c)
         if key not in self.memo:
             g, axis = self.g, self.op.dims[tile_axis]
-            at = i32_add(g, self.starts[tile_axis], c)
-            conditions = [g.e.let(f"icmp ult i32 {at}, {g.extent(self.tensor, axis)}")]
+            at = self.offsets[axis] if self._all_or_nothing(tile_axis) else i32_add(g, self.starts[tile_axis], c)
+            sure = self._all_or_nothing(tile_axis) and g.is_below(self.op.offsets[axis], self.tensor, axis)
+            conditions = ["true" if sure else g.e.let(f"icmp ult i32 {at}, {g.extent(self.tensor, axis)}")]
             if self.place.covers[tile_axis] > self.place.shape[tile_axis]:
                 within = i32_add(g, self.place.base[tile_axis], c)
                 conditions.append(g.e.let(f"icmp ult i32 {within}, {self.place.shape[tile_axis]}"))
             self.memo[key] = conjunction(g, conditions)
         return self.memo[key]
+
+    def _all_or_nothing(self, tile_axis: int) -> bool:
+        """Whether, as the offset and the extent are multiples of the tile's, the tile is inside or outside along an axis as a whole."""
+        n, axis = self.place.shape[tile_axis], self.op.dims[tile_axis]
+        exact = self.place.covers[tile_axis] == n
+        return exact and self.g.facts.divisor(self.op.offsets[axis]) % n == 0 and self.g.extent_divisor(self.tensor, axis) % n == 0
 
     def bytes_inside(self, register: int, run: int) -> str:
         """Of a vector from `register` on, the bytes that lie within the tensor, an i32; it is aligned."""
@@ -165,9 +174,7 @@ class GlobalAccess:
     def whole_runs(self, run: int) -> bool:
         """Whether the extent is known to be a multiple of `run` elements, so that aligned vectors are inside or outside as a whole."""
         assert self.fast is not None
-        n = self.tensor.type.shape[self.op.dims[self.fast]]
-        known = n if isinstance(n, int) else self.g.facts.divisor(self.g.function.param(n))
-        return known % run == 0
+        return self.g.extent_divisor(self.tensor, self.op.dims[self.fast]) % run == 0
 
     def all_inside(self) -> str:
         """Whether all of this thread's elements are: the least and the greatest coordinate of each axis decide."""
@@ -194,10 +201,7 @@ class GlobalAccess:
         return g.e.let(f"icmp eq i64 {g.e.let(f'and i64 {union}, {run - 1}')}, 0")
 
     def _stride_divisor(self, axis: int) -> int:
-        found = 1
-        for n in self.tensor.type.shape[axis + 1 :]:
-            found *= n if isinstance(n, int) else self.g.facts.divisor(self.g.function.param(n))
-        return found
+        return math.prod(self.g.extent_divisor(self.tensor, a) for a in range(axis + 1, self.tensor.type.rank))
 
     def pointer(self, element: str) -> str:
         """The address of an element that fills bytes."""

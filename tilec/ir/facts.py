@@ -1,26 +1,43 @@
-"""What is known of integer scalars before they are: by which numbers they divide."""
+"""What is known of integer scalars before they are: by which numbers they divide, and below which extents they stay."""
 
 from __future__ import annotations
 
 import math
 
 from tilec.ir.core import Function, Op, Value
-from tilec.ir.ops.arith import Add, And, Eq, Mod, Mul, Shl, Sub
+from tilec.ir.ops.arith import Add, And, Eq, FloorDiv, Mod, Mul, Shl, Sub
 from tilec.ir.ops.base import Constant
-from tilec.ir.ops.control import Assume, For
+from tilec.ir.ops.control import Assume, BlockIndex, For
 
 
 class Facts:
     """Divisors of a function's integer scalars, from constants, arithmetic, loops and the assumptions of `tc.assume`."""
 
     def __init__(self, function: Function):
+        self.function = function
         self.known: dict[Value, int] = {}
+        self.counters: dict[Value, For] = {}
         for op in function.launch.ops:
             if isinstance(op, Assume):
                 self._assume(op.fact.owner)
         for op in function.walk():
             if isinstance(op, For):
+                self.counters[op.body.args[0]] = op
                 self.known[op.body.args[0]] = math.gcd(self.divisor(op.start), self.divisor(op.step))
+
+    def below(self, value: Value, extent: Value) -> bool:
+        """Whether a value is known to lie in [0, extent): the counter of a loop up to it, or a block's origin in a grid that covers it."""
+        op = value.owner
+        if value in self.counters:
+            loop = self.counters[value]
+            rising = isinstance(loop.step.owner, Constant) and loop.step.owner.value > 0
+            start = loop.start.owner
+            return loop.stop is extent and rising and isinstance(start, Constant) and start.value >= 0
+        index, size = (op.x, op.y.owner) if isinstance(op, Mul) and isinstance(op.y.owner, Constant) else (value, None)
+        if not isinstance(index.owner, BlockIndex):
+            return False
+        grid = self.function.launch.yielded
+        return index.owner.axis < len(grid) and _covers(grid[index.owner.axis], extent, int(size.value) if size else 1)
 
     def _assume(self, fact: object) -> None:
         if isinstance(fact, And):
@@ -50,3 +67,14 @@ class Facts:
         if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
             return self.divisor(op.x) << int(op.y.owner.value)
         return 1
+
+
+def _covers(count: Value, extent: Value, size: int) -> bool:
+    """Whether a grid's extent is cdiv(extent, size), or extent itself for size 1."""
+    op = count.owner
+    if size == 1 and count is extent:
+        return True
+    if not (isinstance(op, FloorDiv) and isinstance(op.y.owner, Constant) and op.y.owner.value == size and isinstance(op.x.owner, Add)):
+        return False
+    total = op.x.owner
+    return total.x is extent and isinstance(total.y.owner, Constant) and total.y.owner.value == size - 1

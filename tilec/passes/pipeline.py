@@ -1,0 +1,188 @@
+"""Software pipelining: `tc.range(..., stages=n)` keeps the loads of the next n - 1 rounds under way.
+
+    for %k = 0 to %K step 32 stages=3          %s = shared dtype=f16 shape=[3, 128, 32]
+      %x = load %a, [%i, %k]             ->    copy_async %s[0], %a, [%i, 0]; commit; copy_async %s[1], %a, [%i, 32]; commit
+      ...                                      for %k = 0 to %K step 32, now = 0, then = 2
+                                                 wait 1; sync
+                                                 copy_async %s[then], %a, [%i, %k + 64]; commit
+                                                 %x = load_shared %s[now]
+                                                 ...
+
+A load is taken if its place follows from the counter and from what the loop does not change, if whole bytes can be copied, and if the loop
+does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
+fewer stages are taken, with a warning that says so.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from tilec.errors import TileError
+from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
+from tilec.ir.dtypes import i32
+from tilec.ir.ops.arith import Add, Eq, Lt, Mul, Where
+from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
+from tilec.ir.ops.base import constant
+from tilec.ir.ops.control import For, If
+from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
+from tilec.ir.ops.sync import Sync
+from tilec.ir.target import Hardware
+from tilec.ir.types import SharedType, TileType
+
+
+def pipeline(function: Function, target: Hardware) -> Function:
+    return Pipeline(target).run(function)
+
+
+class Pipeline(Rewriter):
+    def __init__(self, target: Hardware):
+        super().__init__()
+        self.target = target
+
+    def run(self, function: Function) -> Function:
+        self.shared_bytes = sum(SharedType(op.dtype, op.shape).nbytes for op in function.walk() if isinstance(op, Shared))
+        return super().run(function)
+
+    def visit(self, op: Op) -> Value | Iterable[Value] | None:
+        if isinstance(op, For) and op.stages > 1:
+            loads = movable_loads(op)
+            stages = self.stages_that_fit(op, loads) if loads else 1
+            if stages > 1:
+                return self.pipelined(op, loads, stages)
+            return self.clone(op, stages=1)
+        return self.clone(op)
+
+    def stages_that_fit(self, op: For, loads: list[Load]) -> int:
+        each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
+        for stages in range(op.stages, 1, -1):
+            try:
+                self.target.check(self.function.threads, self.shared_bytes + stages * each)
+            except TileError:
+                continue
+            if stages < op.stages:
+                text = f"{op.loc}: {stages} stages instead of {op.stages}: a stage takes {each} bytes of shared memory on {self.target.name}"
+                warnings.warn(text, stacklevel=2)
+            self.shared_bytes += stages * each
+            return stages
+        return 1
+
+    def pipelined(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
+        """The whole construct: memory, first copies, the loop."""
+        b = self.b
+        start, stop, step = self(op.start), self(op.stop), self(op.step)
+        memories = [b.emit(Shared(load.result.type.dtype, (stages, *load.shape))) for load in loads]
+        for memory, load in zip(memories, loads, strict=True):
+            memory.name = load.result.name
+        for stage in range(stages - 1):
+            ahead = start if stage == 0 else Add.build(b, start, Mul.build(b, step, stage))
+            self.start_copies(op, loads, memories, ahead, stop, constant(b, stage, i32))
+        body = Block()
+        counter = Value(op.start.type, op.body.args[0].name, body)
+        carried = [Value(v.type, a.name, body) for v, a in zip(op.inits, op.body.args[1:], strict=True)]
+        now, then = Value(TileType(i32), "now", body), Value(TileType(i32), "then", body)
+        body.args = (counter, *carried, now, then)
+        outer, self.b = b, b.inside(body)
+        self.map.update(zip(op.body.args, (counter, *carried), strict=True))
+        self.b.insert(Wait(stages - 2))
+        self.b.insert(Sync())
+        ahead = Add.build(self.b, counter, Mul.build(self.b, step, stages - 1))
+        self.start_copies(op, loads, memories, ahead, stop, then)
+        for memory, load in zip(memories, loads, strict=True):
+            self.map[load.result] = self.read(memory, now, load)
+        for inner in op.body.ops[:-1] if op.body.yielded or isinstance(op.body.ops[-1], Yield) else op.body.ops:
+            if inner not in loads:
+                self.b.loc = inner.loc
+                self.replace(inner, self.visit(inner))
+        following = [self.next_slot(slot, stages) for slot in (now, then)]
+        self.b.insert(Yield((*self(op.body.yielded), *following)))
+        self.b = outer
+        first = (constant(b, 0, i32), constant(b, stages - 1, i32))
+        results = b.insert(For(start, stop, step, (*self(op.inits), *first), body))
+        b.insert(Wait(0))
+        return results[: len(op.results)]
+
+    def start_copies(self, op: For, loads: list[Load], memories: list[Value], at: Value, stop: Value, slot: Value) -> None:
+        """Copies of the round whose counter is `at`, as one group. Rounds beyond the loop's end copy nothing that could not be read."""
+        guard = any(len(load.dims) < load.memory.type.rank for load in loads)
+        b, block = self.b, Block()
+        if guard:
+            self.b = b.inside(block)
+        saved = dict(self.map)
+        for load, memory in zip(loads, memories, strict=True):
+            self.b.loc = load.loc
+            offsets = self.places(load, op, at)
+            self.b.insert(CopyAsync(self.b.emit(SharedSlice(memory, slot)), self(load.memory), offsets, load.dims))
+        self.map = saved
+        self.b.loc = op.loc
+        if guard:
+            self.b.insert(Yield())
+            self.b = b
+            nothing = Block()
+            b.inside(nothing).insert(Yield())
+            b.insert(If(b.emit(Lt(at, stop)), block, nothing))
+        b.insert(Commit())
+
+    def places(self, load: Load, op: For, at: Value) -> tuple[Value, ...]:
+        """A load's offsets for another value of the counter: what computes them, anew."""
+        self.map[op.body.args[0]] = at
+        for inner in needed_for(load, op):
+            self.replace(inner, self.clone(inner))
+        return self(load.offsets)
+
+    def read(self, memory: Value, now: Value, load: Load) -> Value:
+        part = self.b.emit(SharedSlice(memory, now))
+        zero = constant(self.b, 0, i32)
+        loc, self.b.loc = self.b.loc, load.loc
+        value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), load.layout, load.group))
+        self.b.loc = loc
+        value.name = load.result.name
+        return value
+
+    def next_slot(self, slot: Value, stages: int) -> Value:
+        """slot + 1, or 0 behind the last."""
+        following = self.b.emit(Add(slot, constant(self.b, 1, i32)))
+        return self.b.emit(Where(self.b.emit(Eq(following, constant(self.b, stages, i32))), constant(self.b, 0, i32), following))
+
+
+def movable_loads(op: For) -> list[Load]:
+    """The loads of the loop's own body that may start rounds ahead."""
+    written = {v for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
+    return [
+        inner
+        for inner in op.body.ops
+        if isinstance(inner, Load) and inner.shape and inner.memory not in written and copyable(inner) and follows_counter(inner, op)
+    ]
+
+
+def copyable(load: Load) -> bool:
+    """Whether at least 4 contiguous bytes of the tile can be copied at once."""
+    bits, memory = load.result.type.dtype.bits, load.memory.type
+    if bits % 8 or load.result.type.dtype.is_bool or memory.strided or memory.rank - 1 not in load.dims:
+        return False
+    return load.shape[load.dims.index(memory.rank - 1)] * bits % 32 == 0 and math.prod(load.shape) * bits >= 32 * 32
+
+
+def follows_counter(load: Load, op: For) -> bool:
+    """Whether its offsets depend on the counter, pure ops, and values from outside of the loop alone."""
+    return needed_for(load, op) is not None
+
+
+def needed_for(load: Load, op: For) -> Any:
+    """The ops of the loop's body that compute a load's offsets, in order; None if one of them can't be done rounds ahead."""
+    inside = {v: inner for inner in op.body.ops for v in inner.results}
+    carried = set(op.body.args[1:])
+    wanted, found = list(load.offsets), set()
+    while wanted:
+        value = wanted.pop()
+        if value in carried:
+            return None
+        if value in inside and inside[value] not in found:
+            inner = inside[value]
+            if inner.effect is not Effect.NONE or inner.regions:
+                return None
+            found.add(inner)
+            wanted += inner.operands
+    return [inner for inner in op.body.ops if inner in found]
