@@ -12,10 +12,11 @@ import numpy as np
 from tilec.arguments import Arguments, values_of
 from tilec.backend import select  # noqa: F401 -- textual IR of late stages has instructions
 from tilec.errors import TileError, require
-from tilec.ir.core import Effect, Function, Value
+from tilec.ir.core import Function, Value
 from tilec.ir.describe import dimensions, strides
 from tilec.ir.dtypes import DType
 from tilec.ir.interp import Memory, execute
+from tilec.ir.ops.memory import Store
 from tilec.ir.tensor import Tensor
 from tilec.ir.text import parse
 from tilec.ir.types import TensorType
@@ -33,7 +34,8 @@ def run(function: Function, given: dict[str, str], dims: dict[str, int], seed: i
     """Execute the function and return the tensors that it wrote, by name.
 
     `given`: for a tensor the path of a .npy file, for a scalar a Python literal. `dims`: extents that no file tells. Tensors that are
-    left out are random if the function reads them, else zeros. Raises TileError, without a place where the arguments are to blame.
+    left out are random, but zeros if they are stored to and nothing else. Raises TileError, without a place
+    where the arguments are to blame.
     """
     params = {p.name: p for p in function.params}
     for name in [*given, *dims]:
@@ -106,7 +108,7 @@ def _drawn(function: Function, extents: dict[str, int], call: dict[str, Any], rn
     missing = [d for d in dimensions(function) if d not in extents]
     remedy = " ".join(f"--dim {d}=64" for d in missing)
     require(not missing, f"the extent of {', '.join(missing)} is not known", hint=f"say {remedy}, or give arrays")
-    inputs = {v for op in function.walk() if op.effect is Effect.READ for v in op.operands}
+    inputs = {v for op in function.walk() if not isinstance(op, Store) for v in op.operands}
     found: dict[str, Output] = {}
     for p in function.params:
         if isinstance(p.type, TensorType) and p.name not in call:
