@@ -187,7 +187,7 @@ class Kernel:
         bound = Arguments(compiled.function, given)
         grid = evaluate_launch(compiled.function, bound.carriers())
         shared = compiled.resources.shared_bytes
-        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared, checks=False, costs=False)
+        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared)
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)
