@@ -142,6 +142,15 @@ def test_casts_survive_optimization():
                 assert not where_different(host.run(f"{source}.{to}", given), meaning(given, source, to), to).size, (source, to)
 
 
+CUT = [(D.i16, [3, -1, 0, 32767, -7, 32767, 0, 0]), (D.u32, [3, 0, 0, 2**32 - 1, 0, 2**24 + 1, 0, 0])]
+
+
+@pytest.mark.parametrize(("to", "want"), CUT, ids=["i16", "u32"])
+def test_entries_of_a_codebook_are_cut_off_and_saturated(casts, to, want):
+    got = casts.run(f"shuffled.{to}", np.arange(8, dtype=np.uint8))
+    assert to.decode(got).tolist() == want
+
+
 def test_a_cast_to_its_own_type_is_nothing():
     e = Emitter()
     assert cast(e, "%x", D.nf4, D.nf4) == "%x"
