@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mini import Mini
 
 import tilec as tc
+from tests.mini import Mini
 from tilec import DType, cdiv, f16, f32, i32, i64, int6
 from tilec.frontend import stubs
 from tilec.frontend.signature import signature
@@ -160,9 +160,8 @@ def test_precedence_is_python_s(expression, tmp_path):
 )
 def test_conditions_are_python_s(expression, tmp_path):
     file = tmp_path / "k.py"
-    file.write_text(
-        f"import tilec as tc\ndef k(out: tc.i32[1], n: tc.i32, m: tc.i32):\n    tc.grid(1)\n    tc.store(out, 0, 1 if {expression} else 0)\n"
-    )
+    head = "import tilec as tc\ndef k(out: tc.i32[1], n: tc.i32, m: tc.i32):\n    tc.grid(1)\n"
+    file.write_text(f"{head}    tc.store(out, 0, 1 if {expression} else 0)\n")
     names = {}
     exec(compile(file.read_text(), str(file), "exec"), names)
     assert computed(Mini(names["k"]), 7, 5) == [int(eval(expression, {"n": 7, "m": 5}))]
@@ -530,6 +529,51 @@ def test_matmul():
     assert [op.mnemonic for op in loop.body.ops] == ["load", "load", "dot", "yield"]
 
 
+VECTOR_ADD = """\
+kernel @vector_add(%x: global f32[N], %y: global f32[N], %z: global f32[N], %N: i32) warps=4 constants={block=1024} {
+  launch {
+    %0 = constant value=1023 dtype=i32 : i32
+    %1 = add %N, %0 : i32
+    %2 = constant value=1024 dtype=i32 : i32
+    %3 = floor_div %1, %2 : i32
+    yield [%3]
+  }
+  %4 = block_index : i32
+  %5 = constant value=1024 dtype=i32 : i32
+  %i = mul %4, %5 : i32
+  %6 = load %x, [%i] shape=[1024] dims=[0] : f32[1024]
+  %7 = load %y, [%i] shape=[1024] dims=[0] : f32[1024]
+  %8 = add %6, %7 : f32[1024]
+  store %z, [%i], %8 dims=[0]
+}"""
+
+
+def test_vector_add_as_text():
+    def vector_add(x: f32[N], y: f32[N], z: f32[N], *, block: int = 1024):
+        tc.grid(cdiv(N, block))
+        i = tc.block_index(0) * block
+        tc.store(z, i, tc.load(x, i, [block]) + tc.load(y, i, [block]))
+
+    assert str(Mini(vector_add).parse()).strip() == VECTOR_ADD
+
+
+def test_shared_tiles():
+    def k(x: f32[N], out: f32[N], *, stages: int = 2):
+        tc.grid(1)
+        s = tc.shared(f32, [stages, 4])
+        for i in range(stages):
+            tc.copy_async(s[i], x, i * 4)
+            tc.commit()
+        tc.wait(0)
+        tc.sync()
+        for i in tc.static_range(stages):
+            tc.store(out, i * 4, tc.load(s[stages - 1 - i]))
+
+    x, out = np.arange(8, dtype=np.float32), np.zeros(8, np.float32)
+    Mini(k)(x, out)
+    assert out.tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+
+
 # names and types
 
 
@@ -561,6 +605,9 @@ def test_type_checkers_and_linters_are_content(tmp_path):
     )  # fmt: skip
     mypy = [sys.executable, "-m", "mypy", "--disable-error-code=valid-type", "--check-untyped-defs", f"--cache-dir={tmp_path}", str(file)]
     checked = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    examples = [*mypy[:-1], *map(str, (ROOT / "examples").glob("*.py"))]
+    checked = subprocess.run(examples, cwd=ROOT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     wrong = file.read_text().replace("tc.zeros(f32, [n])", "tc.zeroes(f32, [n])").replace("axis=0", "axes=0")
     file.write_text(wrong)

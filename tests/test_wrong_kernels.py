@@ -1,4 +1,4 @@
-"""Wrong kernels: for each the place that the error points to, marked by carets under the line, and words that it must hold."""
+"""Wrong kernels and calls: for each the place that the error points to, marked by carets under the line, and words that it must hold."""
 
 import re
 import traceback
@@ -192,6 +192,22 @@ WRONG = {
     v = tc.load(x, [s], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^
 """, "an index is an integer scalar, not f32"),
+    "slice of a shared tile": ("""
+    v = tc.shared(f32, [4, 8])[0:2]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a shared tile is indexed, not cut", "tc.load(s, [i, 0], [64, 32])"),
+    "place in a shared tile": ("""
+    v = tc.shared(f32, [4, 8])[4]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "index 4 is out of bounds for an axis of 4 elements"),
+    "copy into registers": ("""
+    tc.copy_async(tc.zeros(f32, [8]), x, 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "copy_async writes to a shared tile"),
+    "wait at run time": ("""
+    tc.wait(n)
+    ^^^^^^^^^^
+""", "tc.wait: pending is an integer known at compile time, not i32"),
     # arguments of builtins
     "unknown parameter": ("""
     v = tc.load(x, [0], [block], mask=n)
@@ -582,41 +598,116 @@ def test_wrong_kernel(case, tmp_path):
     assert shown.count("\n  File ") <= 2, "the error shows what happens inside tilec"
 
 
+CALLS = {
+    "element type": ("""
+k.interpret(x.astype(np.float64), a, 1.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x has elements of f32, but the array given holds f64", "astype(np.float32)"),
+    "rank": ("""
+k.interpret(x[None], a, 1.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x has 1 dimensions [N], but the array given has shape [1, 8]"),
+    "dimension told twice": ("""
+k.interpret(x, a[:, :4].copy(), 1.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "N is 8 by x, but 4 by axis 1 of a"),
+    "not contiguous": ("""
+k.interpret(x[::2], a, 1.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x is not contiguous", "tc.strided"),
+    "no array": ("""
+k.interpret([1.0], a, 1.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x is a tensor global f32[N], but a list is given", "NumPy array"),
+    "scalar of another type": ("""
+k.interpret(x, a, "1")
+^^^^^^^^^^^^^^^^^^^^^^
+""", "s is a scalar f32, but '1' is given"),
+    "missing argument": ("""
+k.interpret(x, s=1.0)
+^^^^^^^^^^^^^^^^^^^^^
+""", "k lacks the argument a"),
+    "argument too many": ("""
+k.interpret(x, a, 1.0, 2.0)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "k takes 3 arguments (x, a, s), not 4"),
+    "argument given twice": ("""
+k.interpret(x, a, 1.0, x=x)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "k is given x twice"),
+    "unknown constant": ("""
+k.interpret(x, a, 1.0, blok=8)
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "k has no constant blok", "it has block, scale"),
+    "constant of another type": ("""
+k.interpret(x, a, 1.0, block="8")
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the constant block is an int, not '8'"),
+    "bool for an int": ("""
+k.compile(block=True)
+^^^^^^^^^^^^^^^^^^^^^
+""", "the constant block is an int, not True"),
+    "stage": ("""
+k.interpret(x, a, 1.0, stage="nowhere")
+^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "there is no stage 'nowhere'", "parsed"),
+    "architecture": ("""
+k.compile(arch="sm_1")
+^^^^^^^^^^^^^^^^^^^^^^
+""", "sm_1"),
+    "no example": ("""
+k.example_args()
+""", "k has no example"),
+    "too many warps": ("""
+tc.kernel(warps=64)(k)
+^^^^^^^^^^^^^^^^^^^^^^
+""", "a block has 1 to 32 warps, not 64"),
+    "builtin outside a kernel": ("""
+t = tc.zeros(f32, [4])
+""", "tc.zeros is only meaningful inside a kernel", "@tc.kernel()"),
+    "type outside a kernel": ("""
+t = f32(4)
+""", "f32(x) is only meaningful inside a kernel"),
+    "arithmetic on a dimension": ("""
+t = f32[N // 2]
+""", "outside a kernel N is a name, not a number"),
+    "strided nothing": ("""
+t = tc.strided(f32)
+""", "strided takes a tensor's annotation", "tc.strided(f16[M, K])"),
+    "dimension's name": ("""
+t = tc.dims("M-N")
+""", "'M-N' can't name a dimension"),
+}  # fmt: skip
+
+CALLED = """
+import numpy as np
+import tilec as tc
+from tilec import f32
+M, N = tc.dims("M N")
+
+@tc.kernel()
+def k(x: f32[N], a: f32[M, N], s: f32, *, block: int = 8, scale: float = 1.0):
+    tc.grid(1)
+
+x, a = np.zeros(8, np.float32), np.zeros((4, 8), np.float32)
+"""
+
+
+@pytest.mark.parametrize("case", CALLS, ids=lambda name: name.replace(" ", "-"))
+def test_wrong_call(case, tmp_path):
+    text, *words = CALLS[case]
+    call, *marker = text.strip("\n").splitlines()
+    file = tmp_path / "call.py"
+    file.write_text(CALLED + call + "\n")
+    with pytest.raises(tc.TileError) as caught:
+        exec(compile(file.read_text(), str(file), "exec"), {})
+    error = caught.value
+    if marker:
+        line = CALLED.count("\n") + 1
+        assert (error.loc.file, error.loc.line, error.loc.column, error.loc.end_column) == (str(file), line, 1, len(marker[0]) + 1)
+    for word in words:
+        assert word in str(error)
+
+
 def test_there_are_enough():
     assert len(WRONG) >= 45
-
-
-def test_outside_a_kernel():
-    for call in (lambda: tc.load(None, [0]), lambda: tc.grid(1), lambda: tc.range(3), lambda: tc.zeros(tc.f32, [4])):
-        with pytest.raises(tc.TileError, match="only meaningful inside a kernel"):
-            call()
-
-
-def test_arithmetic_on_a_dimension():
-    N = tc.dims("N")
-    with pytest.raises(tc.TileError, match="N is a name, not a number"):
-        N // 2
-
-
-@pytest.mark.parametrize(
-    ("constants", "words"),
-    [
-        ({"blok": 3}, "k has no constant blok"),
-        ({"block": "64"}, "the constant block is an int, not '64'"),
-        ({"block": True}, "is an int, not True"),
-    ],
-)
-def test_wrong_constants(constants, words, tmp_path):
-    k, _ = kernel_of("    pass", tmp_path / "k.py")
-    with pytest.raises(tc.TileError, match=words):
-        parse_kernel(signature(k), constants)
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs", "words"),
-    [((1,), {}, "lacks arguments y, a, w, s, n"), ((1,) * 7, {}, "takes 6 arguments"), ((1,), {"x": 2}, "is given x twice")],
-)
-def test_wrong_arguments(args, kwargs, words, tmp_path):
-    k, _ = kernel_of("    pass", tmp_path / "k.py")
-    with pytest.raises(tc.TileError, match=words):
-        signature(k).bind(args, kwargs)

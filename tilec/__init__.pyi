@@ -4,6 +4,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
+from tilec.compiler import (
+    Compiled as Compiled,
+    Kernel as Kernel,
+    kernel as kernel,
+)
 from tilec.errors import (
     Loc as Loc,
     TileError as TileError,
@@ -81,6 +86,9 @@ from tilec.ir.layout import (
 from tilec.ir.tensor import (
     Tensor as Tensor,
     tensor as tensor,
+)
+from tilec.ir.text import (
+    parse as parse,
 )
 
 class Tile:
@@ -201,25 +209,36 @@ def abs(x: Operand) -> Tile:
     """Absolute value."""
 
 def exp(x: Operand) -> Tile:
-    """e to the power x. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16."""
 
 def exp2(x: Operand) -> Tile:
-    """2 to the power x. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16."""
 
 def log(x: Operand) -> Tile:
-    """Natural logarithm. On the GPU within 3 ulp of f32, or 2**-21 near x = 1, plus one rounding to the type."""
+    """Natural logarithm.
+
+    On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
+    or bf16.
+    """
 
 def log2(x: Operand) -> Tile:
-    """Logarithm to base 2. On the GPU within 2 ulp of f32, or 2**-22 near x = 1, plus one rounding to the type."""
+    """Logarithm to base 2.
+
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
+    or bf16.
+    """
 
 def sqrt(x: Operand) -> Tile:
     """Square root, correctly rounded."""
 
 def rsqrt(x: Operand) -> Tile:
-    """Reciprocal square root `1 / sqrt(x)`. On the GPU within 2 ulp of f32 plus one rounding to the type."""
+    """Reciprocal square root `1 / sqrt(x)`.
+
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+    """
 
 def tanh(x: Operand) -> Tile:
-    """Hyperbolic tangent. On the GPU with relative error at most 2**-20 in f32, plus one rounding to the type."""
+    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
 
 def floor(x: Operand) -> Tile:
     """The largest integer not above x, as a floating number."""
@@ -238,6 +257,27 @@ def cast(x: Operand, dtype: DType) -> Tile:
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
     """
 
+def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, dims: Sequence[int] | None = None, layout: Layout | None = None) -> Tile:
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
+
+def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, dims: Sequence[int] | None = None) -> None:
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
+
+def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+
+def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None) -> None:
+    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
+
+    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what.
+    """
+
+def commit() -> None:
+    """Closes the group of the asynchronous copies started since the last `tc.commit()`."""
+
+def wait(pending: int = 0) -> None:
+    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
+
 def block_index(axis: int = 0) -> Tile:
     """The index of this block along a grid axis (0, 1 or 2), i32."""
 
@@ -252,15 +292,6 @@ def assume(fact: Tile | bool) -> None:
 
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
-
-def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, dims: Sequence[int] | None = None, layout: Layout | None = None) -> Tile:
-    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
-
-def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, dims: Sequence[int] | None = None) -> None:
-    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
-
-def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
-    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
 
 def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
     """A tile of zeros."""
