@@ -473,6 +473,26 @@ def test_dimensions_are_known_in_helpers_and_by_shape():
     assert out.tolist() == [5, 5]
 
 
+SIZES = (M, [N, 3])
+
+
+@tc.function
+def first(n=N, pair=SIZES):
+    m, (n2, three) = pair
+    return m * 100 + n * 10 + n2 - three
+
+
+def test_dimensions_in_tuples_and_defaults():
+    def k(out: i32[1], x: f32[M, N]):
+        tc.grid(1)
+        m, _ = SIZES
+        tc.store(out, 0, first() + m)
+
+    out = np.zeros(1, np.int32)
+    Mini(k)(out, np.zeros((5, 7), np.float32))
+    assert out.tolist() == [500 + 70 + 7 - 3 + 5]
+
+
 def test_python_runs_at_compile_time():
     config = SimpleNamespace(sizes={"small": 8})
 

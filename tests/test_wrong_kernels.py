@@ -31,6 +31,10 @@ def early(x, n):
         return x
     return x + x
 
+@tc.kernel
+def other(x: f32[N]):
+    tc.grid(1)
+
 def plain(x):
     return x + 1
 
@@ -134,6 +138,10 @@ WRONG = {
     v = plain(s)
         ^^^^^^^^
 """, "plain is a Python function", "@tc.function"),
+    "a kernel": ("""
+    other(x)
+    ^^^^^^^^
+""", "other is a kernel, and kernels don't call kernels", "@tc.function"),
     # shapes
     "shapes do not broadcast": ("""
     v = tc.zeros(f32, [64, 32]) + tc.zeros(f32, [64])

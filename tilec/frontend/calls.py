@@ -12,6 +12,7 @@ from typing import Any
 from tilec.errors import TileError, require
 from tilec.frontend.builtins import LANGUAGE, Builtin, HelperFunction, Name, cdiv, signature_of
 from tilec.frontend.expressions import Expressions, Method
+from tilec.frontend.signature import Signature
 from tilec.frontend.values import Counting, Undefined, has_values, is_number, is_tile, show
 from tilec.ir.core import Block, Op, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
@@ -172,6 +173,8 @@ class Calls(Expressions):
         """Python's own functions on tiles where that makes sense, anything else at compile time."""
         name = getattr(function, "__name__", show(function))
         require(callable(function), f"{show(function)} is not a function")
+        if isinstance(getattr(function, "signature", None), Signature):
+            raise TileError(f"{name} is a kernel, and kernels don't call kernels", hint="put what both need into a helper, by @tc.function")
         if _is_one_of(function, STRUCTURAL):
             return self._structural(function, args, kwargs, name)
         if not has_values(args) and not has_values(kwargs):

@@ -24,6 +24,7 @@ from tilec.frontend.values import (
     lift,
     materialize,
     number_type,
+    rebuild,
     show,
 )
 from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
@@ -164,7 +165,9 @@ class Expressions:
             raise TileError(f"{name} is not defined", hint=proposal(name, [*self.variables, *self.source.visible()])) from None
 
     def outside(self, x: Any) -> Any:
-        """An object from outside the kernel: a dimension's name becomes its value."""
+        """An object from outside the kernel: a dimension's name becomes its value, in tuples, too."""
+        if isinstance(x, tuple | list) and any(isinstance(part, Dim) for part in leaves(x)):
+            return rebuild(x, self.outside)
         if not isinstance(x, Dim):
             return x
         if x.name in self.program.dims:
@@ -447,7 +450,11 @@ class Expressions:
             raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element")
         if isinstance(x, Value):
             for i in at if isinstance(at, tuple) else (at,):
-                require(not isinstance(i, slice) and i is not None, "a shared tile is indexed, not cut", hint="tc.load(s, [i, 0], [64, 32]) reads a part")
+                require(
+                    not isinstance(i, slice) and i is not None,
+                    "a shared tile is indexed, not cut",
+                    hint="tc.load(s, [i, 0], [64, 32]) reads a part",
+                )
                 x = SharedSlice.build(self.b, x, i)
             return x
         if has_values(at):

@@ -344,7 +344,8 @@ class Statements(Calls):
         except TypeError as error:
             raise TileError(f"{name}: {error}", hint=f"its parameters are ({', '.join(signature.parameters)})") from None
         bound.apply_defaults()
-        frame = Statements(self.program, source, dict(bound.arguments), self.b, self.loc(node))
+        arguments = {n: self.outside(x) for n, x in bound.arguments.items()}
+        frame = Statements(self.program, source, arguments, self.b, self.loc(node))
         self.program.active.append(helper)
         result = frame.run()
         self.program.active.pop()

@@ -1,6 +1,6 @@
 """Writes `tilec/__init__.pyi`, the types that editors and checkers see, from the ops and the names of the language.
 
-    python -m tilec.frontend.stubs        rewrites the file; a test compares it with what this module writes
+python -m tilec.frontend.stubs        rewrites the file; a test compares it with what this module writes
 """
 
 from __future__ import annotations
