@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, ClassVar
@@ -291,10 +292,14 @@ class Rewriter:
     returns the new values for the old results; `self(value)` is the new value of an old one. The default, `clone`, copies.
     """
 
-    b: Builder
-
     def __init__(self) -> None:
         self.map: dict[Value, Value] = {}
+        self.builders: list[Builder] = []  # of the blocks under construction, outermost first
+
+    @property
+    def b(self) -> Builder:
+        """Where new ops go."""
+        return self.builders[-1]
 
     def __call__(self, value: Any) -> Any:
         """The new value that stands for an old one (or for each of a tuple); None stays None."""
@@ -316,14 +321,20 @@ class Rewriter:
         new = Block()
         new.args = tuple(Value(t, a.name, new) for t, a in zip(types, old.args, strict=True))
         self.map.update(zip(old.args, new.args, strict=True))
-        outer = getattr(self, "b", None)
-        self.b = Builder(new)
-        for op in old.ops:
-            self.b.loc = op.loc
-            self.replace(op, self.visit(op))
-        if outer is not None:
-            self.b = outer
+        with self.into(new):
+            for op in old.ops:
+                self.b.loc = op.loc
+                self.replace(op, self.visit(op))
         return new
+
+    @contextmanager
+    def into(self, block: Block) -> Iterator[Builder]:
+        """New ops go to the end of a block."""
+        self.builders.append(Builder(block, self.builders[-1].loc if self.builders else None))
+        try:
+            yield self.builders[-1]
+        finally:
+            self.builders.pop()
 
     def replace(self, op: Op, new: Value | Iterable[Value] | None) -> None:
         """Record what stands for the results of an old op."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tilec.errors import require
-from tilec.ir.core import Block, Builder, Function, Op, Rewriter, Value, Yield
+from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import bf16, f16, f32, i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
@@ -37,16 +37,62 @@ from tilec.ir.types import TileType, Type
 ACCESS_BITS = 128  # the widest access of one thread
 
 
+STRATEGIES = ("least loads", "whole rows")  # how the warps of a block share out a product's result
+
+
 def assign_layouts(function: Function, target: Hardware) -> Function:
-    return AssignLayouts(target).run(function)
+    """The cheapest of the assignments that the strategies give; the first of equals."""
+    strategies = STRATEGIES if any(isinstance(op, Dot) for op in function.walk()) else STRATEGIES[:1]
+    return min((AssignLayouts(target, strategy).run(function) for strategy in strategies), key=cost)
+
+
+def cost(function: Function) -> float:
+    """What the exchanges between threads and the loads of operands take: bytes through shared memory, a loop counted as ten rounds."""
+    return sum(block_cost(op, 1.0) for op in function.body.ops)
+
+
+def block_cost(op: Op, rounds: float) -> float:
+    if op.regions:
+        inner = rounds * (10 if isinstance(op, For | While) else 1)
+        return sum(block_cost(o, inner) for region in op.regions for o in region.ops)
+    if isinstance(op, ConvertLayout) and not stays_in_thread(op.x.type.layout, op.layout):
+        return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
+    if isinstance(op, LoadShared) and op.layout is not None:
+        return rounds * held_bytes(op.result.type)
+    if isinstance(op, Reduce) and crosses_warps(op):
+        return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
+    return 0.0
+
+
+BARRIERS = 4096  # bytes that could be moved in the time of an exchange's barriers
+
+
+def held_bytes(type: TileType) -> float:
+    """Bytes that all threads hold, replicas included."""
+    assert type.layout is not None or not type.shape
+    held = type.layout.threads * type.layout.registers if type.layout is not None else 1
+    return held * type.dtype.bits / 8
+
+
+def crosses_warps(op: Reduce) -> bool:
+    layout = op.x.type.layout
+    return any(d.dim in op.axes and place * d.size > 32 for d, place in layout.thread_places())
+
+
+def stays_in_thread(source: Layout, target: Layout) -> bool:
+    """Whether every register's element lies in one and the same register of its own thread."""
+    registers = target.registers_in(source)
+    return bool((registers >= 0).all() and (registers == registers[0]).all())
 
 
 class AssignLayouts(Rewriter):
-    def __init__(self, target: Hardware):
+    def __init__(self, target: Hardware, strategy: str = STRATEGIES[0]):
         super().__init__()
         self.target = target
+        self.strategy = strategy
         self.free: set[Value] = set()  # old values that are made in any layout when wanted
         self.made: list[dict[tuple[Value, Layout], Value]] = []  # by enclosing block: old value and layout -> new value
+        self.level: dict[Value, int] = {}  # how deep the block is in which a new value was made
 
     def run(self, function: Function) -> Function:
         self.warps, self.threads = function.warps, function.threads
@@ -59,6 +105,11 @@ class AssignLayouts(Rewriter):
             return super().block(old, arg_types)
         finally:
             self.made.pop()
+
+    def replace(self, op: Op, new: Any) -> None:
+        super().replace(op, new)
+        for value in op.results:
+            self.level[self(value)] = len(self.builders) - 1
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         for kind, rule in RULES.items():
@@ -75,9 +126,13 @@ class AssignLayouts(Rewriter):
         for scope in reversed(self.made):
             if (old, layout) in scope:
                 return scope[old, layout]
-        new = self.make(old, layout) if old in self.free else self.b.emit(ConvertLayout(self(old), layout, self(old).type.group))
+        if old in self.free:
+            new, level = self.make(old, layout), -1
+        else:  # converted where it was made, not round after round in a loop
+            level = self.level.get(self(old), -1)
+            new = self.builders[level].emit(ConvertLayout(self(old), layout, self(old).type.group))
         new.name = new.name or old.name
-        self.made[-1][old, layout] = new
+        self.made[level][old, layout] = new
         return new
 
     def make(self, old: Value, layout: Layout) -> Value:
@@ -175,7 +230,7 @@ class AssignLayouts(Rewriter):
         fragments = self.target.matrix(op.a.type.dtype, op.acc.type.dtype)
         if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
             return self.dot_by_fma(op)
-        a, b, c = matrix_layouts(fragments, m, n, k, self.warps)
+        a, b, c = matrix_layouts(fragments, m, n, k, self.warps, self.strategy)
         return self.b.emit(Dot(self.get(op.a, a), self.get(op.b, b), self.get(op.acc, c)))
 
     def dot_by_fma(self, op: Dot, step: int = 4) -> Any:
@@ -217,15 +272,20 @@ class AssignLayouts(Rewriter):
         return self.clone(op, layout=layout)
 
     def wish(self, value: Value) -> Layout | None:
-        """The layout that a matrix product wants of a value that only it uses."""
+        """The layout that a matrix product wants of a value that only it uses, perhaps transposed."""
         (user, *others) = self.uses.get(value, [None])
-        if others or not isinstance(user, Dot) or value is user.acc:
+        if others or user is None:
+            return None
+        if isinstance(user, Transpose):
+            wanted = self.wish(user.result)
+            return None if wanted is None else wanted.permute(inverse(user.axes))
+        if not isinstance(user, Dot) or value is user.acc:
             return None
         (m, k), n = user.a.type.shape, user.b.type.shape[1]
         fragments = self.target.matrix(user.a.type.dtype, user.acc.type.dtype)
         if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
             return None
-        return matrix_layouts(fragments, m, n, k, self.warps)[0 if value is user.a else 1]
+        return matrix_layouts(fragments, m, n, k, self.warps, self.strategy)[0 if value is user.a else 1]
 
     def store(self, op: Store | StoreShared) -> Any:
         if not op.value.type.shape:
@@ -238,16 +298,20 @@ class AssignLayouts(Rewriter):
         tile = TileType(op.memory.type.dtype, op.target.type.shape)
         return self.clone(op, layout=op.layout or self.default(tile, fastest_axis(op)))
 
+    def loosened(self, op: ConvertLayout) -> Any:
+        """Behind a stated layout the tile lies as it was stated."""
+        return self(op.x) if op.layout is None else self.clone(op)
+
     # control flow
 
     def yielding(self, region: Block, old: Block, layouts: Sequence[Layout | None]) -> Block:
         """End a rebuilt region with its old values in the layouts that the region's owner holds them in."""
-        outer, self.b = self.b, Builder(region, old.ops[-1].loc if old.ops else None)
         self.made.append({})
-        values = (self(v) if layout is None else self.get(v, layout) for v, layout in zip(old.yielded, layouts, strict=True))
-        self.b.insert(Yield(tuple(values)))
+        with self.into(region):
+            self.b.loc = old.ops[-1].loc if old.ops else None
+            values = [self(v) if layout is None else self.get(v, layout) for v, layout in zip(old.yielded, layouts, strict=True)]
+            self.b.insert(Yield(tuple(values)))
         self.made.pop()
-        self.b = outer
         return region
 
     def held(self, values: Sequence[Value]) -> list[Layout | None]:
@@ -321,6 +385,7 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
     LoadShared: AssignLayouts.load,
     Store: AssignLayouts.store,
     StoreShared: AssignLayouts.store,
+    ConvertLayout: AssignLayouts.loosened,
     CopyAsync: AssignLayouts.copy_async,
     For: AssignLayouts.for_loop,
     While: AssignLayouts.while_loop,
@@ -394,8 +459,9 @@ def padded(type: TileType) -> SharedLayout:
     return SharedLayout(type.shape, (*strides, 1))
 
 
-def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int) -> tuple[Layout, Layout, Layout]:
-    """Layouts of a, b and c for a block of `warps`: the warps share out c's rows and columns so that they load least."""
+def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str) -> tuple[Layout, Layout, Layout]:
+    """Layouts of a, b and c for a block of `warps`, which share out c's rows and columns so that they load least, or rows alone: then each
+    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over."""
     fm, fn, fk = fragments.shape
     rows, columns = m // fm, n // fn
     plans = [
@@ -404,7 +470,8 @@ def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int) -> 
         for y in divisors(warps // x)
         if rows % x == 0 and columns % y == 0
     ]  # fmt: skip
-    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], m // plan[0] + n // plan[1], plan))
+    by_rows = strategy == "whole rows"
+    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, m // plan[0] + n // plan[1], plan))
     idle = replicated(warps // (x * y), rank=2)
     a = idle * local(rows // x, k // fk) * spatial(x, 1) * replicated(y, rank=2) * fragments.a
     b = idle * local(k // fk, columns // y) * replicated(x, rank=2) * spatial(1, y) * fragments.b

@@ -23,7 +23,7 @@ from tilec.ir.ops.reduce import Reduce, ReduceLanes, ReduceRegisters
 from tilec.ir.ops.shape import ConvertLayout, Reshape
 from tilec.ir.ops.sync import Sync
 from tilec.ir.target import Hardware
-from tilec.passes.layouts import padded
+from tilec.passes.layouts import padded, stays_in_thread
 
 
 def lower_exchanges(function: Function, target: Hardware) -> Function:
@@ -59,8 +59,3 @@ class LowerExchanges(Rewriter):
             x = self.b.emit(ReduceRegisters(self.through_shared(x, gathered), axes, kind))
         return self.b.emit(Reshape(x, op.result.type.shape, op.result.type.layout, op.result.type.group))
 
-
-def stays_in_thread(source: Layout, target: Layout) -> bool:
-    """Whether every register's element lies in one and the same register of its own thread."""
-    registers = target.registers_in(source)
-    return bool((registers >= 0).all() and (registers == registers[0]).all())

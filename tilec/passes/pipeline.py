@@ -84,21 +84,20 @@ class Pipeline(Rewriter):
         carried = [Value(v.type, a.name, body) for v, a in zip(op.inits, op.body.args[1:], strict=True)]
         now, then = Value(TileType(i32), "now", body), Value(TileType(i32), "then", body)
         body.args = (counter, *carried, now, then)
-        outer, self.b = b, b.inside(body)
         self.map.update(zip(op.body.args, (counter, *carried), strict=True))
-        self.b.insert(Wait(stages - 2))
-        self.b.insert(Sync())
-        ahead = Add.build(self.b, counter, Mul.build(self.b, step, stages - 1))
-        self.start_copies(op, loads, memories, ahead, stop, then)
-        for memory, load in zip(memories, loads, strict=True):
-            self.map[load.result] = self.read(memory, now, load)
-        for inner in op.body.ops[:-1] if op.body.yielded or isinstance(op.body.ops[-1], Yield) else op.body.ops:
-            if inner not in loads:
-                self.b.loc = inner.loc
-                self.replace(inner, self.visit(inner))
-        following = [self.next_slot(slot, stages) for slot in (now, then)]
-        self.b.insert(Yield((*self(op.body.yielded), *following)))
-        self.b = outer
+        with self.into(body):
+            self.b.insert(Wait(stages - 2))
+            self.b.insert(Sync())
+            ahead = Add.build(self.b, counter, Mul.build(self.b, step, stages - 1))
+            self.start_copies(op, loads, memories, ahead, stop, then)
+            for memory, load in zip(memories, loads, strict=True):
+                self.map[load.result] = self.read(memory, now, load)
+            for inner in op.body.ops:
+                if inner not in loads and not isinstance(inner, Yield):
+                    self.b.loc = inner.loc
+                    self.replace(inner, self.visit(inner))
+            following = [self.next_slot(slot, stages) for slot in (now, then)]
+            self.b.insert(Yield((*self(op.body.yielded), *following)))
         first = (constant(b, 0, i32), constant(b, stages - 1, i32))
         results = b.insert(For(start, stop, step, (*self(op.inits), *first), body))
         b.insert(Wait(0))
@@ -106,24 +105,26 @@ class Pipeline(Rewriter):
 
     def start_copies(self, op: For, loads: list[Load], memories: list[Value], at: Value, stop: Value, slot: Value) -> None:
         """Copies of the round whose counter is `at`, as one group. Rounds beyond the loop's end copy nothing that could not be read."""
-        guard = any(len(load.dims) < load.memory.type.rank for load in loads)
-        b, block = self.b, Block()
-        if guard:
-            self.b = b.inside(block)
         saved = dict(self.map)
+        if any(len(load.dims) < load.memory.type.rank for load in loads):
+            copies, nothing = Block(), Block()
+            with self.into(copies):
+                self.copies_of(op, loads, memories, at, slot)
+                self.b.insert(Yield())
+            with self.into(nothing):
+                self.b.insert(Yield())
+            self.b.insert(If(self.b.emit(Lt(at, stop)), copies, nothing))
+        else:
+            self.copies_of(op, loads, memories, at, slot)
+        self.map = saved
+        self.b.loc = op.loc
+        self.b.insert(Commit())
+
+    def copies_of(self, op: For, loads: list[Load], memories: list[Value], at: Value, slot: Value) -> None:
         for load, memory in zip(loads, memories, strict=True):
             self.b.loc = load.loc
             offsets = self.places(load, op, at)
-            self.b.insert(CopyAsync(self.b.emit(SharedSlice(memory, slot)), self(load.memory), offsets, load.dims))
-        self.map = saved
-        self.b.loc = op.loc
-        if guard:
-            self.b.insert(Yield())
-            self.b = b
-            nothing = Block()
-            b.inside(nothing).insert(Yield())
-            b.insert(If(b.emit(Lt(at, stop)), block, nothing))
-        b.insert(Commit())
+            self.b.insert(CopyAsync(self.b.emit(SharedSlice(memory, slot)), self(load.memory), offsets, load.dims, load.layout))
 
     def places(self, load: Load, op: For, at: Value) -> tuple[Value, ...]:
         """A load's offsets for another value of the counter: what computes them, anew."""
@@ -136,7 +137,7 @@ class Pipeline(Rewriter):
         part = self.b.emit(SharedSlice(memory, now))
         zero = constant(self.b, 0, i32)
         loc, self.b.loc = self.b.loc, load.loc
-        value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), load.layout, load.group))
+        value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), None, load.group))
         self.b.loc = loc
         value.name = load.result.name
         return value

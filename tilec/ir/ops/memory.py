@@ -17,6 +17,7 @@ from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.ops.base import Index, Operand, Placed, describe, index, match, show, static_shape, tile
+from tilec.ir.ops.shape import loosened
 from tilec.ir.types import SharedType, TensorType, TileType
 
 
@@ -91,7 +92,7 @@ class Load(Access, Placed):
         if offsets is None:
             raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
         wanted = static_shape(() if shape is None else shape)
-        return b.emit(cls(source, offsets_of(b, offsets), wanted, dims_of(memory, wanted, dims), layout))
+        return loosened(b, b.emit(cls(source, offsets_of(b, offsets), wanted, dims_of(memory, wanted, dims), layout)))
 
 
 class Store(Access):
@@ -209,7 +210,7 @@ class LoadShared(Access, Placed):
         memory = source.type
         wanted = memory.shape if shape is None and offsets is None else static_shape(() if shape is None else shape)
         at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
-        return b.emit(cls(source, at, wanted, dims_of(memory, wanted, dims), layout))
+        return loosened(b, b.emit(cls(source, at, wanted, dims_of(memory, wanted, dims), layout)))
 
 
 class StoreShared(Access):

@@ -161,6 +161,12 @@ class View(Op):
         require(before == after, f"each thread holds {before} bits, but the view would hold {after}")
         return TileType(self.dtype, self.layout.shape, self.layout, given.group)
 
+    @classmethod
+    def build(cls, b: Builder, x: Value, dtype: DType, layout: Layout) -> Value:
+        given = x.owner.x if isinstance(x.owner, ConvertLayout) and x.owner.layout is None else x
+        tile(given)
+        return loosened(b, b.emit(cls(given, dtype, layout)))
+
     def eval(self, ctx: Any, x: Any) -> Any:
         blocks, threads, _ = x.shape
         source, target = self.x.type.dtype, self.dtype
@@ -170,7 +176,10 @@ class View(Op):
 
 
 class ConvertLayout(Placed):
-    """The same tile held by other threads or registers. Inserted by layout inference where two layouts meet."""
+    """The same tile held by other threads or registers. Inserted by layout inference where two layouts meet.
+
+    Without a layout it stands behind a tile whose layout the author stated: from there on the tile may lie anywhere.
+    """
 
     x: Value
 
@@ -180,3 +189,8 @@ class ConvertLayout(Placed):
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return x
+
+
+def loosened(b: Builder, x: Value) -> Value:
+    """A tile of a stated layout as other ops take it: they are not bound to the layout, only the tile itself is."""
+    return x if x.type.layout is None else b.emit(ConvertLayout(x))
