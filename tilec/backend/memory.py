@@ -179,6 +179,8 @@ class GlobalAccess:
 
 def two_paths(g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str]) -> Registers:
     """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give."""
+    if access.run * access.dtype.bits % 8:  # no vector fills bytes
+        return slow()
     condition = conjunction(g, [access.all_inside(), access.aligned(access.run)])
     if condition == "true":
         return fast()
@@ -458,28 +460,36 @@ class SharedAccess:
         return math.gcd(run, self.g.facts.divisor(self.op.offsets[axis]))
 
     def address(self, register: int) -> str:
+        """Where a register's element lies."""
+        strides = self.memory.layout.strides
+        return self.pointer(self.starts, sum(c * strides[d] for d, c in zip(self.op.dims, self.place.offsets[register], strict=True)))
+
+    def corner(self) -> str:
+        """Where the tile's first element lies."""
+        return self.pointer(self.offsets, 0)
+
+    def pointer(self, coordinates: list[str], constant: int) -> str:
+        """The address of an element: that at `coordinates`, but `constant` elements on before a swizzle."""
         g, layout = self.g, self.memory.layout
-        coordinates = dict(zip(self.op.dims, self.place.offsets[register], strict=True))
-        constant = layout.base + sum(c * layout.strides[axis] for axis, c in coordinates.items())
-        if layout.swizzle is None:
-            at = i32_add(g, self.thread_part(), constant)
-        else:
-            line = i32_add(g, self.thread_part(), constant)
+        at = i32_add(g, self.line(coordinates), layout.base + constant)
+        if layout.swizzle is not None:
+            line = at
             moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {layout.swizzle.shift}')}, {layout.swizzle.mask}")
             at = g.e.let(f"xor i32 {line}, {moved}")
         scaled = at if self.memory.item_bytes == 1 else g.e.let(f"mul nsw i32 {at}, {self.memory.item_bytes}")
         byte = i32_add(g, scaled, g.scalar(self.op.memory))
         return g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {byte}")
 
-    def thread_part(self) -> str:
-        """The element offset of register 0 before a swizzle."""
-        if "line" not in self.memo:
+    def line(self, coordinates: list[str]) -> str:
+        """The element offset of some coordinates before a swizzle."""
+        key = tuple(coordinates)
+        if key not in self.memo:
             total = "0"
-            for start, stride in zip(self.starts, self.memory.layout.strides, strict=True):
+            for start, stride in zip(coordinates, self.memory.layout.strides, strict=True):
                 term = start if stride == 1 or start == "0" else self.g.e.let(f"mul nsw i32 {start}, {stride}")
                 total = i32_add(self.g, total, term)
-            self.memo["line"] = total
-        return self.memo["line"]
+            self.memo[key] = total
+        return self.memo[key]
 
     def inside(self, register: int) -> str:
         """Whether a register's element belongs to the tile and not to the layout's padding."""
@@ -501,8 +511,7 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
         address = access.address(register)
         inside = access.inside(register)
         if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
-            origin = g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {g.scalar(op.memory)}")
-            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {origin}")
+            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {access.corner()}")
         if run == 1:
             vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
         else:

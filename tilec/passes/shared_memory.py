@@ -19,6 +19,7 @@ from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 
 ALIGNMENT = 128
+VECTOR = 16  # bytes of the widest access
 
 
 def place_shared(function: Function, target: Hardware) -> Function:
@@ -51,7 +52,7 @@ class PlaceShared(Rewriter):
         """An error that names each buffer and its bytes if the block asks for more than the target has."""
         try:
             with function.loc or _ANYWHERE:
-                self.target.check(function.threads, shared_bytes(self.offsets, self.types))
+                self.target.check(function.threads, needed(at + self.types[op].nbytes for op, at in self.offsets.items()))
         except TileError as error:
             for op in tiles:
                 if op.loc is not None:
@@ -68,10 +69,11 @@ class _Anywhere:
 _ANYWHERE = _Anywhere()
 
 
-def shared_bytes(offsets: dict[Op, int], types: dict[Op, SharedType]) -> int:
-    return max((offsets[op] + types[op].nbytes for op in offsets), default=0)
-
-
 def shared_size(function: Function) -> int:
     """Bytes of shared memory that a function with placed tiles needs."""
-    return max((op.offset + op.result.type.nbytes for op in function.walk() if isinstance(op, Shared) and op.offset is not None), default=0)
+    return needed(op.offset + op.result.type.nbytes for op in function.walk() if isinstance(op, Shared) and op.offset is not None)
+
+
+def needed(ends: Iterable[int]) -> int:
+    """The bytes up to the last end, in whole vectors: LLVM loads three neighbours as a vector of four."""
+    return -(-max(ends, default=0) // VECTOR) * VECTOR
