@@ -213,6 +213,8 @@ class GlobalAccess:
 
 def two_paths(g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str]) -> Registers:
     """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give."""
+    if access.run * access.dtype.bits % 8:  # no vector fills bytes
+        return slow()
     condition = conjunction(g, [access.all_inside(), access.aligned(access.run)])
     if condition == "true":
         return fast()

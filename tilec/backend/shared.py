@@ -127,12 +127,21 @@ class SharedAccess:
             for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
                 wide = base if scale == 1 or base == "0" else g.e.let(f"mul nuw nsw i32 {base}, {scale}")
                 parts[axis] = i32_add(g, parts[axis], wide)
-            total = str(self.memory.layout.base)  # type: ignore[union-attr]
-            for axis, part in enumerate(parts):
-                term = part if self.stride(axis) == 1 or part == "0" else g.e.let(f"mul nuw nsw i32 {part}, {self.stride(axis)}")
-                total = i32_add(g, total, term)
-            self.memo["line"] = total
+            self.memo["line"] = self.offset(parts)
         return self.memo["line"]
+
+    def offset(self, coordinates: Sequence[str]) -> str:
+        """The element offset of coordinates before a swizzle."""
+        total = str(self.memory.layout.base)  # type: ignore[union-attr]
+        for axis, part in enumerate(coordinates):
+            term = part if self.stride(axis) == 1 or part == "0" else self.g.e.let(f"mul nuw nsw i32 {part}, {self.stride(axis)}")
+            total = i32_add(self.g, total, term)
+        return total
+
+    def corner(self) -> str:
+        """A pointer to the tile's first element."""
+        line = self.offset(self.offsets)
+        return self.pointer(line if self.memory.layout.swizzle is None else self.swizzled(line), 0)  # type: ignore[union-attr]
 
     def swizzled(self, line: str) -> str:
         g, swizzle = self.g, self.memory.layout.swizzle  # type: ignore[union-attr]
@@ -175,8 +184,7 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
         address = access.address(register)
         inside = access.inside(register)
         if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
-            origin = access.pointer("0", 0)
-            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {origin}")
+            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {access.corner()}")
         if run == 1:
             vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
         else:

@@ -328,11 +328,11 @@ class Layout:
         return result
 
     def collapse(self, axes: Iterable[int], lanes: int = 1, registers: bool = False) -> Layout:
-        """A part of a reduction along `axes`: of the thread number, what lies below `lanes` becomes replicas; registers along them vanish if
-        `registers`. What stays of an axis is numbered anew without gaps."""
+        """A part of a reduction along `axes`: the digits of the thread number that number places within groups of `lanes` threads become
+        replicas; registers along them vanish if `registers`. What stays of an axis is numbered anew without gaps."""
         gone = {self._axis(a) for a in axes}
         threads = [piece for digit, place in self.thread_places() for piece in _cut(digit, place, lanes)]
-        kinds = [(d, place >= lanes) for d, place in threads] + [(d, not registers) for d in self.register_digits]
+        kinds = [(d, lanes % (place * d.size) != 0) for d, place in threads] + [(d, not registers) for d in self.register_digits]
         shape, moved = list(self.shape), dict[Digit, Digit]()
         for axis in gone:
             reach = 1
@@ -460,12 +460,12 @@ class Layout:
 # The factors
 
 
-def _cut(digit: Digit, place: int, at: int) -> list[tuple[Digit, int]]:
-    """A digit with its place, in two (lower first) if it straddles the place `at`."""
-    if not place < at < place * digit.size or at % place or digit.size % (at // place):
+def _cut(digit: Digit, place: int, lanes: int) -> list[tuple[Digit, int]]:
+    """A digit with its place, in two (lower first) if only its lower part stays within groups of `lanes` threads."""
+    low = math.gcd(digit.size, lanes // place) if lanes % place == 0 else 1
+    if low in (1, digit.size):
         return [(digit, place)]
-    low = at // place
-    return [(digit._replace(size=low), place), (digit._replace(size=digit.size // low, stride=digit.stride * low), at)]
+    return [(digit._replace(size=low), place), (digit._replace(size=digit.size // low, stride=digit.stride * low), place * low)]
 
 
 def _row_major(shape: Sequence[int], dims: Iterable[int]) -> Digits:

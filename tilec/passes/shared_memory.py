@@ -10,6 +10,7 @@ outlives the barrier before the next, share one place behind them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from tilec.errors import TileError
 from tilec.ir.core import Function, Op, Rewriter, Value
@@ -20,6 +21,7 @@ from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 
 ALIGNMENT = 1024  # of every tile, so that swizzles up to the hardware's widest start at a period
+VECTOR = 16  # bytes of the widest access
 
 
 def lay_out_shared(function: Function, target: Hardware) -> Function:
@@ -78,8 +80,8 @@ class PlaceShared(Rewriter):
     def refuse_too_much(self, function: Function, tiles: list[Shared]) -> None:
         """An error that names each buffer and its bytes if the block asks for more than the target has."""
         try:
-            with function.loc or _ANYWHERE:
-                self.target.check(function.threads, shared_bytes(self.offsets, self.types))
+            with function.loc or nullcontext():
+                self.target.check(function.threads, needed(at + self.types[op].nbytes for op, at in self.offsets.items()))
         except TileError as error:
             for op in tiles:
                 if op.loc is not None:
@@ -88,18 +90,13 @@ class PlaceShared(Rewriter):
             raise
 
 
-class _Anywhere:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-_ANYWHERE = _Anywhere()
-
-
-def shared_bytes(offsets: dict[Op, int], types: dict[Op, SharedType]) -> int:
-    return max((offsets[op] + types[op].nbytes for op in offsets), default=0)
 
 
 def shared_size(function: Function) -> int:
     """Bytes of shared memory that a function with placed tiles needs."""
-    return max((op.offset + op.result.type.nbytes for op in function.walk() if isinstance(op, Shared) and op.offset is not None), default=0)
+    return needed(op.offset + op.result.type.nbytes for op in function.walk() if isinstance(op, Shared) and op.offset is not None)
+
+
+def needed(ends: Iterable[int]) -> int:
+    """The bytes up to the last end, in whole vectors: LLVM loads three neighbours as a vector of four."""
+    return -(-max(ends, default=0) // VECTOR) * VECTOR

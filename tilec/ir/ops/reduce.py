@@ -6,6 +6,7 @@ padding. Floating sums may be added in any order: results agree within a bound, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -119,9 +120,9 @@ class ReduceLanes(Step):
         layout: Layout = self.x.type.layout
         found = []
         for digit, place in layout.thread_places():
-            if digit.dim in self.axes and place < 32:
-                require(digit.size & (digit.size - 1) == 0, "lanes are exchanged in powers of two")
-                found += [place << i for i in range(digit.size.bit_length() - 1) if place << i < 32]
+            if digit.dim in self.axes and 32 % place == 0:
+                lanes = math.gcd(digit.size, 32 // place)  # the rest of the digit, as 3 of 24, takes more than one warp
+                found += [place << i for i in range(lanes.bit_length() - 1)]
         return found
 
     def eval(self, ctx: Any, x: Any) -> Any:
