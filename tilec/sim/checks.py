@@ -42,6 +42,17 @@ def cell_size(program: Program, space: str) -> int:
     return min(sizes)
 
 
+def retried_loads(program: Program) -> set[int]:
+    """Plain loads of a word that atom.cas then tries to replace, at the same address operand: compilers read the first guess so, and a
+    stale guess only makes the cas fail."""
+    def key(op: Op) -> Any:
+        address = next(x for f, x in op.sources if f.kind == "address")
+        return address.base, address.offset
+
+    swapped = {key(op) for op in program.ops if op.row.opcode == "atom" and op.mods["op"] == "cas"}
+    return {op.number for op in program.ops if op.row.opcode == "ld" and op.row.machine and key(op) in swapped}
+
+
 class Shadow:
     """Last accesses of each cell. A write: clock << 44 | block << 11 | strong << 10 | thread. Reads: shared memory, for each warp clock
     << 6 | strong << 5 | lane; global memory, two writes-like records."""
@@ -63,6 +74,7 @@ class Checker:
         size = cell_size(program, "global")
         self.heap = Shadow(launch.heap.bytes.size // size + 1, size, 2)
         self.shared_cell = cell_size(program, "shared")
+        self.retried = retried_loads(program)
         self.suspects: set[int] = set()  # loads that met bytes that nothing wrote
 
     def begin(self, machine: Any) -> None:
@@ -194,6 +206,7 @@ class Checker:
             if not mask.any():
                 return mask
         mask = self.bounds(a, mask)
+        a.strong = a.strong or a.at in self.retried
         if a.space.name == "shared":
             self.race_shared(a, mask)
         elif a.space.name == "global":
@@ -267,7 +280,7 @@ class Checker:
             self.pending_bytes(a, late)
         if a.kind in ("load", "atomic"):
             unwritten = odd & ~outside & (bytes_ == UNWRITTEN).any(-1)
-            if unwritten.any() and not a.strong:
+            if unwritten.any():
                 self.suspects.add(a.at)
                 self.launch.record("uninitialized", f"{a.kind} of {a.space.name} memory that nothing wrote, {self.who(unwritten)}", self.op(a.at))
         return mask

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Union
 
 from ..errors import Loc, TileError
@@ -164,9 +163,9 @@ class _Decoder:
         self.bad: dict[str, tuple[int, str]] = {}
         self.root = _Scope(None)
         self.taken: list[str] = self.program.functions
+        self.addressed = self.find_addressed()
 
-    @cached_property
-    def addressed(self) -> set[str]:
+    def find_addressed(self) -> set[str]:
         """Functions whose address is taken: named in an initializer, or by an instruction that does not call them."""
         found = {x.name for v in self.module.variables for x in v.init if isinstance(x, Name)}
 

@@ -30,7 +30,7 @@ class Stop(Exception):
 
 @dataclass
 class Group:
-    """Threads that stand at one block of code. `since` is the step in which any of them ran last."""
+    """Threads that stand at one block of code. `since` is the step in which the one that waits longest ran last."""
 
     mask: Mask
     since: int
@@ -75,7 +75,9 @@ class Machine:
         self.specials: dict[str, Any] = self.make_specials()
         self.full = np.ones(self.shape, bool)
         self.lane = np.arange(self.T, dtype=np.uint32).reshape(1, self.T) & np.uint32(31)
-        self.next = 0
+        self.seen_version = -1
+        self.snapshot: Any = None
+        self.refused: dict[int, Mask] = {}
         self.carry: Any = np.zeros((1, 1), bool)
         self.factors: dict[Any, Any] = {}
         self.exact: str | None = None
@@ -187,7 +189,6 @@ class Machine:
         """Run every thread of the wave to its end. Raises Stop when that can't be."""
         whole = bool(self.live.all())
         if whole and self.rng is None:
-            self.next = 0
             at = self.run_whole(0)
             if at is None:
                 return
@@ -232,6 +233,8 @@ class Machine:
                     return at
                 at = next(iter(self.groups))
                 self.groups.clear()
+            if steps & 1023 < 8 and self.spinning(at):
+                self.stuck(at)
             if steps > self.max_steps:
                 self.record("limit", f"stopped after {steps} steps", self.op_at(at))
                 raise Stop
@@ -247,7 +250,11 @@ class Machine:
         while self.groups:
             if end in self.groups:
                 self.end(self.groups.pop(end).mask)
+                if not self.groups:
+                    self.starved()
                 continue
+            if self.steps & 1023 < 512 and self.spinning():
+                self.stuck()
             self.steps += 1
             if self.steps > self.max_steps:
                 self.record("limit", f"stopped after {self.steps} steps", self.op_at(min(self.groups)))
@@ -317,8 +324,30 @@ class Machine:
             fit = ~((need & (live & ~here)[:, :, None, :]).any(3) & here).any(2)
         ready = mask & np.repeat(fit, WARP, axis=1)
         if (ready == mask).all():
+            self.refused.pop(at, None)
             return mask
+        if op.row.members is None:
+            waits = mask & ~ready
+            missing = np.repeat(self.warps(waits).any(2), WARP, axis=1) & self.live & ~waits
+            for k, g in self.groups.items():
+                if self.op_at(k).row.role == "exit":
+                    missing = missing & ~g.mask
+            self.refused.setdefault(at, missing)
         return ready if ready.any() else None
+
+    def check_members(self, at: int, mask: Mask | None, members: Any) -> None:
+        """A warp-wide instruction's member mask must name every lane that executes it."""
+        if self.checker is None or (members.size == 1 and members.item() == 0xFFFFFFFF):
+            return
+        named = (np.broadcast_to(members, self.shape) >> self.lane) & np.uint32(1)
+        bad = self.active(mask) & (named == 0)
+        if bad.any():
+            b, t = np.argwhere(bad)[0]
+            op = self.unit.program.ops[at]
+            self.record("divergence", f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it", op)
+
+    def steps_taken(self) -> int:
+        return self.steps + sum(self.block_counts)
 
     def members(self, op: Op) -> Mask:
         """(B, T) member masks that a gathering instruction is given."""
@@ -355,11 +384,18 @@ class Machine:
         if group is None:
             self.groups[at] = Group(mask, self.steps)
         else:
-            group.mask = group.mask | mask
-            group.since = self.steps
+            group.mask = group.mask | mask  # `since` stays: those who waited still do
 
     def end(self, mask: Mask) -> None:
         self.live = self.live & ~mask
+        for at, missing in list(self.refused.items()):
+            if (missing & mask).any():
+                del self.refused[at]
+                if at in self.groups:
+                    op = self.op_at(at)
+                    b, t = np.argwhere(missing & mask)[0]
+                    self.record("divergence", f"thread {t} of block {int(self.blocks[b])} ended without reaching {op.row.opcode}, where others "
+                                "of its warp wait", op)  # fmt: skip
         for number in list(self.barriers):
             self.complete(number)
 
@@ -449,6 +485,29 @@ class Machine:
         old = self.R[register.index]
         kept = dtype(register.type) if register.type == "pred" else old.dtype
         self.R[register.index] = np.where(mask, value.astype(kept), old)
+
+    def spinning(self, at: int = -1) -> bool:
+        """Whether the machine is back in a state of a while ago: with no write to memory in between, it will be so for ever."""
+        if self.memory.version != self.seen_version or self.snapshot is None or self.steps_taken() & 1023 == 0:
+            self.seen_version = self.memory.version
+            self.snapshot = (at, {k: g.mask for k, g in self.groups.items()}, list(self.R), self.steps)
+            return False
+        where, masks, registers, step = self.snapshot
+        if where != at or masks.keys() != self.groups.keys() or any(g.since <= step for g in self.groups.values()):
+            return False
+        if not all(np.array_equal(m, self.groups[k].mask) for k, m in masks.items()):
+            return False
+        return all(x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y)) for x, y in zip(registers, self.R, strict=True))
+
+    def stuck(self, at: int = -1) -> None:
+        """Report those who spin for ever."""
+        where = {at: self.full} if at >= 0 else {k: g.mask for k, g in self.groups.items()}
+        for k, mask in where.items():
+            block = int(mask.any(1).argmax())
+            text = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))} spin for ever, and nothing that they look at changes"
+            self.record("deadlock", text, self.op_at(k))
+        self.starved()
+        raise Stop
 
     def starved(self) -> None:
         """No group can run: every thread has ended, or those left wait for one another."""

@@ -98,6 +98,7 @@ class Memory:
         self.pending: list[Copy] = []
         self.committed: Array = np.zeros((1, 1), np.int32)
         self.live: Array = np.ones((1, 1), bool)  # threads of whole warps that exist
+        self.version = 0  # rises with every write that may change something
         self.fault: Callable[[Access], None] = lambda access: None
 
     # Where an address leads
@@ -199,6 +200,7 @@ class Memory:
             self.scatter(s, index, mask, half[..., 0], 16, at)
             self.scatter(s, index + 16, mask, half[..., 1], 16, at)
             return
+        self.version += 1
         view = s.views[size]
         data = data.view(view.dtype)
         if mask is None:
@@ -267,7 +269,9 @@ class Memory:
             view = s.views[dtype.itemsize].view(dtype)
             where = np.broadcast_to(index, self.shape)[m] >> LOG2[dtype.itemsize]
             given = [np.broadcast_to(x, self.shape)[m] for x in operands]
-            out[m] = serial(view, where, update, given, ufunc, wanted)
+            old = serial(view, where, update, given, ufunc, wanted)
+            out[m] = old
+            self.version += not np.array_equal(old, view[where])
         return out
 
     # cp.async

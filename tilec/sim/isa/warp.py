@@ -22,6 +22,7 @@ def bar_warp(**_: Any) -> Meaning:
              where=lambda sync, **_: sync)  # fmt: skip
 def shfl(mode: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, a: Any, b: Any, c: Any, members: Any) -> Any:
+        M.check_members(at, mask, members)
         if b.size == 1 and c.size == 1:
             source, valid = _sources(mode, LANES, int(b.item()), int(c.item()))
             index = source.reshape(1, 1, 32)
@@ -69,8 +70,9 @@ def _pack(bits: Any) -> Any:
     return np.packbits(bits, axis=-1, bitorder="little").view(np.uint32)
 
 
-def _taking(M: Any, mask: Any, members: Any) -> tuple[Any, Any]:
+def _taking(M: Any, at: int, mask: Any, members: Any) -> tuple[Any, Any]:
     """(B, W, 32) bool: lanes that take part (active and named), and member masks as (B, W, 32) uint32."""
+    M.check_members(at, mask, members)
     named = M.warps(members)
     here = M.warps(M.active(mask))
     return here & (((named >> np.arange(32, dtype=np.uint32)) & np.uint32(1)) == 1), named
@@ -84,7 +86,7 @@ def _spread(M: Any, per_warp: Any) -> Any:
 @instruction("vote.sync.mode.pred", "pred = pred b32", machine=True, gather=True, members=1, mode="all any uni")
 def vote(mode: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, p: Any, members: Any) -> Any:
-        taking, _ = _taking(M, mask, members)
+        taking, _ = _taking(M, at, mask, members)
         p = M.warps(p)
         every, some = (p | ~taking).all(2, keepdims=True), (p & taking).any(2, keepdims=True)
         return _spread(M, {"all": every, "any": some, "uni": every | ~some}[mode])
@@ -95,7 +97,7 @@ def vote(mode: str, **_: Any) -> Meaning:
 @instruction("vote.sync.ballot.b32", "b32 = pred b32", machine=True, gather=True, members=1)
 def ballot(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, p: Any, members: Any) -> Any:
-        taking, _ = _taking(M, mask, members)
+        taking, _ = _taking(M, at, mask, members)
         return _spread(M, _pack(M.warps(p) & taking))
 
     return run
@@ -109,7 +111,7 @@ def activemask(**_: Any) -> Meaning:
 @instruction("match.mode.sync.T", "b32|pred = T b32", machine=True, gather=True, members=1, mode="any all", T="b32 b64")
 def match(mode: str, T: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, _ = _taking(M, mask, members)
+        taking, _ = _taking(M, at, mask, members)
         a = M.warps(a)
         same = (a[..., :, None] == a[..., None, :]) & taking[..., None, :]
         if mode == "any":
@@ -131,7 +133,7 @@ def redux(op: str, T: str, **_: Any) -> Meaning:
     ufunc, start = _REDUCE[op]
 
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, named = _taking(M, mask, members)
+        taking, named = _taking(M, at, mask, members)
         a = M.warps(a)
         info = np.iinfo(a.dtype)
         neutral = a.dtype.type({None: info.max if op == "min" else info.min, 0: 0, -1: info.max if info.min == 0 else -1}[start])
@@ -152,7 +154,7 @@ def redux_float(op: str, abs: bool, NaN: bool, **_: Any) -> Meaning:
     ufunc = {("min", False): np.fmin, ("max", False): np.fmax, ("min", True): np.minimum, ("max", True): np.maximum}[op, NaN]
 
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, _ = _taking(M, mask, members)
+        taking, _ = _taking(M, at, mask, members)
         a = np.abs(M.warps(a)) if abs else M.warps(a)
         neutral = np.float32(np.inf if op == "min" else -np.inf)
         return _spread(M, ufunc.reduce(np.where(taking, a, neutral), axis=2, keepdims=True))
@@ -163,7 +165,7 @@ def redux_float(op: str, abs: bool, NaN: bool, **_: Any) -> Meaning:
 @instruction("elect.sync", "b32|pred = b32", machine=True, gather=True, members=0)
 def elect(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, members: Any) -> Any:
-        taking, _ = _taking(M, mask, members)
+        taking, _ = _taking(M, at, mask, members)
         leader = taking.argmax(2)[..., None]
         return _spread(M, leader.astype(np.uint32)), (leader == LANES).reshape(M.shape)
 
