@@ -5,12 +5,10 @@ import collections
 import sys
 import time
 
-import numpy as np
-
-from tilec.sim import Unsupported, run_ptx
+from tilec.sim import Unsupported
 
 from .cases import CASES
-from .run import run
+from .run import run, run_wrong
 from .wrong_cases import WRONG, mutants
 
 
@@ -43,7 +41,7 @@ def wrong_ones(names):
             continue
         start = time.perf_counter()
         try:
-            report = run_ptx(w.ptx(), w.entry, w.grid, w.block, w.make(np.random.default_rng(3)), shared_bytes=w.shared)
+            report = run_wrong(w)
             kinds = [f.kind for f in report.findings]
             verdict = "found" if set(kinds) & set(w.kinds) else "MISSED"
         except Unsupported as error:
@@ -59,10 +57,8 @@ def wrong_ones(names):
 def mutated_ones():
     for m in mutants():
         o = run(m.case, m.ptx)
-        print(
-            f"{m.case.name:26s} {m.what:70s} {o.verdict:10s} {', '.join(sorted({f.kind for f in o.findings}))} {first_line(o.detail)}",
-            flush=True,
-        )
+        kinds = ", ".join(sorted({f.kind for f in o.findings}))
+        print(f"{m.case.name:26s} {m.what:36s} line {m.line:4d} {o.verdict:10s} {kinds} {first_line(o.detail)}", flush=True)
 
 
 def main():
@@ -78,7 +74,7 @@ def main():
         return wrong_ones(a.names)
     if a.mutants:
         return mutated_ones()
-    return right_ones(a.names, {"checks": False} if a.no_checks else {})
+    return right_ones(a.names, {"checks": False, "costs": False} if a.no_checks else {})
 
 
 if __name__ == "__main__":

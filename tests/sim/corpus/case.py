@@ -75,6 +75,7 @@ class Case:
     shared: int
     make: Callable[[np.random.Generator], tuple[list, dict[int, Expected]]]
     tier: int = 1  # 3: needs Hopper's instructions
+    known: tuple[str, ...] = ()  # kinds of findings that the kernel deserves although its result is right
 
     @property
     def compiler(self) -> str:
@@ -100,7 +101,7 @@ def numba_array(a: np.ndarray) -> list:
 def register(cases: dict[str, Case]):
     """A decorator `case(fixture, ...)` that adds the function under it, the `make` of a case, to `cases`."""
 
-    def case(fixture, entry=None, *, grid=None, block=None, shared=None, tier=1):
+    def case(fixture, entry=None, *, grid=None, block=None, shared=None, tier=1, known=()):
         info = INDEX[fixture]
         entry = entry or info["entries"][0]
         several = len(info["entries"]) > 1
@@ -108,7 +109,7 @@ def register(cases: dict[str, Case]):
 
         def add(make):
             cases[name] = Case(name, fixture, entry, tuple(grid or info["grid"]), tuple(block or info["block"]),
-                               info.get("shared", 0) if shared is None else shared, make, tier)
+                               info.get("shared", 0) if shared is None else shared, make, tier, known)
             return make
 
         return add

@@ -21,7 +21,9 @@ def main(stems):
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / "out.ptx"
             options = ["-lineinfo"] if source.stem in LINE_INFO else []
-            subprocess.run(["nvcc", "-ptx", f"-arch={ARCH.get(source.stem, 'sm_80')}", *options, source, "-o", out], check=True)
+            subprocess.run(
+                ["nvcc", "-std=c++17", "-ptx", f"-arch={ARCH.get(source.stem, 'sm_80')}", *options, source, "-o", out], check=True
+            )
             write(f"nvcc_{source.stem}", out.read_text(), compiler=f"nvcc {version}")
 
 

@@ -123,3 +123,16 @@ extern "C" __global__ void syncwarp_exchange(const float* x, float* y) {
     }
     y[t] = v;
 }
+
+// Eighths of a warp vote, match and reduce among themselves, all in one instruction: each lane names its own eighth.
+extern "C" __global__ void subset_votes(const int* x, unsigned* out, int n) {
+    int t = threadIdx.x, v = x[t];
+    unsigned mine = 0xffu << (t & 24);
+    out[t] = __ballot_sync(mine, v & 1);
+    out[n + t] = __any_sync(mine, v == 5) * 2 + __all_sync(mine, v >= -6);
+    out[2 * n + t] = __match_any_sync(mine, v);
+    int pred;
+    out[3 * n + t] = __match_all_sync(mine, v < 100, &pred) + pred;
+    out[4 * n + t] = __reduce_max_sync(mine, v);
+    out[5 * n + t] = __shfl_sync(mine, v, (t & 24) + 3);
+}

@@ -116,8 +116,12 @@ extern "C" __global__ void divergent_barrier(const int* x, int* y) {
     __shared__ int s[64];
     int t = threadIdx.x;
     s[t] = x[t];
-    if (t < 40) __syncthreads();                   // BUG: half of warp 1 does not come
-    y[t] = s[t];
+    if (t < 40) {
+        __syncthreads();                           // BUG: most of warp 1 does not come here, but to the barrier below
+        s[t] += 1;
+    }
+    __syncthreads();
+    y[t] = s[63 - t];
 }
 
 extern "C" __global__ void barrier_never_filled(const int* x, int* y) {
