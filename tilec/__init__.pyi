@@ -257,6 +257,31 @@ def cast(x: Operand, dtype: DType) -> Tile:
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
     """
 
+def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
+    """A tile of zeros."""
+
+def full(dtype: DType, shape: Sequence[int], value: Operand) -> Tile:
+    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
+
+def arange(start: int, stop: int | None = None, dtype: DType = i32) -> Tile:
+    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
+
+def broadcast(x: Operand, shape: Sequence[int]) -> Tile:
+    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
+
+def reshape(x: Tile, shape: Sequence[int]) -> Tile:
+    """The same elements in row-major order under another shape; one extent may be -1."""
+
+def transpose(x: Tile, axes: Sequence[int] | None = None) -> Tile:
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
+
+def view(x: Tile, dtype: DType, layout: Layout) -> Tile:
+    """The same bits of each thread read as another type in another layout.
+
+    Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
+    one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
+    """
+
 def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, dims: Sequence[int] | None = None, layout: Layout | None = None) -> Tile:
     """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
 
@@ -292,31 +317,6 @@ def assume(fact: Tile | bool) -> None:
 
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
-
-def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
-    """A tile of zeros."""
-
-def full(dtype: DType, shape: Sequence[int], value: Operand) -> Tile:
-    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
-
-def arange(start: int, stop: int | None = None, dtype: DType = i32) -> Tile:
-    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
-
-def broadcast(x: Operand, shape: Sequence[int]) -> Tile:
-    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
-
-def reshape(x: Tile, shape: Sequence[int]) -> Tile:
-    """The same elements in row-major order under another shape; one extent may be -1."""
-
-def transpose(x: Tile, axes: Sequence[int] | None = None) -> Tile:
-    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
-
-def view(x: Tile, dtype: DType, layout: Layout) -> Tile:
-    """The same bits of each thread read as another type in another layout.
-
-    Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
-    one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
-    """
 
 def sum(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """Sum of the elements, in the tile's own type."""

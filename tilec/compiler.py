@@ -32,6 +32,7 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
+from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.pipeline import pipeline
@@ -44,6 +45,7 @@ Pass = Callable[[Function, Target], Function]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
+    ("fused", fuse_multiply_add),  # before layouts hide products behind conversions
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles

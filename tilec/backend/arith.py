@@ -290,6 +290,16 @@ def exp(e: Emitter, x: str) -> str:
     return multiply(e, special(e, "ex2.approx.f32", t), fma(e, d, number(LN_2), number(1.0)))
 
 
+@approximate(ops.Exp2Approx)
+def exp2_approx(e: Emitter, x: str) -> str:
+    return special(e, "ex2.approx.ftz.f", x)
+
+
+@approximate(ops.ExpApprox)
+def exp_approx(e: Emitter, x: str) -> str:
+    return exp2_approx(e, multiply(e, x, number(LOG2_E_HIGH)))
+
+
 @approximate(ops.Log2)
 def log2(e: Emitter, x: str) -> str:
     return special(e, "lg2.approx.f", x)

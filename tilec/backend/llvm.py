@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tilec.backend import arith
+from tilec.backend import arith, packed
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
 from tilec.backend.target import Target
 from tilec.errors import Loc, TileError
@@ -197,14 +197,17 @@ def registers_of(type: Any) -> int:
 
 
 def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
-    columns = zip(*(g[v] for v in op.operands), strict=True)
+    """Registers that share operands share the result, so that broadcasts cost nothing; 16-bit floats go two at a time."""
+    columns = list(zip(*(g[v] for v in op.operands), strict=True))
     seen: dict[tuple[str, ...], str] = {}
-    out = []
-    for column in columns:  # registers that share operands share the result: broadcasts cost nothing
+    if packed.packs(op):
+        for first, second in zip(columns[::2], columns[1::2], strict=False):
+            if first not in seen and second not in seen and first != second:
+                seen[first], seen[second] = packed.lower(g.e, op, first, second)
+    for column in columns:
         if column not in seen:
             seen[column] = arith.lower(g.e, op, column, g.target)
-        out.append(seen[column])
-    return [out]
+    return [[seen[column] for column in columns]]
 
 
 @emits(Constant)

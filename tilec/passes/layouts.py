@@ -91,6 +91,7 @@ class AssignLayouts(Rewriter):
         self.target = target
         self.strategy = strategy
         self.free: set[Value] = set()  # old values that are made in any layout when wanted
+        self.soft: set[Value] = set()  # old values whose layout is but a guess: what a loop carries that began free, and what follows from it
         self.made: list[dict[tuple[Value, Layout], Value]] = []  # by enclosing block: old value and layout -> new value
         self.level: dict[Value, int] = {}  # how deep the block is in which a new value was made
 
@@ -201,7 +202,10 @@ class AssignLayouts(Rewriter):
             return self.clone(op)
         if not fixed:
             return self.anywhere(op)
-        layout = max((self(v).type.layout for v in fixed), key=lambda x: (not x.is_replicated, x is self(fixed[0]).type.layout))
+        leader = max(fixed, key=lambda v: (v not in self.soft, not self(v).type.layout.is_replicated))  # the first of equals
+        layout = self(leader).type.layout
+        if leader in self.soft:
+            self.soft.add(op.results[0])
         return self.clone(op, **{f: self.get(getattr(op, f), layout) for f in operand_names(op)})
 
     def shape(self, op: Any) -> Any:
@@ -325,6 +329,8 @@ class AssignLayouts(Rewriter):
     def carried(self, op: Any, regions: Callable[[Sequence[Layout | None]], None], yielded: Sequence[Value]) -> list[Layout | None]:
         """Rebuild a loop until it ends with the layouts that it starts with, or at most three times; then the ends are converted."""
         layouts = self.held(op.inits)
+        for region in op.regions:
+            self.soft.update(a for a, init in zip(region.args[-len(op.inits) :], op.inits, strict=False) if init in self.free)
         for _ in range(3):
             regions(layouts)
             now = self.wanted(op.inits, yielded, layouts)

@@ -323,7 +323,7 @@ class Math(Unary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(dtype.is_float, f"{self.builtin} is not defined on {dtype}", hint="cast to a floating type first")
+        require(dtype.is_float, f"{self.builtin or self.mnemonic} is not defined on {dtype}", hint="cast to a floating type first")
         return dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -368,19 +368,54 @@ class Logarithm(Math, abstract=True):
 
 
 class Exp(Math):
-    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16."""
+    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, fewer instructions: relative error at most 2**-21 + |x| * 2**-23, results below 2**-126 are 0.
+    """
 
     builtin = "exp"
     function = np.exp
     relative = 2**-21.4
 
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((ExpApprox if approx else Exp)(*match(b, x)))
+
 
 class Exp2(Math):
-    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16."""
+    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: results below 2**-126 are 0.
+    """
 
     builtin = "exp2"
     function = np.exp2
     relative = 2**-22.0
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((Exp2Approx if approx else Exp2)(*match(b, x)))
+
+
+class ExpApprox(Exp):
+    """`tc.exp(x, approx=True)`: relative error at most 2**-21 + |x| * 2**-23; results below 2**-126 are 0."""
+
+    builtin = None
+    relative = 2**-21.0
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        return np.abs(x) * 2**-23.0 * np.exp(x) + 2**-126.0
+
+
+class Exp2Approx(Exp2):
+    """`tc.exp2(x, approx=True)`, one instruction: as exact, but results below 2**-126 are 0."""
+
+    builtin = None
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        return 2**-126.0
 
 
 class Log(Logarithm):

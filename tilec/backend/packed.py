@@ -1,0 +1,44 @@
+"""Elementwise ops on two 16-bit floats at once: neighbouring registers as one `<2 x half>` or `<2 x bfloat>`.
+
+Pairs are put together and taken apart where scalars are wanted; LLVM cancels the two between packed ops, loads, and fragments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tilec.backend.emit import Emitter, llvm_type
+from tilec.ir.dtypes import DType, bf16, f16, f32
+from tilec.ir.ops import arith as ops
+from tilec.ir.ops.base import Elementwise
+
+INSTRUCTIONS = {ops.Add: "fadd", ops.Sub: "fsub", ops.Mul: "fmul", ops.Neg: "fneg"}
+INTRINSICS = {ops.Fma: "fma", ops.Abs: "fabs", ops.Minimum: "minimum", ops.Maximum: "maximum"}
+
+
+def packs(op: Elementwise) -> bool:
+    """Whether two elements of the op's result are computed at once."""
+    if isinstance(op, ops.Cast):
+        return op.x.type.dtype == f32 and op.dtype in (f16, bf16)
+    return op.result.type.dtype in (f16, bf16) and type(op) in (*INSTRUCTIONS, *INTRINSICS)
+
+
+def lower(e: Emitter, op: Elementwise, first: Sequence[str], second: Sequence[str]) -> tuple[str, str]:
+    """Two elements of the result, from the operands of each."""
+    dtype: DType = op.result.type.dtype
+    kind = f"<2 x {llvm_type(dtype)}>"
+    vectors = [joined(e, a, b, v.type.dtype) for a, b, v in zip(first, second, op.operands, strict=True)]
+    if isinstance(op, ops.Cast):
+        result = e.let(f"fptrunc <2 x float> {vectors[0]} to {kind}")
+    elif type(op) in INSTRUCTIONS:
+        result = e.let(f"{INSTRUCTIONS[type(op)]} {kind} {', '.join(vectors)}")
+    else:
+        result = e.call(kind, f"llvm.{INTRINSICS[type(op)]}.v2{dtype}", *(f"{kind} {v}" for v in vectors))
+    return e.let(f"extractelement {kind} {result}, i32 0"), e.let(f"extractelement {kind} {result}, i32 1")
+
+
+def joined(e: Emitter, low: str, high: str, dtype: DType) -> str:
+    """Two elements as a vector."""
+    kind = llvm_type(dtype)
+    half = e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
+    return e.let(f"insertelement <2 x {kind}> {half}, {kind} {high}, i32 1")
