@@ -16,8 +16,7 @@ from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
-from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
-from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.memory import Load, Store
 
 VECTOR_BITS = 128
 

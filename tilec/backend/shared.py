@@ -270,10 +270,13 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
         number = g.e.fresh()
         known = dict(source.memo), dict(target.memo)
         g.e.branch(aligned, f"vectors{number}", f"elements{number}")
-        for label, copy in ((f"vectors{number}", lambda: copy_vectors(g, source, target, size)), (f"elements{number}", lambda: copy_elements(g, source, target))):
+        for label in ("vectors", "elements"):
             source.memo, target.memo = dict(known[0]), dict(known[1])
-            g.e.start(label)
-            copy()
+            g.e.start(f"{label}{number}")
+            if label == "vectors":
+                copy_vectors(g, source, target, size)
+            else:
+                copy_elements(g, source, target)
             g.e.jump(f"copied{number}")
         g.e.start(f"copied{number}")
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Op, Program
-from .memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
-from .values import dtype, space_of
+from tilec.sim.decode import Op, Program
+from tilec.sim.memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
+from tilec.sim.values import dtype, space_of
 
 Array = np.ndarray[Any, Any]
 CROSS_LIMIT = 1 << 22  # entries of `across`
@@ -32,7 +32,7 @@ def cell_size(program: Program, space: str) -> int:
     sizes = [16]
     for op in program.ops:
         if op.row.opcode in ("ld", "st", "ldu", "atom", "red", "wmma", "mbarrier") and space_of(op.mods) in (space, "generic"):
-            type_ = op.mods.get("T")
+            type_ = str(op.mods.get("T"))
             n = int((op.mods.get("vec") or "v1")[1:])
             sizes.append(1 if op.row.opcode == "wmma" else 8 if op.row.opcode == "mbarrier" else dtype(type_).itemsize * n)
         elif op.row.opcode == "cp" and space_of(op.mods) == "shared":
@@ -155,7 +155,8 @@ class Checker:
 
     def spots(self, mask: Array | None, space: str, address: Array) -> list[tuple[int, int, tuple[str, int]]]:
         """(block, warp, location) of each warp and address that takes part in a synchronizing access."""
-        M, out = self.M, {}
+        M = self.M
+        out: dict[Any, Any] = {}
         active = M.active(mask) & M.live
         for s, a, m in M.memory.parts(space, address, mask):
             here = active if m is None else active & m
@@ -230,6 +231,7 @@ class Checker:
                 self.launch.record("misaligned", f"{a.kind} of {a.size} bytes at an address that is no multiple of it, {self.who(bad)}", self.op(a.at))
                 mask = np.broadcast_to(~bad if mask is None else mask & ~bad, M.shape)
         state = a.space.state
+        assert state is not None
         index = a.index
         if mask is not None:
             index = np.where(mask, index, 0)
@@ -441,7 +443,7 @@ class Checker:
             self.launch.record("race", message, self.op(a.at), self.op(number), hint, int(some.sum()))
 
     def race_global(self, a: Access, mask: Array | None) -> None:
-        M, s = self.M, self.heap
+        s = self.heap
         index = a.index if mask is None else np.where(mask, a.index, 0)
         first = index >> s.shift
         stamp: Any = None

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TileError
-from .decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
-from .parse import Pair
-from .table import Formal
-from .values import HEAP, dtype, force, late, pack, space_of, unpack
+from tilec.errors import TileError
+from tilec.sim.decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
+from tilec.sim.parse import Pair
+from tilec.sim.table import Formal
+from tilec.sim.values import HEAP, dtype, force, late, pack, space_of, unpack
+
 
 def uses(op: Op) -> list[tuple[Register, np.dtype[Any]]]:
     """Registers that an op reads, with the dtype in which it reads them (guard excluded)."""
@@ -303,7 +304,7 @@ class Writer:
         if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
             x, type_, name = outs[0]
             plain = f"r{x.index}_{_code(type_)}"
-            mask = guard or ("m" if self.masked else None)
+            mask = guard or ("m" if self.masked else None)  # type: ignore[assignment]
             if mask is None and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
                 self.lines[-1] = f"{plain} = {call}"
                 outs[0] = (x, type_, plain)

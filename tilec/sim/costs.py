@@ -1,4 +1,6 @@
 from typing import Any
+
+
 class Costs:
     def __init__(self, *a: Any): pass
     def access(self, a): pass

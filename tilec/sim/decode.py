@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
-from ..errors import Loc, TileError
-from . import isa  # noqa: F401  (fills the table)
-from .parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
-from .report import Site, Unsupported
-from .table import Formal, Row, explain, lookup
+from tilec.errors import Loc, TileError
+from tilec.sim import isa  # noqa: F401  (fills the table)
+from tilec.sim.parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
+from tilec.sim.report import Site, Unsupported
+from tilec.sim.table import Formal, Row, explain, lookup
 
 MAX_DEPTH = 24
 FUNCTION_BASE = 0x10  # addresses of functions: FUNCTION_BASE * (index + 1)
@@ -52,7 +52,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Address:
-    base: Union[Register, Symbol, Const]
+    base: Register | Symbol | Const
     offset: int
     more: tuple[Any, ...] = ()
 
@@ -240,7 +240,7 @@ class _Decoder:
         space = "local" if function_scope and v.space == "param" else v.space
         slot = Slot(v, space)
         size = v.size or 0
-        if space == "shared" and v.size is None or (v.extern and space == "shared"):
+        if (space == "shared" and v.size is None) or (v.extern and space == "shared"):
             program.dynamic.append(slot)
         elif space == "shared":
             slot.offset = _align(program.shared_bytes, v.align)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .values import HEAP, WINDOWS
+from tilec.sim.values import HEAP, WINDOWS
 
 Array = np.ndarray[Any, Any]
 NONE, UNWRITTEN, WRITTEN, PENDING = range(4)
@@ -87,7 +87,9 @@ class Memory:
         self.param.bytes[: len(param)] = np.frombuffer(param, np.uint8)
         self.local_bytes = local_bytes
         if checked:
-            assert self.shared.state is not None and self.local.state is not None and self.param.state is not None
+            assert self.shared.state is not None
+            assert self.local.state is not None
+            assert self.param.state is not None
             self.shared.state.reshape(B, pitch)[:, :shared_bytes] = UNWRITTEN
             if local_bytes:
                 self.local.state.reshape(B * T, self.local_pitch)[:, :local_bytes] = UNWRITTEN
@@ -112,7 +114,7 @@ class Memory:
             return []
         low, high = int(seen.min()), int(seen.max())
         order = (*((s.window, s) for s in (self.shared, self.local, self.param)), (HEAP, self.heap))
-        out = []
+        out: list[tuple[Space, Array, Array | None]] = []
         for k, (start, s) in enumerate(order):
             stop = order[k + 1][0] if k + 1 < len(order) else 1 << 62
             if k == 0:
@@ -150,9 +152,9 @@ class Memory:
             if out is None:
                 out = got
             elif n:
-                out = tuple(np.where(m, g, o) for g, o in zip(got, out, strict=True))
+                out = tuple(np.where(np.asarray(m), g, o) for g, o in zip(got, out, strict=True))
             else:
-                out = np.where(m, got, out)
+                out = np.where(np.asarray(m), got, out)
         if out is None:
             zero = np.zeros((1, 1), dtype)
             out = (zero,) * n if n else zero
@@ -232,7 +234,7 @@ class Memory:
             except IndexError:
                 self.fault(Access(at, "load", s, a, index, 16, m))
                 raise
-            out = got if out is None else np.where(np.broadcast_to(m, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3), got, out)
+            out = got if out is None else np.where(np.broadcast_to(np.asarray(m), self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3), got, out)
         return out
 
     def text(self, address: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Union
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from ..errors import Loc, TileError
+from tilec.errors import Loc, TileError
 
 # Operands ------------------------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ class Not:
     operand: Operand
 
 
-Operand = Union[Name, Imm, Vec, Addr, Pair, Not]
+Operand = Union[Name, Imm, Vec, Addr, Pair, Not]  # noqa: UP007 - names that are strings until later
 
 # Statements ----------------------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
         if node.data == "block":
             out.append(_scope(node, module, place))
             continue
-        token = node.children[0]
+        token: Any = node.children[0]
         if node.data == "instruction":
             out.append(_parse_instruction(str(token), token.line, place[0]))
         elif node.data == "label":

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TileError, require
-from .checks import Checker
-from .codegen import Unit
-from .costs import Costs
-from .decode import Const, Op, Program, Slot, Symbol, decode
-from .machine import Machine, Stop
-from .memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
-from .parse import Imm, parse
-from .report import Finding, Report, Site
-from .values import HEAP
+from tilec.errors import TileError, require
+from tilec.sim.checks import Checker
+from tilec.sim.codegen import Unit
+from tilec.sim.costs import Costs
+from tilec.sim.decode import Const, Op, Program, Slot, Symbol, decode
+from tilec.sim.machine import Machine, Stop
+from tilec.sim.memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
+from tilec.sim.parse import Imm, parse
+from tilec.sim.report import Finding, Report, Site
+from tilec.sim.values import HEAP
 
 RESIDENT = 1 << 16  # threads that run at once if blocks may wait for one another
 TOGETHER = 1 << 13  # threads that run at once otherwise: more than these outgrow the caches
@@ -118,7 +118,7 @@ class Launch:
         known: dict[tuple[int, int], int] = {}
         values: list[bytes] = []
         for number, (variable, arg) in enumerate(zip(program.params, args, strict=True)):
-            if isinstance(arg, np.ndarray) and arg.ndim + arg.size > 0 and not (arg.ndim == 0):
+            if isinstance(arg, np.ndarray) and arg.ndim + arg.size > 0 and arg.ndim:
                 key = (arg.__array_interface__["data"][0], arg.nbytes)
                 if key not in known:
                     known[key] = at
@@ -136,9 +136,9 @@ class Launch:
             if heap.state is not None:
                 heap.state[b.offset : b.offset + raw.size] = WRITTEN
         self.params = bytearray(program.param_bytes)
-        for offset, raw, variable in zip(program.param_offsets, values, program.params, strict=True):
+        for offset, given, variable in zip(program.param_offsets, values, program.params, strict=True):
             size = variable.size or 0
-            self.params[offset : offset + size] = raw[:size]
+            self.params[offset : offset + size] = given[:size]
 
     def static(self, slot: Slot) -> None:
         """A module variable in global or const memory; without initializer it is zero."""
@@ -174,7 +174,7 @@ class Launch:
         program = self.unit.program
         total = program.dynamic_offset + shared_bytes if program.dynamic else max(program.shared_bytes, shared_bytes)
         memory = Memory(self.heap, total, shared_bytes, program.local_bytes, bytes(self.params), len(blocks), T, self.checks)
-        machine = Machine(self.unit, memory, *sizes, blocks, rng, self.record, max_steps)
+        machine = Machine(self.unit, memory, sizes[0], sizes[1], blocks, rng, self.record, max_steps)
         machine.exact = exact
         memory.checker, memory.costs, memory.fault = checker, counter, self.fault
         machine.checker = checker
@@ -230,9 +230,9 @@ def scalar(x: Any, type_: str, size: int, name: str) -> bytes:
         require(len(x) == size, f"parameter {name} has {size} bytes, got {len(x)}")
         return bytes(x)
     if isinstance(x, (np.generic, np.ndarray)) and not isinstance(x, np.bool_):
-        if x.nbytes == size and (isinstance(x, (np.void, np.ndarray)) or x.dtype.kind in "iu" or type_[0] in "bf" or x.dtype.kind == "V"):
-            if not (type_[0] == "f" and x.dtype.kind in "iu"):
-                return x.tobytes()
+        fits = isinstance(x, (np.void, np.ndarray)) or x.dtype.kind in "iuV" or type_[0] in "bf"
+        if x.nbytes == size and fits and not (type_[0] == "f" and x.dtype.kind in "iu"):
+            return x.tobytes()
         x = x.item()
     if type_[0] == "f" or isinstance(x, float):
         require(size in (4, 8), f"parameter {name} takes {size} bytes, not a float")

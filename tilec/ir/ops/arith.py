@@ -400,7 +400,7 @@ class Exp2(Math):
 class ExpApprox(Exp):
     """`tc.exp(x, approx=True)`: relative error at most 2**-21 + |x| * 2**-23; results below 2**-126 are 0."""
 
-    builtin = None
+    builtin = None  # type: ignore[assignment]
     relative = 2**-21.0
 
     @classmethod
@@ -411,7 +411,7 @@ class ExpApprox(Exp):
 class Exp2Approx(Exp2):
     """`tc.exp2(x, approx=True)`, one instruction: as exact, but results below 2**-126 are 0."""
 
-    builtin = None
+    builtin = None  # type: ignore[assignment]
 
     @classmethod
     def absolute(cls, x: Any) -> Any:

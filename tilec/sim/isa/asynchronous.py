@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..values import HEAP
-from ..table import instruction
+from tilec.sim.table import instruction
+from tilec.sim.values import HEAP
 
 Meaning = Callable[..., Any]
-_HINTS = {"prefetch": "L2::64B L2::128B L2::256B"}
+_HINTS: dict[str, Any] = {"prefetch": "L2::64B L2::128B L2::256B"}
 
 
 def _copy_signature(L2_cache_hint: bool, **_: Any) -> str:
@@ -93,7 +93,7 @@ def _arrive(update: Meaning, wanted: bool, space: str | None, release: bool = Tr
     return run
 
 
-_SPACE = {"space": "shared shared::cta", "sem": "release", "scope": "cta"}
+_SPACE: dict[str, Any] = {"space": "shared shared::cta", "sem": "release", "scope": "cta"}
 
 
 @instruction("mbarrier.arrive{.sem}{.scope}{.space}.b64", "b64 = [] b32?", machine=True, **_SPACE)
@@ -108,7 +108,7 @@ def mbarrier_drop(space: str | None, **_: Any) -> Meaning:
     return _arrive(_dropped, True, space)
 
 
-_TEST = {"wait": "test_wait try_wait", "sem": "acquire", "scope": "cta", "space": "shared shared::cta"}
+_TEST: dict[str, Any] = {"wait": "test_wait try_wait", "sem": "acquire", "scope": "cta", "space": "shared shared::cta"}
 
 
 def _test(space: str | None, done: Meaning) -> Meaning:

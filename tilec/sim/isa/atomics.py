@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import numerics
-from ..values import space_of
-from ..values import dtype
-from ..table import instruction
+from tilec.sim import numerics
+from tilec.sim.table import instruction
+from tilec.sim.values import dtype, space_of
 
 Meaning = Callable[..., Any]
 SEM = "relaxed acquire release acq_rel"
@@ -70,7 +69,7 @@ def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> M
 
 
 _TYPES = "b16 b32 b64 u32 u64 s32 s64 f32 f64 f16 bf16 f16x2 bf16x2"
-_WORDS = {"sem": SEM, "scope": SCOPE, "space": SPACE}
+_WORDS: dict[str, Any] = {"sem": SEM, "scope": SCOPE, "space": SPACE}
 _SIMPLE = "add min max and or xor inc dec exch"
 
 

@@ -8,17 +8,17 @@ else reads them. Factors are converted once for as many instructions as read the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .. import tensorcore
-from ..values import force, space_of
-from ..report import Unsupported
-from ..table import instruction
-from ..tensorcore import Mma
+from tilec.sim import tensorcore
+from tilec.sim.report import Unsupported
+from tilec.sim.table import instruction
+from tilec.sim.tensorcore import Mma
+from tilec.sim.values import force, space_of
 
 Meaning = Callable[..., Any]
 KEPT = 48  # converted factors that are kept
@@ -118,10 +118,10 @@ _SPARSE = [
 _KINDS = [("m16n8k32", "f16 f32", _NARROW, _NARROW)]
 _SHAPES = " ".join(sorted({s for rows in (_DENSE, _SPARSE) for row in rows for s in row[0].split()}))
 _FLOATS = "f16 bf16 tf32 f64 s8 u8 s4 u4 " + _NARROW
-_TYPES = {"shape": _SHAPES, "D": "f16 f32 f64 s32", "A": _FLOATS, "B": _FLOATS, "C": "f16 f32 f64 s32"}
+_TYPES: dict[str, Any] = {"shape": _SHAPES, "D": "f16 f32 f64 s32", "A": _FLOATS, "B": _FLOATS, "C": "f16 f32 f64 s32"}
 
 
-def _allowed(rows: list[tuple[str, str, str, str | None]], shape: str, D: str, A: str, B: str, C: str) -> bool:
+def _allowed(rows: Sequence[tuple[str, str, str, str | None]], shape: str, D: str, A: str, B: str, C: str) -> bool:
     return any(
         shape in shapes.split() and D in results.split() and C in results.split() and A in left.split() and (B in right.split() if right else A == B)
         for shapes, results, left, right in rows
@@ -221,7 +221,7 @@ def _addresses(M: Any, fragment: Any, layout: str, address: Any, stride: Any) ->
     return out * fragment.copies
 
 
-_LOAD = {"layout": "row col", "shape": _WSHAPES, "space": "global shared shared::cta", "T": _WTYPES}
+_LOAD: dict[str, Any] = {"layout": "row col", "shape": _WSHAPES, "space": "global shared shared::cta", "T": _WTYPES}
 
 
 def _load_signature(part: str, shape: str, T: str, **_: Any) -> str:
@@ -288,7 +288,7 @@ def wmma_mma(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, rnd: s
 # ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16-bit elements
 
 _COUNT = {"x1": 1, "x2": 2, "x4": 4}
-_MOVE = {"num": "x1 x2 x4", "space": "shared shared::cta"}
+_MOVE: dict[str, Any] = {"num": "x1 x2 x4", "space": "shared shared::cta"}
 
 
 def _first_lanes(M: Any, mask: Any, count: int) -> Any:
