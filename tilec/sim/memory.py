@@ -234,7 +234,8 @@ class Memory:
             except IndexError:
                 self.fault(Access(at, "load", s, a, index, 16, m))
                 raise
-            out = got if out is None else np.where(np.broadcast_to(np.asarray(m), self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3), got, out)
+            chosen = np.broadcast_to(np.asarray(m), self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3)
+            out = got if out is None else np.where(chosen, got, out)
         return out
 
     def text(self, address: int) -> str:
