@@ -401,7 +401,7 @@ class Maker:
         after: Layout = self.pick((spatial(threads).local(count), spatial(threads // 4, 4).local(count, 1)))
         extents = tuple(m + self.pick((0, -1, 2)) for m in given.shape)
         x = Load.build(self.b, self.tensor(dtypes.uint8, extents), [0] * given.rank, given.shape, layout=given)
-        return self.b.emit(View(x, dtypes.dtype(kind), after))
+        return View.build(self.b, x, dtypes.dtype(kind), after)
 
     # control flow
 

@@ -463,6 +463,28 @@ class Rsqrt(Math):
         return 1.0 / np.sqrt(x)
 
 
+class Reciprocal(Math):
+    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
+
+    builtin = "reciprocal"
+    function = np.reciprocal
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((ReciprocalApprox if approx else Reciprocal)(*match(b, x)))
+
+
+class ReciprocalApprox(Reciprocal):
+    """`tc.reciprocal(x, approx=True)`."""
+
+    builtin = None  # type: ignore[assignment]
+    relative = 2**-23.0
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        return np.where(np.abs(x) < 2**-126.0, np.inf, 2**-126.0)
+
+
 class Tanh(Math):
     """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
 
