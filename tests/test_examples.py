@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from examples import NAMES, example
 
+from examples import NAMES, example
 from tilec.compiler import Kernel, bisect, numbers, relative_norm
 from tilec.ir.dtypes import int3, nf4, uint4
 

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from examples import FOLDER, NAMES, WITH_DOT, example
 
 import tilec as tc
+from examples import FOLDER, NAMES, WITH_DOT, example
 from tilec import TileError, cdiv, f16, f32
 from tilec.backend.sass import disassemble, is_mma
 
