@@ -216,8 +216,9 @@ class Writer:
                 name = self.register(a.base, np.dtype("i8"))
             else:
                 name = self.register(a.base, np.dtype("u4"))
-                if shift == 0:
-                    return f"{name}.astype(i8)"
+                if shift:  # 32-bit addresses wrap
+                    name = f"({name} + {self.unit.constant(shift, np.dtype('u4'))})"
+                return f"{name}.astype(i8)"
             return f"{name} + {self.unit.constant(shift, np.dtype('i8'))}" if shift else name
         base = self.unit.symbol(a.base) if isinstance(a.base, Symbol) else a.base.value
         return self.unit.constant(base + shift, np.dtype("i8"))
