@@ -178,8 +178,9 @@ class Launch:
         machine.exact = exact
         memory.checker, memory.costs, memory.fault = checker, counter, self.fault
         machine.checker = checker
-        if checker is not None:
-            checker.begin(machine)
+        for observer in (checker, counter):
+            if observer is not None:
+                observer.begin(machine)
         try:
             machine.run()
         except IndexError:
