@@ -75,7 +75,8 @@ class Checker:
         self.heap = Shadow(launch.heap.bytes.size // size + 1, size, 2)
         self.shared_cell = cell_size(program, "shared")
         self.retried = retried_loads(program)
-        self.suspects: set[int] = set()  # loads that met bytes that nothing wrote
+        self.suspects: dict[int, None] = {}  # loads that met bytes that nothing wrote
+        self.unwritten: Array | None = None  # (B, T, bytes) of the load that runs now
 
     def begin(self, machine: Any) -> None:
         """A new wave."""
@@ -249,7 +250,7 @@ class Checker:
                 continue
             if a.kind in ("store", "async") and (fine | (got == _FRESH[unit])).all():
                 continue
-            mask = self.inspect(a, mask, got, unit, ~fine)
+            mask = self.inspect(a, mask, got, part, ~fine)
             index = np.where(np.broadcast_to(mask, M.shape), a.index, 0) if mask is not None else index
         if a.kind in ("store", "atomic", "async"):
             value = PENDING if a.kind == "async" else WRITTEN
@@ -267,7 +268,7 @@ class Checker:
         self.launch.record("bounds", f"{a.kind} of {a.size} bytes {where}, {self.who(bad)}", self.op(a.at))
         return np.broadcast_to(True if mask is None else mask, self.M.shape) & ~bad
 
-    def inspect(self, a: Access, mask: Array | None, got: Array, unit: int, odd: Array) -> Array | None:
+    def inspect(self, a: Access, mask: Array | None, got: Array, part: int, odd: Array) -> Array | None:
         """Some byte of the access is not written: say what is wrong with it."""
         M = self.M
         odd = np.broadcast_to(odd if mask is None else odd & mask, M.shape)
@@ -281,11 +282,27 @@ class Checker:
         if late.any():
             self.pending_bytes(a, late)
         if a.kind in ("load", "atomic"):
-            unwritten = odd & ~outside & (bytes_ == UNWRITTEN).any(-1)
-            if unwritten.any():
-                self.suspects.add(a.at)
-                self.launch.record("uninitialized", f"{a.kind} of {a.space.name} memory that nothing wrote, {self.who(unwritten)}", self.op(a.at))
+            fresh = (bytes_ == UNWRITTEN) & (odd & ~outside)[..., None]
+            if fresh.any():
+                self.never_written(a, fresh, part)
         return mask
+
+    def never_written(self, a: Access, fresh: Array, part: int) -> None:
+        """Bytes (part `part` of the access, 8 bytes each) that nothing wrote: legal for a load until its value matters."""
+        if a.kind == "atomic":
+            self.launch.record("uninitialized", f"atomic update of {a.space.name} memory that nothing wrote, {self.who(np.asarray(fresh.any(-1)))}", self.op(a.at))
+            return
+        self.suspects.setdefault(a.at, None)
+        if self.unwritten is None or self.unwritten.shape[2] != a.size:
+            self.unwritten = np.zeros((*self.M.shape, a.size), bool)
+        unit = fresh.shape[-1]
+        self.unwritten[:, :, part * unit : (part + 1) * unit] |= fresh
+
+    def undefined(self, op: Op, bad: Array, what: str) -> None:
+        """An undefined value matters: called by the tracking run (taint.py)."""
+        source = self.op(next(iter(self.suspects))) if self.suspects else None
+        origin = "memory that nothing wrote" if source else "a register that nothing wrote"
+        self.launch.record("uninitialized", f"a value from {origin} reaches {what}, {self.who(bad)}", op, source)
 
     def pending_bytes(self, a: Access, late: Array) -> None:
         """An access to the destination of a copy that has not been waited for."""

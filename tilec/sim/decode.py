@@ -291,7 +291,11 @@ class _Decoder:
 
     def site(self, i: Instruction) -> Site:
         file, line = i.loc or (0, 0)
-        return Site(i.line, i.text, self.module.files.get(file, ""), line if file in self.module.files else 0)
+        if isinstance(file, str):
+            path = next((f for f in self.module.files.values() if f.endswith("/" + file)), file)
+        else:
+            path = self.module.files.get(file, "")
+        return Site(i.line, i.text, path, line if path else 0)
 
     def emit_simple(self, opcode: str, line: int, target: Target | None = None, guard: Register | None = None) -> None:
         found = lookup(opcode)

@@ -77,6 +77,7 @@ class Machine:
         self.lane = np.arange(self.T, dtype=np.uint32).reshape(1, self.T) & np.uint32(31)
         self.seen_version = -1
         self.snapshot: Any = None
+        self.window, self.renew = 64, 0
         self.refused: dict[int, Mask] = {}
         self.carry: Any = np.zeros((1, 1), bool)
         self.factors: dict[Any, Any] = {}
@@ -233,7 +234,7 @@ class Machine:
                     return at
                 at = next(iter(self.groups))
                 self.groups.clear()
-            if steps & 1023 < 8 and self.spinning(at):
+            if steps & 63 == 0 and self.spinning(at):
                 self.stuck(at)
             if steps > self.max_steps:
                 self.record("limit", f"stopped after {steps} steps", self.op_at(at))
@@ -253,7 +254,7 @@ class Machine:
                 if not self.groups:
                     self.starved()
                 continue
-            if self.steps & 1023 < 512 and self.spinning():
+            if self.steps & 7 == 0 and self.spinning():
                 self.stuck()
             self.steps += 1
             if self.steps > self.max_steps:
@@ -327,6 +328,8 @@ class Machine:
             self.refused.pop(at, None)
             return mask
         if op.row.members is None:
+            if at in self.refused:
+                self.refused[at] = self.refused[at] & ~np.repeat(fit, WARP, axis=1)
             waits = mask & ~ready
             missing = np.repeat(self.warps(waits).any(2), WARP, axis=1) & self.live & ~waits
             for k, g in self.groups.items():
@@ -346,8 +349,6 @@ class Machine:
             op = self.unit.program.ops[at]
             self.record("divergence", f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it", op)
 
-    def steps_taken(self) -> int:
-        return self.steps + sum(self.block_counts)
 
     def members(self, op: Op) -> Mask:
         """(B, T) member masks that a gathering instruction is given."""
@@ -487,8 +488,16 @@ class Machine:
         self.R[register.index] = np.where(mask, value.astype(kept), old)
 
     def spinning(self, at: int = -1) -> bool:
-        """Whether the machine is back in a state of a while ago: with no write to memory in between, it will be so for ever."""
-        if self.memory.version != self.seen_version or self.snapshot is None or self.steps_taken() & 1023 == 0:
+        """Whether the machine is back in a state of a while ago: with no write to memory in between, it will be so for ever.
+
+        The state to compare with is taken anew after twice as many steps each time (Brent's way to find a cycle of any length).
+        """
+        taken = self.steps + sum(self.block_counts)
+        if self.memory.version != self.seen_version:
+            self.window = 64
+        if self.memory.version != self.seen_version or self.snapshot is None or taken > self.renew:
+            self.window *= 2
+            self.renew = taken + self.window
             self.seen_version = self.memory.version
             self.snapshot = (at, {k: g.mask for k, g in self.groups.items()}, list(self.R), self.steps)
             return False

@@ -23,10 +23,13 @@ RESIDENT = 1 << 16  # threads that run at once if blocks may wait for one anothe
 TOGETHER = 1 << 13  # threads that run at once otherwise: more than these outgrow the caches
 
 
-@lru_cache(16)
-def load(text: str, entry: str) -> Unit:
-    """Parse, decode and compile a kernel; kept for the next run of the same text. Raises Unsupported and TileError."""
-    return Unit(decode(parse(text), entry))
+@lru_cache(32)
+def load(text: str, entry: str, tainted: bool = False) -> Unit:
+    """Parse, decode and compile a kernel; kept for the next run of the same text. Raises Unsupported and TileError.
+
+    tainted: the code also follows the bits that nothing wrote.
+    """
+    return Unit(load(text, entry).program, True) if tainted else Unit(decode(parse(text), entry))
 
 
 def run_ptx(
@@ -54,22 +57,29 @@ def run_ptx(
         want = want + [1] * (3 - len(want))
         require(tuple(want) == sizes[1], f"{entry} needs blocks of {tuple(want)} threads, got {sizes[1]}")
     require(len(args) == len(program.params), f"{entry} has {len(program.params)} parameters, got {len(args)} arguments")
-    launch = Launch(unit, Report(entry, checked=checks), checks)
-    launch.fill(args)
     T = -(-threads // 32) * 32
-    limit = resident or (RESIDENT if communicates(program) else TOGETHER)
-    count = max(1, limit // T)
     total = int(np.prod(sizes[0]))
-    rng = None if seed is None else np.random.default_rng(seed)
-    checker = Checker(program, launch) if checks else None
-    counter = Costs(program) if costs else None
-    order = np.arange(total) if rng is None else rng.permutation(total)
-    with np.errstate(all="ignore"):
-        try:
-            for start in range(0, total, count):
-                launch.wave(order[start : start + count], sizes, T, shared_bytes, checker, counter, rng, exact, max_steps)
-        except Stop:
-            pass
+    per_wave = max(1, (resident or (RESIDENT if communicates(program) else TOGETHER)) // T)
+
+    def attempt(unit: Unit) -> tuple[Launch, Checker | None, Costs | None]:
+        launch = Launch(unit, Report(entry, checked=checks), checks)
+        launch.fill(args)
+        rng = None if seed is None else np.random.default_rng(seed)
+        checker = Checker(program, launch) if checks else None
+        counter = Costs(program) if costs else None
+        order = np.arange(total) if rng is None else rng.permutation(total)
+        with np.errstate(all="ignore"):
+            try:
+                for start in range(0, total, per_wave):
+                    launch.wave(order[start : start + per_wave], sizes, T, shared_bytes, checker, counter, rng, exact, max_steps)
+            except Stop:
+                pass
+        return launch, checker, counter
+
+    suspicious = checks and unit.undefined
+    launch, checker, counter = attempt(load(ptx_text, entry, True) if suspicious else unit)
+    if checker is not None and checker.suspects and not suspicious:  # once more, following the bits that nothing wrote
+        launch, checker, counter = attempt(load(ptx_text, entry, True))
     launch.copy_back()
     if counter is not None:
         counter.finish(launch.report)
@@ -178,8 +188,11 @@ class Launch:
         machine.exact = exact
         memory.checker, memory.costs, memory.fault = checker, counter, self.fault
         machine.checker = checker
-        if checker is not None:
-            checker.begin(machine)
+        for observer in (checker, counter):
+            if observer is not None:
+                observer.begin(machine)
+        if self.unit.taint is not None:
+            self.unit.taint.begin()
         try:
             machine.run()
         except IndexError:

@@ -74,18 +74,22 @@ _SIMPLE = "add min max and or xor inc dec exch"
 
 
 @instruction("atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.space}.op{.sem .scope}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
 def atom(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
 @instruction("atom{.sem .scope .space}.op{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.space}.op{.sem .scope}{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
 def atom_cas(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, c, policy: run(M, at, mask, address, b, c)
 
 
 @instruction("red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES,
+             where=lambda op, **m: op != "exch" and _fits(op, **m), **_WORDS)  # fmt: skip
+@instruction("red{.space}.op{.sem .scope}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES,
              where=lambda op, **m: op != "exch" and _fits(op, **m), **_WORDS)  # fmt: skip
 def red(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, False)
