@@ -290,7 +290,8 @@ class Checker:
     def never_written(self, a: Access, fresh: Array, part: int) -> None:
         """Bytes (part `part` of the access, 8 bytes each) that nothing wrote: legal for a load until its value matters."""
         if a.kind == "atomic":
-            self.launch.record("uninitialized", f"atomic update of {a.space.name} memory that nothing wrote, {self.who(np.asarray(fresh.any(-1)))}", self.op(a.at))
+            who = self.who(np.asarray(fresh.any(-1)))
+            self.launch.record("uninitialized", f"atomic update of {a.space.name} memory that nothing wrote, {who}", self.op(a.at))
             return
         self.suspects.setdefault(a.at, None)
         if self.unwritten is None or self.unwritten.shape[2] != a.size:
