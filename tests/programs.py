@@ -436,7 +436,7 @@ class Maker:
         with self.inside(body):
             self.steps(1 + self.choose(4))
             self.ending([v.type for v in inits], list(body.args[1:]))
-        results = self.b.insert(For(start, stop, step, tuple(inits), body))
+        results = self.b.insert(For(start, stop, step, tuple(inits), body, self.pick((1, 2, 3))))
         self.scope += results[:-1]
         return results[-1] if results else None
 

@@ -284,14 +284,17 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
 def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:
     run = size * 8 // source.dtype.bits
     kind = "cg" if size == 16 else "ca"
+    first = first_holder(g, source.type)
     for register in range(0, len(source.place.offsets), run):
+        condition = conjunction(g, [target.inside(register), first])
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
         name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
         if present == str(size):
-            g.e.call("void", name, *arguments)
+            copy = f"call void @{name}({', '.join(arguments)})"
         else:
-            g.e.call("void", f"{name}.s", *arguments, f"i32 {present}")
+            copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
+        store_if(g, condition, copy)
 
 
 def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> None:
@@ -299,7 +302,8 @@ def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> N
     for register in range(len(source.place.offsets)):
         code = load_where(g, source.pointer(source.element(register)), source.dtype.bits, source.inside(register))
         value = to_memory(g, from_code(g, code, source.dtype), source.dtype)
-        store_if(g, first, f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}")
+        condition = conjunction(g, [target.inside(register), first])
+        store_if(g, condition, f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}")
 
 
 @emits(Commit)
