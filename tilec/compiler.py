@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend import cubin as assembler
 from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
@@ -185,8 +184,10 @@ class Kernel:
         bound.write_back(carriers)
 
     @presented
-    def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> sim.Report:
-        """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report. Arrays are written in place."""
+    def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:
+        """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report (`tilec.sim.Report`). Arrays are written in place."""
+        from tilec import sim  # a product of its own, loaded when it is asked for
+
         given, constants = self.signature.bind(args, kwargs)
         compiled = self._compile(constants, target(arch))
         bound = Arguments(compiled.function, given)
