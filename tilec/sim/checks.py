@@ -336,9 +336,11 @@ class Checker:
     def race_shared(self, a: Access, mask: Array | None) -> None:
         M, s = self.M, self.shared
         index = a.index if mask is None else np.where(mask, a.index, 0)
-        first = index >> s.shift
+        first, given = index >> s.shift, mask
         for k in range(max(1, a.size >> s.shift)):
             cell = first + k if k else first
+            if a.neutral is not None:
+                mask = self.changing(a, given, k, s.size)
             last = s.write.take(cell)
             if int(last.max()) >> 44 >= self.floor:
                 self.against_write(a, mask, cell, last)
@@ -357,6 +359,14 @@ class Checker:
                 self.against_reads(a, mask, cell, reads)
             stamp = (self.now << 44) | ((1 << 10 if a.strong else 0) | self.tid)
             self.record_write(a, mask, s, cell, stamp)
+
+    def changing(self, a: Access, mask: Array | None, k: int, size: int) -> Array:
+        """The threads whose atomic and, or, xor can change cell k of the access: its other bytes are left alone."""
+        assert a.data is not None
+        M = self.M
+        octets = np.ascontiguousarray(np.broadcast_to(a.data, M.shape))[..., None].view(np.uint8)
+        some = (octets[..., k * size : (k + 1) * size] != a.neutral).any(-1)
+        return some if mask is None else some & mask
 
     def record_write(self, a: Access, mask: Array | None, s: Shadow, cell: Array, stamp: Array) -> None:
         if mask is None:
@@ -460,10 +470,12 @@ class Checker:
     def race_global(self, a: Access, mask: Array | None) -> None:
         M, s = self.M, self.heap
         index = a.index if mask is None else np.where(mask, a.index, 0)
-        first = index >> s.shift
+        first, given = index >> s.shift, mask
         stamp: Any = None
         for k in range(max(1, a.size >> s.shift)):
             cell = first + k if k else first
+            if a.neutral is not None:
+                mask = self.changing(a, given, k, s.size)
             last = s.write.take(cell)
             if last.any():
                 self.against_global(a, mask, last, s.write_at, cell, "wrote")

@@ -52,7 +52,8 @@ class Access:
     size: int
     mask: Array | None
     strong: bool = False
-    data: Array | None = None  # what a store writes, as items of `size` bytes
+    data: Array | None = None  # what a store writes, as items of `size` bytes; the first operand of an atomic
+    neutral: int | None = None  # atomics: bytes of `data` that have this value change nothing
 
 
 @dataclass
@@ -256,14 +257,15 @@ class Memory:
     def atomic(
         self, at: int, mask: Array | None, space: str, address: Array, dtype: Any, update: Callable[..., Array],
         operands: tuple[Array, ...], ufunc: Any = None, wanted: bool = True,
+        neutral: int | None = None,
     ) -> Any:
         """Replace each value by `update(old, *operands)`, thread after thread; the old values. `ufunc`: the same as a NumPy ufunc
-        of two integer operands, which allows all threads at once."""
+        of two integer operands, which allows all threads at once. `neutral`: operand bytes of this value leave memory as it is."""
         out = np.zeros(self.shape, dtype)
         for s, a, m in self.parts(space, address, mask):
             index = s.index(a)
             if self.checker is not None or self.costs is not None:
-                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True))
+                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True, operands[0], neutral))
             m = np.broadcast_to(True if m is None else m, self.shape)
             m = m & self.live
             view = s.views[dtype.itemsize].view(dtype)

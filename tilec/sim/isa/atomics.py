@@ -58,11 +58,12 @@ def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> M
     update, ufunc = _update(op, T, ftz=T == "f32" and where == "global")
     if kind.kind == "f":
         ufunc = None
+    neutral = {"and": 0xFF, "or": 0, "xor": 0}.get(op)
     acquire, release = sem in ("acquire", "acq_rel"), sem in ("release", "acq_rel")
 
     def run(M: Any, at: int, mask: Any, address: Any, *operands: Any) -> Any:
         M.strong_store(at, mask, where, address, release)
-        old = M.memory.atomic(at, mask, where, address, kind, update, tuple(x for x in operands if x is not None), ufunc, wanted)
+        old = M.memory.atomic(at, mask, where, address, kind, update, tuple(x for x in operands if x is not None), ufunc, wanted, neutral)
         M.strong_load(at, mask, where, address, acquire)
         return old if wanted else None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import numerics
+from .. import convert, numerics
 from ..table import instruction
 from .integer import both, combined
 
@@ -48,6 +48,29 @@ _row("mul", numerics.mul, np.multiply, "X = X X")
 @instruction("mad{.rnd}{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 def fma32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
     return partial(numerics.fma, "f32", rounding=rnd or "rn", ftz=ftz, sat=sat)
+
+
+def _widened(T: str) -> Meaning:
+    """f16 or bf16 bits to f32 bits, exactly."""
+    return partial(convert.cvt, "f32", T)
+
+
+@instruction("fma{.rnd}{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
+def fma_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, b, c: numerics.fma("f32", wide(a), wide(b), c, rounding=rnd or "rn", sat=sat)
+
+
+@instruction("add{.rnd}{.sat}.f32.T", "b32 = bits(T) b32", rnd=RND, T="f16 bf16")
+def add_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, c: numerics.add("f32", wide(a), c, rounding=rnd or "rn", sat=sat)
+
+
+@instruction("sub{.rnd}{.sat}.f32.T", "b32 = bits(T) b32", rnd=RND, T="f16 bf16")
+def sub_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, c: numerics.sub("f32", wide(a), c, rounding=rnd or "rn", sat=sat)
 
 
 @instruction("fma.rnd.f64", "b64 = b64 b64 b64", rnd=RND)
