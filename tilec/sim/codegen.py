@@ -24,6 +24,7 @@ from .table import Formal
 from .taint import Taint, may_be_undefined
 from .values import HEAP, dtype, force, late, pack, space_of, unpack
 
+
 def uses(op: Op) -> list[tuple[Register, np.dtype[Any]]]:
     """Registers that an op reads, with the dtype in which it reads them (guard excluded)."""
     out: list[tuple[Register, np.dtype[Any]]] = []
@@ -316,8 +317,7 @@ class Writer:
         if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
             x, type_, name = outs[0]
             own = f"r{x.index}_{_code(type_)}"
-            mask = guard or ("m" if self.masked else None)
-            if mask is None and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
+            if not guard and not self.masked and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
                 self.lines[-1] = f"{own} = {call}"
                 outs[0] = (x, type_, own)
         self.lines += tracking
@@ -515,5 +515,3 @@ def _bits(c: Const, want: np.dtype[Any]) -> int:
         (x,) = struct.unpack("<d", c.value.to_bytes(8, "little"))
         return int.from_bytes(np.float32(x).tobytes(), "little")
     return c.value
-
-

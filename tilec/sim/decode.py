@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from ..errors import Loc, TileError
 from . import isa  # noqa: F401  (fills the table)
@@ -52,7 +52,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Address:
-    base: Union[Register, Symbol, Const]
+    base: Register | Symbol | Const
     offset: int
     more: tuple[Any, ...] = ()
 
@@ -240,7 +240,7 @@ class _Decoder:
         space = "local" if function_scope and v.space == "param" else v.space
         slot = Slot(v, space)
         size = v.size or 0
-        if space == "shared" and v.size is None or (v.extern and space == "shared"):
+        if (space == "shared" and v.size is None) or (v.extern and space == "shared"):
             program.dynamic.append(slot)
         elif space == "shared":
             slot.offset = _align(program.shared_bytes, v.align)
@@ -437,7 +437,15 @@ class _Decoder:
         self.stream.append(after)
 
     def indirect(
-        self, pointer: Any, results: Vec, arguments: Vec, i: Instruction, scope: _Scope, stack: tuple[str, ...], rest: list[Any], after: Target
+        self,
+        pointer: Any,
+        results: Vec,
+        arguments: Vec,
+        i: Instruction,
+        scope: _Scope,
+        stack: tuple[str, ...],
+        rest: list[Any],
+        after: Target,
     ) -> None:
         names = None
         for o in rest:
@@ -447,7 +455,8 @@ class _Decoder:
                     names = found.names
         shape = (len(results.items), len(arguments.items))
         candidates = names or [
-            f.name for f in self.module.functions.values()
+            f.name
+            for f in self.module.functions.values()
             if f.name in self.addressed and f.body is not None and (len(f.results), len(f.params)) == shape
         ]
         if not candidates:

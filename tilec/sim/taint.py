@@ -129,7 +129,8 @@ class Taint:
     def step(self, op: Op) -> Callable[..., None]:
         """`step(M, group, guard, arguments, result)` after the instruction ran: group and guard are masks or None."""
         rule = self.rule(op)
-        addresses = [x for f, x in op.sources if f.kind == "address" and isinstance(x, Address) and isinstance(x.base, Register)]
+        bases = [x.base for f, x in op.sources if f.kind == "address" and isinstance(x, Address)]
+        addresses = [x for x in bases if isinstance(x, Register)]
         stores = op.row.opcode in STORES or op.row.pattern.startswith("wmma.store")
 
         def run(M: Any, group: Any, guard: Any, arguments: Any) -> None:
@@ -137,7 +138,7 @@ class Taint:
                 self.use(M, op, group, self.U[op.guard.index], "a branch" if op.row.role == "bra" else "a guard")
             mask = group if guard is None else guard
             for a in addresses:
-                self.use(M, op, mask, self.U[a.base.index], "an address")
+                self.use(M, op, mask, self.U[a.index], "an address")
             if stores:
                 self.use(M, op, mask, self.any_of(op), "a store")
             if op.dests:
@@ -249,7 +250,7 @@ class Taint:
                 v = self.of(x, unsigned(f.type))
                 u = v if clean(u) else u if clean(v) else u | v
         self.set(mask, dests[0][1], u)
-        for f, x in dests[1:]:
+        for _, x in dests[1:]:
             self.set(mask, x, u != 0 if not clean(u) else 0)
 
     def through(self, M: Any, mask: Any, op: Op, arguments: Any, dests: list[Any], data: tuple[int, ...]) -> None:

@@ -149,6 +149,7 @@ def tanh(approx: bool, T: str) -> Meaning:
 
 # Signs, minimum, maximum
 
+
 @instruction("neg{.ftz}.T", "bits(T) = bits(T)", T="f32 f16 f16x2")
 @instruction("neg.T", "bits(T) = bits(T)", T="f64 bf16 bf16x2")
 def neg(T: str, ftz: bool = False) -> Meaning:
@@ -176,7 +177,9 @@ def _extreme(name: str, function: Meaning, plain: Any) -> None:
 
     instruction(f"{name}.f32", "f32 = f32 f32 f32?")(lambda f32: lambda a, b, c: quick(a, b) if c is None else quick(quick(a, b), c))
 
-    @instruction(f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.f32", "b32 = b32 b32 b32?", where=lambda xorsign, abs, **_: not xorsign or abs)
+    @instruction(
+        f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.f32", "b32 = b32 b32 b32?", where=lambda xorsign, abs, **_: not xorsign or abs
+    )
     def f32(ftz: bool, NaN: bool, xorsign: bool, abs: bool, f32: bool) -> Meaning:
         chosen = partial(function, "f32", ftz=ftz, nan=NaN, xorsign_abs=xorsign, abs=abs and not xorsign)
         return lambda a, b, c: chosen(a, b) if c is None else chosen(a, b, c)
@@ -185,10 +188,18 @@ def _extreme(name: str, function: Meaning, plain: Any) -> None:
     def f64(f64: bool) -> Meaning:
         return partial(function, "f64")
 
-    @instruction(f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.T", "bits(T) = bits(T) bits(T)",
-                 T="f16 f16x2", where=lambda xorsign, abs, **_: xorsign == abs)  # fmt: skip
-    @instruction(f"{name}{{.NaN}}{{.xorsign}}{{.abs}}.T", "bits(T) = bits(T) bits(T)",
-                 T="bf16 bf16x2", where=lambda xorsign, abs, **_: xorsign == abs)  # fmt: skip
+    @instruction(
+        f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.T",
+        "bits(T) = bits(T) bits(T)",
+        T="f16 f16x2",
+        where=lambda xorsign, abs, **_: xorsign == abs,
+    )
+    @instruction(
+        f"{name}{{.NaN}}{{.xorsign}}{{.abs}}.T",
+        "bits(T) = bits(T) bits(T)",
+        T="bf16 bf16x2",
+        where=lambda xorsign, abs, **_: xorsign == abs,
+    )
     def half(T: str, NaN: bool, xorsign: bool, abs: bool, ftz: bool = False) -> Meaning:
         return partial(function, T, ftz=ftz, nan=NaN, xorsign_abs=xorsign)
 
