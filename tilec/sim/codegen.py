@@ -317,8 +317,7 @@ class Writer:
         if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
             x, type_, name = outs[0]
             own = f"r{x.index}_{_code(type_)}"
-            mask = guard or ("m" if self.masked else None)  # type: ignore[assignment]
-            if mask is None and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
+            if not guard and not self.masked and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
                 self.lines[-1] = f"{own} = {call}"
                 outs[0] = (x, type_, own)
         self.lines += tracking
@@ -516,5 +515,3 @@ def _bits(c: Const, want: np.dtype[Any]) -> int:
         (x,) = struct.unpack("<d", c.value.to_bytes(8, "little"))
         return int.from_bytes(np.float32(x).tobytes(), "little")
     return c.value
-
-

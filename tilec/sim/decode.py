@@ -437,7 +437,15 @@ class _Decoder:
         self.stream.append(after)
 
     def indirect(
-        self, pointer: Any, results: Vec, arguments: Vec, i: Instruction, scope: _Scope, stack: tuple[str, ...], rest: list[Any], after: Target
+        self,
+        pointer: Any,
+        results: Vec,
+        arguments: Vec,
+        i: Instruction,
+        scope: _Scope,
+        stack: tuple[str, ...],
+        rest: list[Any],
+        after: Target,
     ) -> None:
         names = None
         for o in rest:
@@ -447,7 +455,8 @@ class _Decoder:
                     names = found.names
         shape = (len(results.items), len(arguments.items))
         candidates = names or [
-            f.name for f in self.module.functions.values()
+            f.name
+            for f in self.module.functions.values()
             if f.name in self.addressed and f.body is not None and (len(f.results), len(f.params)) == shape
         ]
         if not candidates:

@@ -53,8 +53,15 @@ class Machine:
     """State of one wave. `blocks` are linear indices of its thread blocks; B of them, T threads each, rounded up to whole warps."""
 
     def __init__(
-        self, unit: Unit, memory: Memory, grid: tuple[int, int, int], block: tuple[int, int, int], blocks: Any,
-        rng: np.random.Generator | None, record: Any, max_steps: int,
+        self,
+        unit: Unit,
+        memory: Memory,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        blocks: Any,
+        rng: np.random.Generator | None,
+        record: Any,
+        max_steps: int,
     ):
         self.unit, self.memory, self.rng, self.record, self.max_steps = unit, memory, rng, record, max_steps
         self.grid, self.block = grid, block
@@ -199,7 +206,7 @@ class Machine:
             self.run_groups()
             if not self.groups:
                 return
-            (at, _), = self.groups.items()
+            ((at, _),) = self.groups.items()
             self.groups.clear()
             if self.run_whole(at) is None:
                 return
@@ -347,8 +354,11 @@ class Machine:
         if bad.any():
             b, t = np.argwhere(bad)[0]
             op = self.unit.program.ops[at]
-            self.record("divergence", f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it", op)
-
+            self.record(
+                "divergence",
+                f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it",
+                op,
+            )
 
     def members(self, op: Op) -> Mask:
         """(B, T) member masks that a gathering instruction is given."""
@@ -395,8 +405,8 @@ class Machine:
                 if at in self.groups:
                     op = self.op_at(at)
                     b, t = np.argwhere(missing & mask)[0]
-                    self.record("divergence", f"thread {t} of block {int(self.blocks[b])} ended without reaching {op.row.opcode}, where others "
-                                "of its warp wait", op)  # fmt: skip
+                    who = f"thread {t} of block {int(self.blocks[b])}"
+                    self.record("divergence", f"{who} ended without reaching {op.row.opcode}, where others of its warp wait", op)
         for number in list(self.barriers):
             self.complete(number)
 
@@ -476,7 +486,7 @@ class Machine:
         if not mask.any():
             return
         register = op.dests[0][1]
-        p = b.predicate
+        p: Any = b.predicate
         if op.mods["op"] == "popc":
             value: Any = (p & b.arrived).sum(1, dtype=np.uint32)[:, None]
         elif op.mods["op"] == "and":
@@ -506,15 +516,18 @@ class Machine:
             return False
         if not all(np.array_equal(m, self.groups[k].mask) for k, m in masks.items()):
             return False
-        return all(x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y)) for x, y in zip(registers, self.R, strict=True))
+        return all(
+            x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y))
+            for x, y in zip(registers, self.R, strict=True)
+        )
 
     def stuck(self, at: int = -1) -> None:
         """Report those who spin for ever."""
         where = {at: self.full} if at >= 0 else {k: g.mask for k, g in self.groups.items()}
         for k, mask in where.items():
             block = int(mask.any(1).argmax())
-            text = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))} spin for ever, and nothing that they look at changes"
-            self.record("deadlock", text, self.op_at(k))
+            who = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))}"
+            self.record("deadlock", f"{who} spin for ever, and nothing that they look at changes", self.op_at(k))
         self.starved()
         raise Stop
 

@@ -52,7 +52,8 @@ class Access:
     size: int
     mask: Array | None
     strong: bool = False
-    data: Array | None = None  # what a store writes, as items of `size` bytes
+    data: Array | None = None  # what a store writes, as items of `size` bytes; the first operand of an atomic
+    neutral: int | None = None  # atomics: bytes of `data` that have this value change nothing
 
 
 @dataclass
@@ -152,9 +153,11 @@ class Memory:
             if out is None:
                 out = got
             elif n:
-                out = tuple(np.where(np.asarray(m), g, o) for g, o in zip(got, out, strict=True))
+                assert m is not None
+                out = tuple(np.where(m, g, o) for g, o in zip(got, out, strict=True))
             else:
-                out = np.where(np.asarray(m), got, out)
+                assert m is not None
+                out = np.where(m, got, out)
         if out is None:
             zero = np.zeros((1, 1), dtype)
             out = (zero,) * n if n else zero
@@ -234,8 +237,12 @@ class Memory:
             except IndexError:
                 self.fault(Access(at, "load", s, a, index, 16, m))
                 raise
-            chosen = np.broadcast_to(np.asarray(m), self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3)
-            out = got if out is None else np.where(chosen, got, out)
+            if out is None:
+                out = got
+            else:
+                assert m is not None
+                here = np.broadcast_to(m, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3)
+                out = np.where(here, got, out)
         return out
 
     def text(self, address: int) -> str:
@@ -257,16 +264,25 @@ class Memory:
     # Atomics
 
     def atomic(
-        self, at: int, mask: Array | None, space: str, address: Array, dtype: Any, update: Callable[..., Array],
-        operands: tuple[Array, ...], ufunc: Any = None, wanted: bool = True,
+        self,
+        at: int,
+        mask: Array | None,
+        space: str,
+        address: Array,
+        dtype: Any,
+        update: Callable[..., Array],
+        operands: tuple[Array, ...],
+        ufunc: Any = None,
+        wanted: bool = True,
+        neutral: int | None = None,
     ) -> Any:
         """Replace each value by `update(old, *operands)`, thread after thread; the old values. `ufunc`: the same as a NumPy ufunc
-        of two integer operands, which allows all threads at once."""
+        of two integer operands, which allows all threads at once. `neutral`: operand bytes of this value leave memory as it is."""
         out = np.zeros(self.shape, dtype)
         for s, a, m in self.parts(space, address, mask):
             index = s.index(a)
             if self.checker is not None or self.costs is not None:
-                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True))
+                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True, operands[0], neutral))
             m = np.broadcast_to(True if m is None else m, self.shape)
             m = m & self.live
             view = s.views[dtype.itemsize].view(dtype)
@@ -279,7 +295,9 @@ class Memory:
 
     # cp.async
 
-    def copy_async(self, at: int, mask: Array | None, to: Array, source: Array, size: int, source_size: Array | None, space: str = "global") -> None:
+    def copy_async(
+        self, at: int, mask: Array | None, to: Array, source: Array, size: int, source_size: Array | None, space: str = "global"
+    ) -> None:
         """cp.async: `size` bytes from `source`, of which `source_size` are read and the rest is zero."""
         shape = self.shape
         index = self.shared.index(to)

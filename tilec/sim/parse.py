@@ -10,9 +10,9 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, TypeAlias
 
-from lark import Lark, Token, Tree
+from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
 
 from tilec.errors import Loc, TileError
@@ -67,7 +67,7 @@ class Not:
     operand: Operand
 
 
-Operand = Union[Name, Imm, Vec, Addr, Pair, Not]  # noqa: UP007 - names that are strings until later
+Operand: TypeAlias = "Name | Imm | Vec | Addr | Pair | Not"
 
 # Statements ----------------------------------------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ def _toplevel(node: Any, module: Module) -> None:
             module.functions[function.name] = function
 
 
-def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
+def _scope(tree: Any, module: Module, place: list[Any]) -> list[Any]:
     out: list[Any] = []
     inlined = module.inlined
     for node in tree.children:
@@ -206,7 +206,7 @@ def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
         if node.data == "block":
             out.append(_scope(node, module, place))
             continue
-        token: Any = node.children[0]
+        token = node.children[0]
         if node.data == "instruction":
             out.append(_parse_instruction(str(token), token.line, place[0]))
         elif node.data == "label":
@@ -416,9 +416,7 @@ def _header(text: str, line: int) -> Function:
     if rest.startswith("("):
         inside, rest = _parens(rest)
         params = _parameters(inside, line)
-    directives = {
-        m[1]: [int(w) for w in re.findall(r"\d+", m[2] or "")] for m in re.finditer(r"\.(\w+)\s*((?:\d+\s*,?\s*)*)", rest)
-    }
+    directives = {m[1]: [int(w) for w in re.findall(r"\d+", m[2] or "")] for m in re.finditer(r"\.(\w+)\s*((?:\d+\s*,?\s*)*)", rest)}
     return Function(match[1], entry, params, results, None, directives, line)
 
 

@@ -33,8 +33,19 @@ def load(text: str, entry: str, tainted: bool = False) -> Unit:
 
 
 def run_ptx(
-    ptx_text: str, entry: str, grid: Any, block: Any, args: Any, shared_bytes: int = 0, *, checks: bool = True, costs: bool = True,
-    exact: str | None = None, seed: int | None = None, max_steps: int = 1_000_000, resident: int | None = None,
+    ptx_text: str,
+    entry: str,
+    grid: Any,
+    block: Any,
+    args: Any,
+    shared_bytes: int = 0,
+    *,
+    checks: bool = True,
+    costs: bool = True,
+    exact: str | None = None,
+    seed: int | None = None,
+    max_steps: int = 1_000_000,
+    resident: int | None = None,
 ) -> Report:
     """Run a kernel of a PTX text on the CPU, and judge it.
 
@@ -128,7 +139,7 @@ class Launch:
         known: dict[tuple[int, int], int] = {}
         values: list[bytes] = []
         for number, (variable, arg) in enumerate(zip(program.params, args, strict=True)):
-            if isinstance(arg, np.ndarray) and arg.ndim + arg.size > 0 and arg.ndim:
+            if isinstance(arg, np.ndarray) and arg.ndim > 0:
                 key = (arg.__array_interface__["data"][0], arg.nbytes)
                 if key not in known:
                     known[key] = at
@@ -146,9 +157,9 @@ class Launch:
             if heap.state is not None:
                 heap.state[b.offset : b.offset + raw.size] = WRITTEN
         self.params = bytearray(program.param_bytes)
-        for offset, given, variable in zip(program.param_offsets, values, program.params, strict=True):
+        for offset, packed, variable in zip(program.param_offsets, values, program.params, strict=True):
             size = variable.size or 0
-            self.params[offset : offset + size] = given[:size]
+            self.params[offset : offset + size] = packed[:size]
 
     def static(self, slot: Slot) -> None:
         """A module variable in global or const memory; without initializer it is zero."""
@@ -223,7 +234,9 @@ class Launch:
             return f"{start - address} bytes before the start of {name} ({size} bytes)"
         return f"{address - start - size} bytes behind the end of {name} ({size} bytes)"
 
-    def record(self, kind: str, message: str, op: Op, other: Op | None = None, hint: str = "", count: int = 1, extra: Site | None = None) -> None:
+    def record(
+        self, kind: str, message: str, op: Op, other: Op | None = None, hint: str = "", count: int = 1, extra: Site | None = None
+    ) -> None:
         """Add a finding, or count it if these places have one of this kind."""
         key = (kind, op.site, other.site if other else extra)
         found = self.seen.get(key)
@@ -243,8 +256,7 @@ def scalar(x: Any, type_: str, size: int, name: str) -> bytes:
         require(len(x) == size, f"parameter {name} has {size} bytes, got {len(x)}")
         return bytes(x)
     if isinstance(x, (np.generic, np.ndarray)) and not isinstance(x, np.bool_):
-        fits = isinstance(x, (np.void, np.ndarray)) or x.dtype.kind in "iuV" or type_[0] in "bf"
-        if x.nbytes == size and fits and not (type_[0] == "f" and x.dtype.kind in "iu"):
+        if x.nbytes == size and not (type_[0] == "f" and x.dtype.kind in "iu"):
             return x.tobytes()
         x = x.item()
     if type_[0] == "f" or isinstance(x, float):

@@ -129,7 +129,8 @@ class Taint:
     def step(self, op: Op) -> Callable[..., None]:
         """`step(M, group, guard, arguments, result)` after the instruction ran: group and guard are masks or None."""
         rule = self.rule(op)
-        addresses = [x for f, x in op.sources if f.kind == "address" and isinstance(x, Address) and isinstance(x.base, Register)]
+        bases = [x.base for f, x in op.sources if f.kind == "address" and isinstance(x, Address)]
+        addresses = [x for x in bases if isinstance(x, Register)]
         stores = op.row.opcode in STORES or op.row.pattern.startswith("wmma.store")
 
         def run(M: Any, group: Any, guard: Any, arguments: Any) -> None:
@@ -137,7 +138,7 @@ class Taint:
                 self.use(M, op, group, self.U[op.guard.index], "a branch" if op.row.role == "bra" else "a guard")
             mask = group if guard is None else guard
             for a in addresses:
-                self.use(M, op, mask, self.U[a.base.index], "an address")  # type: ignore[union-attr]
+                self.use(M, op, mask, self.U[a.index], "an address")
             if stores:
                 self.use(M, op, mask, self.any_of(op), "a store")
             if op.dests:

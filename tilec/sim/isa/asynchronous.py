@@ -18,8 +18,14 @@ def _copy_signature(L2_cache_hint: bool, **_: Any) -> str:
     return "[] [] imm b32? b64" if L2_cache_hint else "[] [] imm b32?"
 
 
-@instruction("cp.async.cop.space.global{.L2::cache_hint}{.prefetch}", _copy_signature, machine=True, cop="ca cg",
-             space="shared shared::cta", **_HINTS)  # fmt: skip
+@instruction(
+    "cp.async.cop.space.global{.L2::cache_hint}{.prefetch}",
+    _copy_signature,
+    machine=True,
+    cop="ca cg",
+    space="shared shared::cta",
+    **_HINTS,
+)
 def cp_async(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, to: Any, source: Any, size: int, source_size: Any, policy: Any = None) -> None:
         M.memory.copy_async(at, mask, to, source - HEAP, size, source_size)

@@ -18,8 +18,15 @@ def bar_warp(**_: Any) -> Meaning:
     return lambda M, at, mask, members: M.warp_barrier(at, mask, members)
 
 
-@instruction("shfl{.sync}.mode.b32", "b32|pred = b32 b32 b32 b32?", machine=True, gather=True, members=3, mode="up down bfly idx",
-             where=lambda sync, **_: sync)  # fmt: skip
+@instruction(
+    "shfl{.sync}.mode.b32",
+    "b32|pred = b32 b32 b32 b32?",
+    machine=True,
+    gather=True,
+    members=3,
+    mode="up down bfly idx",
+    where=lambda sync, **_: sync,
+)
 def shfl(mode: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, a: Any, b: Any, c: Any, members: Any) -> Any:
         M.check_members(at, mask, members)
@@ -123,8 +130,14 @@ def match(mode: str, T: str, **_: Any) -> Meaning:
     return run
 
 
-_REDUCE = {"add": (np.add, 0), "min": (np.minimum, None), "max": (np.maximum, None), "and": (np.bitwise_and, -1),
-           "or": (np.bitwise_or, 0), "xor": (np.bitwise_xor, 0)}  # fmt: skip
+_REDUCE = {
+    "add": (np.add, 0),
+    "min": (np.minimum, None),
+    "max": (np.maximum, None),
+    "and": (np.bitwise_and, -1),
+    "or": (np.bitwise_or, 0),
+    "xor": (np.bitwise_xor, 0),
+}
 
 
 @instruction("redux.sync.op.T", "T = T b32", machine=True, gather=True, members=1, op="add min max", T="u32 s32")
