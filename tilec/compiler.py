@@ -16,7 +16,7 @@ import numpy as np
 from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend import cubin as assembler
-from tilec.backend import memory, nvptx, shared, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import gather, memory, nvptx, shared, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
@@ -33,6 +33,7 @@ from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 from tilec.passes.fuse import fuse_multiply_add
+from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.pipeline import pipeline

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tilec.backend import hints
 from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.dtypes import DType
@@ -78,6 +79,7 @@ class GlobalAccess:
         self.g, self.op, self.type = g, op, type
         self.dtype: DType = type.dtype
         self.tensor = op.memory
+        self.hints = op.hints
         self.place = place_of(g, type)
         self.strides = g.strides[op.memory]
         self.offsets = [g.scalar(v) for v in op.offsets]
@@ -284,10 +286,14 @@ def load_vectors(g: Generator, access: GlobalAccess) -> Registers:
     size = run * max(8, access.dtype.bits) // 8
     for register in range(0, len(access.place.offsets), run):
         address = access.pointer(access.element(register))
-        if run == 1:
-            vector = [g.e.let(f"load {kind}, ptr addrspace(1) {address}, align {size}")]
+        type = kind if run == 1 else f"<{run} x {kind}>"
+        if access.hints:
+            whole = hints.load(g, type, size, address, access.hints)
         else:
-            whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(1) {address}, align {size}")
+            whole = g.e.let(f"load {type}, ptr addrspace(1) {address}, align {size}")
+        if run == 1:
+            vector = [whole]
+        else:
             vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
         out += [from_memory(g, v, access.dtype) for v in vector]
     return out
@@ -302,7 +308,11 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers) -> Regi
         for i, v in enumerate(raw):
             vector = v if run == 1 else g.e.let(f"insertelement <{run} x {kind}> {vector}, {kind} {v}, i32 {i}")
         type = kind if run == 1 else f"<{run} x {kind}>"
-        g.e.line(f"store {type} {vector}, ptr addrspace(1) {access.pointer(access.element(register))}, align {size}")
+        address = access.pointer(access.element(register))
+        if access.hints:
+            hints.store(g, type, size, address, vector, access.hints)
+        else:
+            g.e.line(f"store {type} {vector}, ptr addrspace(1) {address}, align {size}")
     return []
 
 

@@ -70,6 +70,32 @@ class Memory:
                 target = self.data[there]
                 _oriented(target, op.dims)[...] = value[min(block, len(value) - 1)][here]
 
+    def extents(self) -> tuple[Any, ...]:
+        """The number of elements along each axis."""
+        return self.data.shape
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
+        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
+        return self.data[self._clipped(coordinates)] if self.data.size else np.zeros(np.broadcast_shapes(inside.shape), self.data.dtype)
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        """Put elements at coordinates, in the order of the blocks and of the elements, where they are inside and the block is active."""
+        self.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.data[tuple(index)] = value[where]
+
+    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
+        """Which elements are accessed, for active blocks; the places of these along each axis; the value in the access's whole shape."""
+        blocks = ctx.blocks if ctx.mask is not None and len(ctx.mask) > 1 else 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (blocks, *[1] * (value.ndim - 1)))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * (value.ndim - 1))
+        return where, [np.broadcast_to(c, shape)[where] for c in coordinates], np.broadcast_to(value, shape)
+
+    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
+        return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.data.shape, strict=True))
+
     def _check_indexed(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> None:
         for axis, (offset, extent) in enumerate(zip(offsets, self.data.shape, strict=True)):
             if axis not in op.dims:
