@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tilec import sim
-from tilec.arguments import Arguments
+from tilec.arguments import Arguments, spanned
 from tilec.backend import cubin as assembler
-from tilec.backend import gather, memory, nvptx, shared, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import gather, memory, nvptx, shared, views, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
@@ -252,7 +252,7 @@ def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
     for p in function.params:
         if isinstance(p.type, TensorType):
             array = bound.tensors[p.name]
-            found.append(array.bytes if isinstance(array, Tensor) else array)
+            found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
         else:
             dtype = p.type.dtype
             code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)

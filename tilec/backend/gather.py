@@ -60,7 +60,7 @@ class ChosenAccess(GlobalAccess):
         for axis, start in zip(self.op.dims, self.starts, strict=True):
             if axis != NOWHERE:
                 parts[axis] = start
-        return self.linear([(g.widened(c), axis) for axis, c in enumerate(parts) if c != "0"])
+        return self.linear([(g.widened(c), axis) for axis, c in enumerate(parts) if c != "0"], g.origins.get(self.tensor, "0"))
 
     def linear(self, terms: Sequence[tuple[str, int]], total: str = "0") -> str:
         """The sum of coordinates (i64) times the strides of their axes, and of a total."""

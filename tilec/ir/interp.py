@@ -74,6 +74,10 @@ class Memory:
         """The number of elements along each axis."""
         return self.data.shape
 
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        """Another tensor on the same memory; offset and strides count elements."""
+        return TensorView(self, offset, extents, strides)
+
     def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
         """The elements at coordinates that broadcast to one another, anything where they are not inside."""
         return self.data[self._clipped(coordinates)] if self.data.size else np.zeros(np.broadcast_shapes(inside.shape), self.data.dtype)
@@ -133,6 +137,59 @@ class Memory:
 def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
     """A window's axes (in memory order) in the order of the tile's axes."""
     return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
+
+
+class TensorView:
+    """A tensor on a tensor's memory; where it begins, its extents and its strides may differ from block to block."""
+
+    def __init__(self, base: Memory, origin: Array, sizes: Sequence[Array], strides: Sequence[Array]):
+        self.base, self.origin, self.sizes, self.strides = base, origin, sizes, strides
+
+    def extents(self) -> tuple[Array, ...]:
+        return tuple(self.sizes)
+
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        return TensorView(self.base, self.origin + offset, extents, strides)
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        values = np.where(inside, self.read_at(ctx, coordinates, inside), self.base.data.dtype.type(0))
+        return np.broadcast_to(values, (len(values), *op.tile_shape))
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        self.write_at(ctx, coordinates, inside, value)
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        return self.base.data.reshape(-1)[np.where(inside, self.flat(ctx, coordinates, inside), 0)]
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        self.base.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.base.data.reshape(-1)[tuple(index)] = value[where]
+
+    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
+        return self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value)
+
+    def flat(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        """The number of each element in the memory; an error if an element of the view lies outside."""
+        rank = coordinates[0].ndim - 1
+        steps = [np.reshape(s, (-1, *[1] * rank)) for s in (self.origin, *self.strides)]
+        at = steps[0] + sum(c * s for c, s in zip(coordinates, steps[1:], strict=True))
+        bad = inside & ((at < 0) | (at >= self.base.data.size))
+        ctx.fail(bad, f"the view reaches beyond the memory of {self.base.name or 'the tensor'}, which has {self.base.data.size} elements")
+        return np.asarray(at)
+
+    def _inside(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[list[Array], Any]:
+        coordinates = op.index(offsets)
+        inside: Any = np.ones((1,) * (1 + len(op.tile_shape)), bool)
+        for axis, (at, extent) in enumerate(zip(coordinates, self.sizes, strict=True)):
+            good = (at >= 0) & (at < np.reshape(extent, (-1, *[1] * len(op.tile_shape))))
+            if axis in op.dims:
+                inside = inside & good
+            else:
+                ctx.fail(~good, f"index {int(at[~good][0]) if not good.all() else 0} is out of bounds for axis {axis} of the view")
+        return coordinates, inside
 
 
 class SharedMemory:

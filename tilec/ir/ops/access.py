@@ -12,6 +12,7 @@ from tilec.ir.core import Builder, Op, Value
 from tilec.ir.ops.base import describe, index, show
 from tilec.ir.types import SharedType, TensorType
 
+
 class Access(Op, abstract=True):
     """What loads and stores share. Subclasses have `memory`, `offsets` and `dims`, and know the tile's shape."""
 

@@ -93,7 +93,7 @@ class Chosen(Access, abstract=True):
         inside: Any = np.ones((1,) * (1 + len(self.tile_shape)), bool) if parts["mask"] is None else parts["mask"]
         fixed: Any = np.zeros((), bool)
         for axis, (at, extent) in enumerate(zip(coordinates, memory.extents(), strict=True)):
-            good = (at >= 0) & (at < extent)
+            good = (at >= 0) & (at < np.reshape(extent, (-1, *[1] * len(self.tile_shape))))
             if axis in self.dims or axis in self.axes:
                 inside = inside & good
             else:
