@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tilec.arguments import Arguments, spanned
+from tilec.backend import atomics, gather, memory, nvptx, views, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend import cubin as assembler
-from tilec.backend import gather, memory, nvptx, views, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
@@ -36,6 +36,7 @@ from tilec.passes import indexed  # noqa: F401 - its rules of layouts register t
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
+from tilec.passes.ordered import order_memory
 from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
@@ -50,6 +51,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles
+    ("ordered", order_memory),  # barriers that carry what a thread says or hears for its block
     ("shared", lay_out_shared),  # swizzles, which decide what instructions can do
     ("selected", select),  # machine instructions where they fit the layouts
     ("placed", place_shared),  # last, when every shared tile is known

@@ -80,7 +80,7 @@ class GlobalAccess:
         self.g, self.op, self.type = g, op, type
         self.dtype: DType = type.dtype
         self.tensor = op.memory
-        self.hints = op.hints
+        self.hints = getattr(op, "hints", {})
         self.place = place_of(g, type)
         self.strides = g.strides[op.memory]
         self.offsets = [g.scalar(v) for v in op.offsets]

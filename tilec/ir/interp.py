@@ -15,7 +15,7 @@ import ast
 import keyword
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from tilec.ir.dtypes import DType
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.debug import Breakpoint
+from tilec.ir.ops.semaphores import SemaphoreWait
 from tilec.ir.types import SharedType, TileType
 
 CHUNK = 1 << 18  # elements of the largest tile times blocks that run together
@@ -88,9 +89,19 @@ class Memory:
         where, index, value = self.chosen(ctx, coordinates, inside, value)
         self.data[tuple(index)] = value[where]
 
-    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
-        """Which elements are accessed, for active blocks; the places of these along each axis; the value in the access's whole shape."""
-        blocks = ctx.blocks if ctx.mask is not None and len(ctx.mask) > 1 else 1
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        """Apply `rule(old, value, compare)` to elements one after another, and give the old ones (0 for those that are not inside)."""
+        self.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value, ctx.blocks)
+        flat = np.ravel_multi_index(tuple(index), self.data.shape)
+        return one_by_one(self.data.reshape(-1), flat, where, value, compare, rule)
+
+    def chosen(
+        self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, blocks: int = 1
+    ) -> tuple[Array, list[Array], Array]:
+        """Which elements are accessed, for active blocks, at least `blocks` of them; the places of these along each axis; the value in the
+        access's whole shape."""
+        blocks = max(blocks, 1 if ctx.mask is None else len(ctx.mask))
         shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (blocks, *[1] * (value.ndim - 1)))
         where = np.broadcast_to(inside, shape)
         if ctx.mask is not None:
@@ -139,6 +150,26 @@ def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
     return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
 
 
+Update = Callable[[Array, Array, Any], Array]
+
+
+def one_by_one(data: Array, index: Array, where: Array, value: Array, compare: Any, rule: Update) -> Array:
+    """Update elements of flat data in order, those of one place one after another; the old ones in the shape of `where`."""
+    values, others = value[where], None if compare is None else np.broadcast_to(compare, where.shape)[where]
+    old = np.zeros(values.shape, data.dtype)
+    order = np.argsort(index, kind="stable")
+    first = np.r_[True, np.diff(index[order]) != 0] if len(order) else np.zeros(0, bool)
+    turn = np.empty(len(order), np.int64)  # how many of the same place come before
+    turn[order] = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    for now in range(int(turn.max(initial=-1)) + 1):
+        chosen = turn == now
+        old[chosen] = data[index[chosen]]
+        data[index[chosen]] = rule(old[chosen], values[chosen], None if others is None else others[chosen])
+    result = np.zeros(where.shape, data.dtype)
+    result[where] = old
+    return result
+
+
 class TensorView:
     """A tensor on a tensor's memory; where it begins, its extents and its strides may differ from block to block."""
 
@@ -167,6 +198,11 @@ class TensorView:
         self.base.changed = True
         where, index, value = self.chosen(ctx, coordinates, inside, value)
         self.base.data.reshape(-1)[tuple(index)] = value[where]
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        self.base.changed = True
+        where, (flat,), value = self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value, ctx.blocks)
+        return one_by_one(self.base.data.reshape(-1), flat, where, value, compare, rule)
 
     def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
         return self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value)
@@ -234,6 +270,24 @@ class SharedMemory:
         self.data[index] = value
         self.state[index] = state
 
+    def extents(self) -> tuple[int, ...]:
+        return self.data.shape[1 + len(self.leading) :]
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        """As `Memory.update`, in each block's own tile."""
+        rank = value.ndim - 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * rank)
+        index = tuple(np.broadcast_to(c, shape)[where] for c in (*self._blocks(rank), *coordinates))
+        flat = np.ravel_multi_index(index, self.data.shape)
+        if (self.state.reshape(-1)[flat] != STORED).any():
+            missing = np.zeros(shape, bool)
+            missing[where] = self.state.reshape(-1)[flat] != STORED
+            ctx.fail(missing, "this updates shared memory that was never stored")
+        return one_by_one(self.data.reshape(-1), flat, where, np.broadcast_to(value, shape), compare, rule)
+
     def whole(self) -> Any:
         """The index of everything that this slice holds."""
         rank = self.data.ndim - 1 - len(self.leading)
@@ -290,6 +344,7 @@ class Context:
         self.blocks = blocks
         self.mask: Array | None = None
         self.copies = Copies(late_copies)
+        self.passed = 0  # waits for other blocks that are over
 
     def block_index(self, axis: int) -> Array:
         here = self.place[axis]
@@ -301,9 +356,14 @@ class Context:
     def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
         return SharedMemory.new(self.blocks, dtype, shape)
 
+    @property
+    def rank(self) -> int:
+        """How many axes of the grid have several blocks; at least 1."""
+        return max((i + 1 for i, n in enumerate(self.grid) if n > 1), default=1)
+
     def active_blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Number in the chunk and grid coordinates of each active block."""
-        rank = max((i + 1 for i, n in enumerate(self.grid) if n > 1), default=1)
+        rank = self.rank
         for number in range(self.blocks):
             if self.mask is None or self.mask[number]:
                 yield number, tuple(int(p[number]) for p in self.place[:rank])
@@ -367,7 +427,7 @@ def callable_of(op: Op) -> Callable[..., Any]:
             raise
         if len(rounders) == 1:
             return rounders[0](result)
-        return tuple(r(x) for r, x in zip(rounders, result, strict=True)) if rounders else None
+        return tuple(r(x) for r, x in zip(rounders, result, strict=True)) if rounders else result
 
     return call if loc is None or loc.caller is None else _in_own_file(call, op)
 
@@ -444,6 +504,7 @@ class Program:
         self.taken = {"ctx", *keyword.kwlist}
         self.scope: dict[str, Any] = {"__name__": "kernel"}
         self.temporaries = 0
+        self.waits = False  # whether blocks may wait for one another: then `call` gives a generator, that yields where they do
         params = ", ".join(self.name(p) for p in function.params)
         name = re.sub(r"\W", "_", function.name)
         module = ast.parse(f"def {name}(ctx, {params}):\n    pass")
@@ -490,6 +551,10 @@ class Program:
             function = f"_op{len(self.scope)}"
             self.scope[function] = callable_of(op)
             call = f"{function}({', '.join(['ctx', *map(self.name, op.operands)])})"
+            if isinstance(op, SemaphoreWait):
+                self.waits = True
+                self.scope[f"{function}_op"] = op
+                call = f"while not {call}: yield {function}_op\nctx.passed += 1"
             made = self.statements(f"{self.names_of(op.results)} = {call}" if op.results else call)
         for statement in made:
             _place(statement, _outermost(op.loc) if op.loc else None)
@@ -521,6 +586,9 @@ class Program:
         leave = self.statements(f"if not ctx.test({self.name(op.test.yielded[0])}): break", op.loc)
         enter = self.statements(self.assign(op.body.args, list(map(self.name, op.test.args))), op.loc)
         again = self.statements(self.assign(op.test.args, list(map(self.name, op.body.yielded)), "ctx.keep({new}, {old})"), op.loc)
+        if any(getattr(inner, "waits", False) for inner in op.walk()):  # it may be waiting for another block
+            self.waits = True
+            again += self.statements("yield None", op.loc)
         loop.body = [*self.block(op.test), *leave, *enter, *self.block(op.body), *again]
         return [*head, loop, *self.statements(f"ctx.mask = {mask}\n{self.assign(op.results, list(map(self.name, op.test.args)))}")]
 
@@ -586,9 +654,45 @@ def execute(function: Function, arguments: Sequence[Any], late_copies: bool = Fa
         grid = evaluate_launch(function, arguments)
         program = Program(function)
         total = math.prod(grid)
+        if program.waits:
+            return in_turns([Context(grid, block, 1, late_copies) for block in range(total)], program, arguments)
         chunk = max(1, CHUNK // _largest_tile(function))
         for first in range(0, total, chunk):
             program.call(Context(grid, first, min(chunk, total - first), late_copies), *arguments)
+
+
+PATIENCE = 10_000  # rounds of loops that may be waiting, in which no block ends
+
+
+def in_turns(blocks: Iterable[Context], program: Program, arguments: Sequence[Any]) -> None:
+    """Run each block until it waits for another one, then the next. Raises TileError if all wait and none is waited for in vain no more."""
+    running = {ctx: program.call(ctx, *arguments) for ctx in blocks}
+    idle = 0
+    while running:
+        waiting: dict[Context, Op | None] = {}
+        before = sum(ctx.passed for ctx in running)
+        count = len(running)
+        for ctx, block in list(running.items()):
+            try:
+                waiting[ctx] = next(block)
+            except StopIteration:
+                del running[ctx]
+        moved = len(running) < count or sum(ctx.passed for ctx in running) > before
+        idle = 0 if moved else idle + 1
+        if running and not moved and (all(waiting.values()) or idle > PATIENCE):
+            raise deadlock(waiting)
+
+
+def deadlock(waiting: dict[Context, Op | None]) -> TileError:
+    """Which blocks wait, and where."""
+    places: dict[Op | None, list[str]] = {}
+    for ctx, op in waiting.items():
+        places.setdefault(op, []).append(", ".join(str(int(p[0])) for p in ctx.place[: ctx.rank]))
+    shown = [f"{'block' if len(b) == 1 else 'blocks'} {'; '.join(b[:6])}{' and more' if len(b) > 6 else ''}" for b in places.values()]
+    loc = next((op.loc for op in places if op is not None), None)
+    notes = [(f"{who} here", op.loc) for who, op in zip(shown, places, strict=True) if op is not None and op.loc is not None]
+    text = f"{' and '.join(shown)} wait for one another for ever"
+    return TileError(text, loc=loc, hint="every value that is waited for must be posted by a block that does not wait itself", notes=tuple(notes[1:]))
 
 
 def _largest_tile(function: Function) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from tilec.errors import require
 from tilec.ir.core import Value
 from tilec.ir.layout import Layout
+from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import Chosen, Gather, Scatter
 from tilec.passes.layouts import RULES, AssignLayouts, before_broadcast, fastest_axis
 
@@ -43,8 +44,23 @@ def scatter(a: AssignLayouts, op: Scatter) -> Any:
         return a.clone(op)
     packed = op.value.type.dtype.bits % 8
     wanted = a.default(op.value.type, fastest_axis(op))
-    layout = wanted if packed or op.value in a.free else a.layout_of(op.value)
+    layout = wanted if packed else given(a, op) or wanted
     return a.clone(op, value=a.get(op.value, layout), **choosers(a, op, layout))
 
 
-RULES.update({Gather: gather, Scatter: scatter})
+def atomic(a: AssignLayouts, op: Atomic) -> Any:
+    used = op.result in a.uses
+    if not op.tile_shape:
+        return a.clone(op, used=used)
+    layout = given(a, op) or a.default(op.value.type, fastest_axis(op))
+    compare = None if op.compare is None else a.get(op.compare, layout)
+    return a.clone(op, value=a.get(op.value, layout), compare=compare, used=used, **choosers(a, op, layout))
+
+
+def given(a: AssignLayouts, op: Any) -> Layout | None:
+    """The layout of the value, else of the first index tile of the whole shape, that has one."""
+    found = [v for v in (op.value, *op.indices) if v not in a.free and v.type.shape == op.tile_shape]
+    return a.layout_of(found[0]) if found else None
+
+
+RULES.update({Gather: gather, Scatter: scatter, Atomic: atomic})

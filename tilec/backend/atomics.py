@@ -1,0 +1,204 @@
+"""Atomics, semaphores and fences. LLVM's `atomicrmw` loses order and scope on this target, hence inline PTX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tilec.backend.gather import ChosenAccess
+from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
+from tilec.backend.memory import Place, conjunction, first_holder, i32_add, place_of
+from tilec.backend.shared import SharedAccess
+from tilec.errors import require
+from tilec.ir.dtypes import bf16, f16
+from tilec.ir.ops.atomics import Atomic
+from tilec.ir.ops.gather import NOWHERE
+from tilec.ir.ops.semaphores import Fence, SemaphorePost, SemaphoreWait
+from tilec.ir.types import SharedType
+
+SCOPE = {"block": "cta", "gpu": "gpu", "sys": "sys"}
+NAMES = {"exchange": "exch"}
+
+
+class SharedPlaces(ChosenAccess):
+    """Where an atomic's elements lie in a shared tile; each is addressed by itself."""
+
+    def __init__(self, g: Generator, op: Atomic):
+        self.g, self.op, self.type = g, op, op.value.type
+        self.memory: SharedType = op.memory.type
+        self.place: Place = place_of(g, self.type)
+        self.offsets = [g.scalar(v) for v in op.offsets]
+        self.memo: dict[object, str] = {}
+
+    def coordinates(self, register: int) -> list[str]:
+        """Along each axis of the shared tile, an i32."""
+        g, found = self.g, list(self.offsets)
+        for tile_axis, (axis, base) in enumerate(zip(self.op.dims, self.place.base, strict=True)):
+            if axis != NOWHERE:
+                found[axis] = i32_add(g, i32_add(g, found[axis], base), self.place.offsets[register][tile_axis])
+        for v, (axis, registers) in zip(self.op.indices, self.chosen, strict=True):
+            narrow = registers[register]
+            if v.type.dtype.bits != 32:
+                narrow = g.e.let(f"trunc i64 {self.wide_index(v, narrow)} to i32")
+            found[axis] = i32_add(g, found[axis], narrow) if found[axis] != "0" else narrow
+        return found
+
+    def inside(self, register: int) -> str:
+        g = self.g
+        tests = [self.masks[register]] if self.masks else []
+        for at, n in zip(self.coordinates(register), self.memory.shape, strict=True):
+            known = at.isdigit() and int(at) < n
+            tests += [] if known else [g.e.let(f"icmp ult i32 {at}, {n}")]
+        for axis, (n, covered) in enumerate(zip(self.place.shape, self.place.covers, strict=True)):
+            if covered > n:
+                tests.append(g.e.let(f"icmp ult i32 {i32_add(g, self.place.base[axis], self.place.offsets[register][axis])}, {n}"))
+        return conjunction(g, tests)
+
+    def address(self, register: int) -> str:
+        g, layout = self.g, self.memory.layout
+        assert layout is not None
+        line = str(layout.base)
+        for at, stride in zip(self.coordinates(register), layout.strides, strict=True):
+            term = at if stride == 1 or at == "0" else g.e.let(f"mul i32 {at}, {stride}")
+            line = i32_add(g, line, term)
+        helper = SharedAccess(g, self.op.memory, (), (), self.place, None)
+        return helper.pointer(helper.swizzled(line) if layout.swizzle is not None else line, 0)
+
+
+@emits(Atomic)
+def atomic(g: Generator, op: Atomic) -> Sequence[Registers]:
+    shared = isinstance(op.memory.type, SharedType)
+    values, first = g[op.value], first_holder(g, op.value.type)
+    compares: Sequence[str | None] = [None] * len(values) if op.compare is None else g[op.compare]
+    if op.value.type.dtype == bf16:
+        require(g.target.capability >= (9, 0), f"atomics of bf16 begin with sm_90, and this is for {g.target.name}", hint="add in f32")
+    if shared:
+        places = SharedPlaces(g, op)
+        return [[one(g, op, places.address(r), places.inside(r), first, v, c) for r, (v, c) in enumerate(zip(values, compares, strict=True))]]
+    access = ChosenAccess(g, op, op.value.type)
+
+    def single() -> Registers:
+        return [
+            one(g, op, access.pointer(access.element(r)), access.inside(r), first, v, c)
+            for r, (v, c) in enumerate(zip(values, compares, strict=True))
+        ]
+
+    if not op.used and op.kind == "add" and op.value.type.dtype in (f16, bf16) and op.order == "relaxed" and access.run % 2 == 0:
+        pairs(g, op, access, values, first, single)
+        return [["poison"] * len(values)]
+    return [single()]
+
+
+def instruction(op: Atomic, opcode: str) -> str:
+    """The PTX name up to the type."""
+    space = "shared" if isinstance(op.memory.type, SharedType) else "global"
+    return f"{opcode}.{op.order}.{SCOPE[op.scope]}.{space}.{NAMES.get(op.kind, op.kind)}"
+
+
+def ptx_type(op: Atomic) -> str:
+    dtype = op.value.type.dtype
+    if op.kind == "add":
+        return f"noftz.{dtype}" if dtype.bits == 16 else str(dtype) if dtype.is_float else f"u{dtype.bits}"
+    if op.kind in ("min", "max"):
+        return f"{'s' if dtype.is_signed else 'u'}{dtype.bits}"
+    return f"b{dtype.bits}"
+
+
+def one(g: Generator, op: Atomic, address: str, inside: str, first: str, value: str, compare: str | None) -> str:
+    """The update of one element, by the first of the threads that hold it; the old one, 0 where nothing is done."""
+    dtype = op.value.type.dtype
+    letter = {16: "h", 32: "r", 64: "l"}[dtype.bits]
+    pointer = f"ptr addrspace({3 if isinstance(op.memory.type, SharedType) else 1}) {address}"
+    condition = conjunction(g, [inside, first])
+    given = [to_code(g, v, dtype) for v in ([compare] if compare is not None else []) + [value]]
+    returns = op.used or op.kind in ("exchange", "cas") or op.order in ("acquire", "acq_rel")  # reductions have none of these
+    start = int(returns)
+    arguments = [pointer, *(f"i{dtype.bits} {v}" for v in given)]
+    letters = ["r" if "(3)" in pointer else "l", *[letter] * len(given)]
+    if condition != "true":
+        arguments.append(f"i1 {condition}")
+        letters.append("b")
+    guard = f"@${start + 1 + len(given)} " if condition != "true" else ""
+    body = f"[${start}], " + ", ".join(f"${start + 1 + i}" for i in range(len(given)))
+    if not returns:
+        code = f"{guard}{instruction(op, 'red')}.{ptx_type(op)} {body};"
+        g.e.asm("void", code, ",".join([*letters, "~{memory}"]), *arguments, effect=True)
+        return "poison"
+    code = f"{guard}{instruction(op, 'atom')}.{ptx_type(op)} $0, {body};"
+    code = f"mov.b{dtype.bits} $0, 0; {code}" if guard else code
+    old = g.e.asm(f"i{dtype.bits}", code, ",".join([f"=&{letter}", *letters, "~{memory}"]), *arguments, effect=True)
+    return from_code(g, old, dtype)
+
+
+def pairs(g: Generator, op: Atomic, access: ChosenAccess, values: Registers, first: str, single: Callable[[], Registers]) -> None:
+    """Two neighbours at once where all are inside and lie on a multiple of four bytes, else one by one."""
+    whole = conjunction(g, [access.all_inside(), access.aligned(2)])
+    number = g.e.fresh()
+    known = dict(access.memo)
+    g.e.branch(whole, f"pairs{number}", f"single{number}")
+    g.e.start(f"pairs{number}")
+    dtype = op.value.type.dtype
+    kind = "half" if dtype == f16 else "bfloat"
+    guard = "" if first == "true" else "@$2 "
+    for r in range(0, len(values), 2):
+        vector = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {values[r]}, i32 0")
+        vector = g.e.let(f"insertelement <2 x {kind}> {vector}, {kind} {values[r + 1]}, i32 1")
+        arguments = [f"ptr addrspace(1) {access.pointer(access.element(r))}", f"i32 {g.e.let(f'bitcast <2 x {kind}> {vector} to i32')}"]
+        arguments += [f"i1 {first}"] if guard else []
+        code = f"{guard}{instruction(op, 'red')}.noftz.{dtype}x2 [$0], $1;"
+        g.e.asm("void", code, "l,r,b,~{memory}" if guard else "l,r,~{memory}", *arguments, effect=True)
+    g.e.jump(f"added{number}")
+    g.e.start(f"single{number}")
+    access.memo = dict(known)
+    single()
+    g.e.jump(f"added{number}")
+    g.e.start(f"added{number}")
+    access.memo = known
+
+
+# semaphores
+
+
+def counter(g: Generator, op: SemaphoreWait | SemaphorePost) -> str:
+    """The address of a semaphore."""
+    total = g.origins.get(op.memory, "0")
+    for at, stride in zip(op.offsets, g.strides[op.memory], strict=True):
+        term = g.widened(g.scalar(at))
+        term = term if stride == "1" else g.e.let(f"mul nsw i64 {term}, {stride}")
+        total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
+    return g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(op.memory)}, i64 {total}")
+
+
+def by_first_thread(g: Generator) -> tuple[str, str]:
+    """Labels of what the first thread does alone and of what comes after; the branch to them is made."""
+    number = g.e.fresh()
+    labels = f"alone{number}", f"after{number}"
+    g.e.branch(g.e.let(f"icmp eq i32 {g.thread}, 0"), *labels)
+    return labels
+
+
+@emits(SemaphoreWait)
+def semaphore_wait(g: Generator, op: SemaphoreWait) -> None:
+    address = counter(g, op)
+    alone, after = by_first_thread(g)
+    g.e.start(alone)
+    now = g.e.let(f'load atomic i32, ptr addrspace(1) {address} syncscope("device") acquire, align 4')
+    enough = "sge" if op.memory.type.dtype.is_signed else "uge"
+    g.e.branch(g.e.let(f"icmp {enough} i32 {now}, {g.scalar(op.value)}"), after, alone)
+    g.e.start(after)
+
+
+@emits(SemaphorePost)
+def semaphore_post(g: Generator, op: SemaphorePost) -> None:
+    address = counter(g, op)
+    alone, after = by_first_thread(g)
+    g.e.start(alone)
+    code = "red.release.gpu.global.add.u32 [$0], $1;"
+    g.e.asm("void", code, "l,r,~{memory}", f"ptr addrspace(1) {address}", f"i32 {g.scalar(op.value)}", effect=True)
+    g.e.jump(after)
+    g.e.start(after)
+
+
+@emits(Fence)
+def fence(g: Generator, op: Fence) -> None:
+    scope = {"block": ' syncscope("block")', "gpu": ' syncscope("device")', "sys": ""}[op.scope]
+    g.e.line(f"fence{scope} acq_rel")
