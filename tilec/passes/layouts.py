@@ -335,9 +335,9 @@ class AssignLayouts(Rewriter):
             regions(layouts)
             now = self.wanted(op.inits, yielded, layouts)
             if now == layouts:
-                break
+                return layouts
             layouts = now
-            regions(layouts)
+        regions(layouts)
         return layouts
 
     def for_loop(self, op: For) -> Any:
