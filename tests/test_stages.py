@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 import tilec
@@ -16,6 +16,7 @@ from tilec.backend import cubin, nvptx
 from tilec.backend.llvm import to_llvm
 from tilec.backend.target import target
 from tilec.compiler import PIPELINE
+from tilec.errors import TileError
 from tilec.ir.core import Function
 from tilec.ir.interp import Memory, execute
 from tilec.ir.ops.arith import Fma
@@ -66,7 +67,12 @@ def programs(draw: Any) -> Program:
 @given(programs())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_stages_are_equal(program: Program) -> None:
-    check_stages(program)
+    try:
+        check_stages(program)
+    except TileError as error:
+        if "bytes of shared memory" not in error.message:
+            raise
+        reject()  # the program asks for more than there is
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -185,3 +191,29 @@ def test_products_of_real_numbers(dtype: str, m: int, n: int, k: int, warps: int
         results.append(simulate(made["placed"], tensors))
     for found in results:
         assert (np.abs(found["c"] - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("n", [1, 100, 333, 1024])
+@pytest.mark.parametrize("name", ["int3", "uint1", "int5", "float6_e3m2", "int4"])
+def test_packed_stores_do_not_disturb_their_neighbours(name: str, n: int) -> None:
+    """Blocks whose tiles end within a byte: no race, and the bits behind the last element stay."""
+    dtype = tilec.dtype(name)
+    text = f"""
+kernel @f(%x: global {name}[{n}], %y: global {name}[{n}]) warps=2 {{
+  %b = block_index : i32
+  %1 = constant value=100 dtype=i32 : i32
+  %i = mul %b, %1 : i32
+  %t = load %x, [%i] shape=[100] dims=[0] : {name}[100]
+  store %y, [%i], %t dims=[0]
+}}"""
+    function = stages(tilec.parse(text).verify())["placed"]
+    codes = np.random.default_rng(n).integers(0, 1 << dtype.bits, n)
+    size = -(-n * dtype.bits // 32) * 4
+    x, y = np.zeros(size, np.uint8), np.full(size, 0xFF, np.uint8)
+    packed = np.packbits(((codes[:, None] >> np.arange(dtype.bits)) & 1).astype(np.uint8).ravel(), bitorder="little")
+    x[: len(packed)] = packed
+    report = run_ptx(ptx_of(function, "sm_90a"), "f", (-(-n // 100),), (64,), [x, y], shared_size(function))
+    assert report.findings == []
+    bits = np.unpackbits(y, bitorder="little")
+    np.testing.assert_array_equal(bits[: n * dtype.bits], np.unpackbits(packed, bitorder="little")[: n * dtype.bits])
+    assert (bits[n * dtype.bits :] == 1).all()
