@@ -243,6 +243,9 @@ def rsqrt(x: Operand) -> Tile:
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
     """
 
+def reciprocal(x: Operand, approx: bool = False) -> Tile:
+    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
+
 def tanh(x: Operand) -> Tile:
     """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
 
@@ -276,18 +279,6 @@ def commit() -> None:
 
 def wait(pending: int = 0) -> None:
     """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
-
-def block_index(axis: int = 0) -> Tile:
-    """The index of this block along a grid axis (0, 1 or 2), i32."""
-
-def block_count(axis: int = 0) -> Tile:
-    """The number of blocks along a grid axis (0, 1 or 2), i32."""
-
-def assume(fact: Tile | bool) -> None:
-    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
-
-    A fact known at compile time is checked there. The frontend adds the author's text.
-    """
 
 def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
     """A tile of zeros."""
@@ -328,6 +319,51 @@ def scatter(target: Memory, offsets: Sequence[Index] | Index | Operand, value: O
     Of several elements for one place, any may be the one that stays.
     """
 
+def atomic_add(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] += value` in one step, for each element; gives the old elements (0 for those over the edge, which are left alone).
+
+    `offsets` as in `tc.store`, or with tiles of indices as in `tc.scatter`: `tc.atomic_add(h, [bins], 1)` counts each element of `bins`. Where
+    nothing reads the old values, the cheaper reduction is used. `order` is "relaxed", "acquire", "release" or "acq_rel", `scope`
+    "block", "gpu" or "sys". Types: i32, u32, i64, u64, f16, bf16 (from sm_90 on), f32, f64. Floating sums depend on the order in which
+    blocks come.
+    """
+
+def atomic_min(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] = min(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+
+def atomic_max(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] = max(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+
+def atomic_and(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] &= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+
+def atomic_or(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] |= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+
+def atomic_xor(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """`memory[place] ^= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+
+def atomic_exchange(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """Writes a value and gives what was there, in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64, f32, f64."""
+
+def atomic_cas(target: Memory, offsets: Sequence[Index] | Index, compare: Operand, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
+    """Writes `value` where `compare` stands, in one step, and gives what was there; otherwise as `tc.atomic_add`.
+
+    Types: i32, u32, i64, u64, f32, f64 (compared bit by bit).
+    """
+
+def block_index(axis: int = 0) -> Tile:
+    """The index of this block along a grid axis (0, 1 or 2), i32."""
+
+def block_count(axis: int = 0) -> Tile:
+    """The number of blocks along a grid axis (0, 1 or 2), i32."""
+
+def assume(fact: Tile | bool) -> None:
+    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
+
+    A fact known at compile time is checked there. The frontend adds the author's text.
+    """
+
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
 
@@ -361,8 +397,32 @@ def max(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False
 def min(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """The smallest element; NaN if there is one."""
 
+def semaphore_wait(target: Memory, index: Sequence[Index] | Index, value: Index) -> None:
+    """Waits until the counter at an index of an i32 or u32 tensor is at least `value`.
+
+    What other blocks wrote before the post that was waited for is seen by all threads of the block from here on (acquire). All blocks
+    that others wait for must be able to run at once: launch no more of them than the GPU holds, or let blocks wait only for those of a
+    smaller number, which start first.
+    """
+
+def semaphore_post(target: Memory, index: Sequence[Index] | Index, value: Index = 1) -> None:
+    """Adds `value` to the counter at an index of an i32 or u32 tensor, when all threads of the block have come so far.
+
+    What the block wrote before is seen by the blocks that wait for it (release).
+    """
+
+def fence(scope: str = 'gpu') -> None:
+    """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys"."""
+
 def sync() -> None:
     """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
+
+def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], strides: Sequence[Index] | None = None) -> Tile:
+    """A tensor of other shape and strides on a tensor's memory, from element `offset` on: `tc.tensor_view(a, i * N, shape=[N // 64, 64])`.
+
+    Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero
+    or negative. The view is used like any tensor, its edges are its own; within them it must stay in the tensor's memory.
+    """
 
 def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Op, Program
-from .memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
-from .values import dtype, space_of
+from tilec.sim.decode import Op, Program
+from tilec.sim.memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
+from tilec.sim.values import dtype, space_of
 
 Array = np.ndarray[Any, Any]
 CROSS_LIMIT = 1 << 22  # entries of `across`
@@ -32,7 +32,7 @@ def cell_size(program: Program, space: str) -> int:
     sizes = [16]
     for op in program.ops:
         if op.row.opcode in ("ld", "st", "ldu", "atom", "red", "wmma", "mbarrier") and space_of(op.mods) in (space, "generic"):
-            type_ = op.mods.get("T")
+            type_ = str(op.mods.get("T"))
             n = int((op.mods.get("vec") or "v1")[1:])
             sizes.append(1 if op.row.opcode == "wmma" else 8 if op.row.opcode == "mbarrier" else dtype(type_).itemsize * n)
         elif op.row.opcode == "cp" and space_of(op.mods) == "shared":
@@ -45,6 +45,7 @@ def cell_size(program: Program, space: str) -> int:
 def retried_loads(program: Program) -> set[int]:
     """Plain loads of a word that atom.cas then tries to replace, at the same address operand: compilers read the first guess so, and a
     stale guess only makes the cas fail."""
+
     def key(op: Op) -> Any:
         address = next(x for f, x in op.sources if f.kind == "address")
         return address.base, address.offset
@@ -75,7 +76,8 @@ class Checker:
         self.heap = Shadow(launch.heap.bytes.size // size + 1, size, 2)
         self.shared_cell = cell_size(program, "shared")
         self.retried = retried_loads(program)
-        self.suspects: set[int] = set()  # loads that met bytes that nothing wrote
+        self.suspects: dict[int, None] = {}  # loads that met bytes that nothing wrote
+        self.unwritten: Array | None = None  # (B, T, bytes) of the load that runs now
 
     def begin(self, machine: Any) -> None:
         """A new wave."""
@@ -155,7 +157,8 @@ class Checker:
 
     def spots(self, mask: Array | None, space: str, address: Array) -> list[tuple[int, int, tuple[str, int]]]:
         """(block, warp, location) of each warp and address that takes part in a synchronizing access."""
-        M, out = self.M, {}
+        M = self.M
+        out: dict[tuple[int, int, tuple[str, int]], None] = {}
         active = M.active(mask) & M.live
         for s, a, m in M.memory.parts(space, address, mask):
             here = active if m is None else active & m
@@ -216,7 +219,7 @@ class Checker:
     def op(self, at: int) -> Op:
         return self.program.ops[int(at)]
 
-    def who(self, bad: Array) -> str:
+    def who(self, bad: Any) -> str:
         """The first thread of a mask, in words."""
         b, t = np.argwhere(np.broadcast_to(bad, self.M.shape))[0]
         return f"thread {t} of block {int(self.M.blocks[b])}"
@@ -227,9 +230,12 @@ class Checker:
         if off.any():
             bad = off != 0 if mask is None else (off != 0) & mask
             if bad.any():
-                self.launch.record("misaligned", f"{a.kind} of {a.size} bytes at an address that is no multiple of it, {self.who(bad)}", self.op(a.at))
+                self.launch.record(
+                    "misaligned", f"{a.kind} of {a.size} bytes at an address that is no multiple of it, {self.who(bad)}", self.op(a.at)
+                )
                 mask = np.broadcast_to(~bad if mask is None else mask & ~bad, M.shape)
         state = a.space.state
+        assert state is not None
         index = a.index
         if mask is not None:
             index = np.where(mask, index, 0)
@@ -247,7 +253,7 @@ class Checker:
                 continue
             if a.kind in ("store", "async") and (fine | (got == _FRESH[unit])).all():
                 continue
-            mask = self.inspect(a, mask, got, unit, ~fine)
+            mask = self.inspect(a, mask, got, part, ~fine)
             index = np.where(np.broadcast_to(mask, M.shape), a.index, 0) if mask is not None else index
         if a.kind in ("store", "atomic", "async"):
             value = PENDING if a.kind == "async" else WRITTEN
@@ -265,7 +271,7 @@ class Checker:
         self.launch.record("bounds", f"{a.kind} of {a.size} bytes {where}, {self.who(bad)}", self.op(a.at))
         return np.broadcast_to(True if mask is None else mask, self.M.shape) & ~bad
 
-    def inspect(self, a: Access, mask: Array | None, got: Array, unit: int, odd: Array) -> Array | None:
+    def inspect(self, a: Access, mask: Array | None, got: Array, part: int, odd: Array) -> Array | None:
         """Some byte of the access is not written: say what is wrong with it."""
         M = self.M
         odd = np.broadcast_to(odd if mask is None else odd & mask, M.shape)
@@ -279,11 +285,29 @@ class Checker:
         if late.any():
             self.pending_bytes(a, late)
         if a.kind in ("load", "atomic"):
-            unwritten = odd & ~outside & (bytes_ == UNWRITTEN).any(-1)
-            if unwritten.any():
-                self.suspects.add(a.at)
-                self.launch.record("uninitialized", f"{a.kind} of {a.space.name} memory that nothing wrote, {self.who(unwritten)}", self.op(a.at))
+            fresh = (bytes_ == UNWRITTEN) & (odd & ~outside)[..., None]
+            if fresh.any():
+                self.never_written(a, fresh, part)
         return mask
+
+    def never_written(self, a: Access, fresh: Array, part: int) -> None:
+        """Bytes (part `part` of the access, 8 bytes each) that nothing wrote: legal for a load until its value matters."""
+        if a.kind == "atomic":
+            self.launch.record(
+                "uninitialized", f"atomic update of {a.space.name} memory that nothing wrote, {self.who(fresh.any(-1))}", self.op(a.at)
+            )
+            return
+        self.suspects.setdefault(a.at, None)
+        if self.unwritten is None or self.unwritten.shape[2] != a.size:
+            self.unwritten = np.zeros((*self.M.shape, a.size), bool)
+        unit = fresh.shape[-1]
+        self.unwritten[:, :, part * unit : (part + 1) * unit] |= fresh
+
+    def undefined(self, op: Op, bad: Array, what: str) -> None:
+        """An undefined value matters: called by the tracking run (taint.py)."""
+        source = self.op(next(iter(self.suspects))) if self.suspects else None
+        origin = "memory that nothing wrote" if source else "a register that nothing wrote"
+        self.launch.record("uninitialized", f"a value from {origin} reaches {what}, {self.who(bad)}", op, source)
 
     def pending_bytes(self, a: Access, late: Array) -> None:
         """An access to the destination of a copy that has not been waited for."""
@@ -294,7 +318,10 @@ class Checker:
             if (np.broadcast_to(copy.index, self.M.shape)[copy.mask] // 16 == spot // 16).any():
                 other = self.op(copy.at)
         self.launch.record(
-            "async", f"{a.kind} of bytes whose cp.async was not waited for, {self.who(late)}", self.op(a.at), other,
+            "async",
+            f"{a.kind} of bytes whose cp.async was not waited for, {self.who(late)}",
+            self.op(a.at),
+            other,
             "insert cp.async.wait_group (by the thread that copied) and a barrier before this access",
         )
 
@@ -319,9 +346,11 @@ class Checker:
     def race_shared(self, a: Access, mask: Array | None) -> None:
         M, s = self.M, self.shared
         index = a.index if mask is None else np.where(mask, a.index, 0)
-        first = index >> s.shift
+        first, given = index >> s.shift, mask
         for k in range(max(1, a.size >> s.shift)):
             cell = first + k if k else first
+            if a.neutral is not None:
+                mask = self.changing(a, given, k, s.size)
             last = s.write.take(cell)
             if int(last.max()) >> 44 >= self.floor:
                 self.against_write(a, mask, cell, last)
@@ -340,6 +369,14 @@ class Checker:
                 self.against_reads(a, mask, cell, reads)
             stamp = (self.now << 44) | ((1 << 10 if a.strong else 0) | self.tid)
             self.record_write(a, mask, s, cell, stamp)
+
+    def changing(self, a: Access, mask: Array | None, k: int, size: int) -> Array:
+        """The threads whose atomic and, or, xor can change cell k of the access: its other bytes are left alone."""
+        assert a.data is not None
+        M = self.M
+        octets = np.ascontiguousarray(np.broadcast_to(a.data, M.shape))[..., None].view(np.uint8)
+        some = (octets[..., k * size : (k + 1) * size] != a.neutral).any(-1)
+        return some if mask is None else some & mask
 
     def record_write(self, a: Access, mask: Array | None, s: Shadow, cell: Array, stamp: Array) -> None:
         if mask is None:
@@ -368,8 +405,8 @@ class Checker:
         if differ.any():
             k = int(differ.argmax())
             one, two = int(tid[order[k]]), int(tid[order[k + 1]])
-            self.launch.record("race", f"threads {one} and {two} write different values to the same {a.space.name} address in one instruction",
-                               self.op(a.at), self.op(a.at), "let one thread write, or use an atomic")  # fmt: skip
+            message = f"threads {one} and {two} write different values to the same {a.space.name} address in one instruction"
+            self.launch.record("race", message, self.op(a.at), self.op(a.at), "let one thread write, or use an atomic")
 
     def against_write(self, a: Access, mask: Array | None, cell: Array, last: Array) -> None:
         """Compare with the last write of each shared cell."""
@@ -433,7 +470,7 @@ class Checker:
             does = {"load": "reads", "store": "writes", "atomic": "atomically updates", "async": "copies into"}[a.kind]
             message = f"thread {t} of block {block} {does} {a.space.name} memory that {who} {did}, and nothing orders them"
             if there != block:
-                hint = "no barrier orders blocks: publish with st.release or atom after a fence and read with ld.acquire, or start a second kernel"
+                hint = "no barrier orders blocks: publish by st.release or a fence and atom, read by ld.acquire; or start a second kernel"
             elif thread >> 5 == t >> 5:
                 hint = f"insert bar.warp.sync before PTX line {self.op(a.at).site.ptx_line}, after line {self.op(number).site.ptx_line}"
             else:
@@ -441,12 +478,14 @@ class Checker:
             self.launch.record("race", message, self.op(a.at), self.op(number), hint, int(some.sum()))
 
     def race_global(self, a: Access, mask: Array | None) -> None:
-        M, s = self.M, self.heap
+        s = self.heap
         index = a.index if mask is None else np.where(mask, a.index, 0)
-        first = index >> s.shift
+        first, given = index >> s.shift, mask
         stamp: Any = None
         for k in range(max(1, a.size >> s.shift)):
             cell = first + k if k else first
+            if a.neutral is not None:
+                mask = self.changing(a, given, k, s.size)
             last = s.write.take(cell)
             if last.any():
                 self.against_global(a, mask, last, s.write_at, cell, "wrote")

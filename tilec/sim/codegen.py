@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..errors import TileError
-from .decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
-from .parse import Pair
-from .table import Formal
-from .values import HEAP, dtype, force, late, pack, space_of, unpack
+from tilec.errors import TileError
+from tilec.sim.decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
+from tilec.sim.parse import Pair
+from tilec.sim.table import Formal
+from tilec.sim.taint import Taint, may_be_undefined
+from tilec.sim.values import HEAP, dtype, force, late, pack, space_of, unpack
+
 
 def uses(op: Op) -> list[tuple[Register, np.dtype[Any]]]:
     """Registers that an op reads, with the dtype in which it reads them (guard excluded)."""
@@ -216,8 +219,9 @@ class Writer:
                 name = self.register(a.base, np.dtype("i8"))
             else:
                 name = self.register(a.base, np.dtype("u4"))
-                if shift == 0:
-                    return f"{name}.astype(i8)"
+                if shift:  # 32-bit addresses wrap
+                    name = f"({name} + {self.unit.constant(shift, np.dtype('u4'))})"
+                return f"{name}.astype(i8)"
             return f"{name} + {self.unit.constant(shift, np.dtype('i8'))}" if shift else name
         base = self.unit.symbol(a.base) if isinstance(a.base, Symbol) else a.base.value
         return self.unit.constant(base + shift, np.dtype("i8"))
@@ -287,26 +291,36 @@ class Writer:
         self.lines.append(f"# {op.site.text}")
         guard = self.guard(op)
         if is_move(op) and guard is None and not self.masked:
+            self.track(op, guard, [])
             self.alias(op.dests[0][1], op.sources[0][1])
             return
         arguments = [self.operand(op, f, x) for f, x in op.sources]
+        plain = arguments
+        if self.unit.taint is not None and arguments:  # evaluated once, for both
+            plain = [self.unit.fresh() for _ in arguments]
+            self.lines += [f"{t} = {a}" for t, a in zip(plain, arguments, strict=True)]
+            arguments = plain
         if op.row.machine:
             mask = guard or ("m" if self.masked else "None")
             arguments = ["M", str(op.number), mask] + arguments
         call = f"{self.unit.object(op.function)}({', '.join(arguments)})"
         if not op.dests:
             self.lines.append(call)
+            self.track(op, guard, plain)
             return
         outs: list[tuple[Any, np.dtype[Any], str]] = []
         left = [self.pattern(f, x, outs, guard is not None) for f, x in op.dests]
         self.lines.append(f"{', '.join(left)} = {call}")
+        after = len(self.lines)
+        self.track(op, guard, plain)
+        tracking, self.lines = self.lines[after:], self.lines[:after]
         if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
             x, type_, name = outs[0]
-            plain = f"r{x.index}_{_code(type_)}"
-            mask = guard or ("m" if self.masked else None)
-            if mask is None and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
-                self.lines[-1] = f"{plain} = {call}"
-                outs[0] = (x, type_, plain)
+            own = f"r{x.index}_{_code(type_)}"
+            if not guard and not self.masked and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
+                self.lines[-1] = f"{own} = {call}"
+                outs[0] = (x, type_, own)
+        self.lines += tracking
         if op.dests[0][0].kind == "fragment" and guard is None and not self.masked:
             for x, _, name in outs:
                 if x is not None:
@@ -315,6 +329,12 @@ class Writer:
                     self.dirty.add(x.index)
             return
         self.results(op, outs, guard)
+
+    def track(self, op: Op, guard: str | None, arguments: list[str]) -> None:
+        """Follow undefined bits through an op, if this run does."""
+        if self.unit.taint is not None:
+            step = self.unit.object(self.unit.taint.steps[op.number])
+            self.lines.append(f"{step}(M, {'m' if self.masked else 'None'}, {guard}, ({''.join(a + ', ' for a in arguments)}))")
 
     def alias(self, d: Register, s: Register) -> None:
         """A move costs nothing, and keeps the identity of the array."""
@@ -360,6 +380,7 @@ class Writer:
     def jump(self, op: Op, following: int) -> str:
         """The return statement of a jump."""
         role = op.row.role
+        self.track(op, None, [])
         if role == "brx":
             index = self.value(*op.sources[0])
             return f"return ({index}, {[t.block for t in op.targets]})"
@@ -373,9 +394,10 @@ class Writer:
 class Unit:
     """The generated module: source, constants, functions."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, tainted: bool = False):
         self.program = program
         self.analysis = Analysis(program)
+        self.taint = Taint(program) if tainted else None
         self.names: dict[str, Any] = {"where": np.where, "pack": pack, "unpack": unpack, "late": late, "force": force}
         for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"):
             self.names[code] = np.dtype(code)
@@ -391,6 +413,11 @@ class Unit:
         exec(compile(self.source, f"<simulated {program.name}>", "exec"), self.names)
         self.fast_functions = [self.names.get(f"fast{b.number}") for b in program.blocks]
         self.masked_functions = [self.names[f"masked{b.number}"] for b in program.blocks]
+
+    @cached_property
+    def undefined(self) -> bool:
+        """Whether some register may be read before it is written."""
+        return may_be_undefined(self.program, uses, defs)
 
     def fresh(self) -> str:
         self.temporaries += 1
@@ -488,5 +515,3 @@ def _bits(c: Const, want: np.dtype[Any]) -> int:
         (x,) = struct.unpack("<d", c.value.to_bytes(8, "little"))
         return int.from_bytes(np.float32(x).tobytes(), "little")
     return c.value
-
-

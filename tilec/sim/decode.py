@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
-from ..errors import Loc, TileError
-from . import isa  # noqa: F401  (fills the table)
-from .parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
-from .report import Site, Unsupported
-from .table import Formal, Row, explain, lookup
+from tilec.errors import Loc, TileError
+from tilec.sim import isa  # noqa: F401  (fills the table)
+from tilec.sim.parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
+from tilec.sim.report import Site, Unsupported
+from tilec.sim.table import Formal, Row, explain, lookup
 
 MAX_DEPTH = 24
 FUNCTION_BASE = 0x10  # addresses of functions: FUNCTION_BASE * (index + 1)
@@ -52,7 +52,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Address:
-    base: Union[Register, Symbol, Const]
+    base: Register | Symbol | Const
     offset: int
     more: tuple[Any, ...] = ()
 
@@ -240,7 +240,7 @@ class _Decoder:
         space = "local" if function_scope and v.space == "param" else v.space
         slot = Slot(v, space)
         size = v.size or 0
-        if space == "shared" and v.size is None or (v.extern and space == "shared"):
+        if (space == "shared" and v.size is None) or (v.extern and space == "shared"):
             program.dynamic.append(slot)
         elif space == "shared":
             slot.offset = _align(program.shared_bytes, v.align)
@@ -291,7 +291,11 @@ class _Decoder:
 
     def site(self, i: Instruction) -> Site:
         file, line = i.loc or (0, 0)
-        return Site(i.line, i.text, self.module.files.get(file, ""), line if file in self.module.files else 0)
+        if isinstance(file, str):
+            path = next((f for f in self.module.files.values() if f.endswith("/" + file)), file)
+        else:
+            path = self.module.files.get(file, "")
+        return Site(i.line, i.text, path, line if path else 0)
 
     def emit_simple(self, opcode: str, line: int, target: Target | None = None, guard: Register | None = None) -> None:
         found = lookup(opcode)
@@ -433,7 +437,15 @@ class _Decoder:
         self.stream.append(after)
 
     def indirect(
-        self, pointer: Any, results: Vec, arguments: Vec, i: Instruction, scope: _Scope, stack: tuple[str, ...], rest: list[Any], after: Target
+        self,
+        pointer: Any,
+        results: Vec,
+        arguments: Vec,
+        i: Instruction,
+        scope: _Scope,
+        stack: tuple[str, ...],
+        rest: list[Any],
+        after: Target,
     ) -> None:
         names = None
         for o in rest:
@@ -443,7 +455,8 @@ class _Decoder:
                     names = found.names
         shape = (len(results.items), len(arguments.items))
         candidates = names or [
-            f.name for f in self.module.functions.values()
+            f.name
+            for f in self.module.functions.values()
             if f.name in self.addressed and f.body is not None and (len(f.results), len(f.params)) == shape
         ]
         if not candidates:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .codegen import Unit
-from .decode import Op, Register, Special
-from .memory import Memory
-from .values import dtype
+from tilec.sim.codegen import Unit
+from tilec.sim.decode import Op, Register, Special
+from tilec.sim.memory import Memory
+from tilec.sim.values import dtype
 
 Mask = np.ndarray[Any, Any]
 TURN = 64  # steps after which the group that waited longest runs
@@ -53,8 +53,15 @@ class Machine:
     """State of one wave. `blocks` are linear indices of its thread blocks; B of them, T threads each, rounded up to whole warps."""
 
     def __init__(
-        self, unit: Unit, memory: Memory, grid: tuple[int, int, int], block: tuple[int, int, int], blocks: Any,
-        rng: np.random.Generator | None, record: Any, max_steps: int,
+        self,
+        unit: Unit,
+        memory: Memory,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        blocks: Any,
+        rng: np.random.Generator | None,
+        record: Any,
+        max_steps: int,
     ):
         self.unit, self.memory, self.rng, self.record, self.max_steps = unit, memory, rng, record, max_steps
         self.grid, self.block = grid, block
@@ -77,6 +84,7 @@ class Machine:
         self.lane = np.arange(self.T, dtype=np.uint32).reshape(1, self.T) & np.uint32(31)
         self.seen_version = -1
         self.snapshot: Any = None
+        self.window, self.renew = 64, 0
         self.refused: dict[int, Mask] = {}
         self.carry: Any = np.zeros((1, 1), bool)
         self.factors: dict[Any, Any] = {}
@@ -198,7 +206,7 @@ class Machine:
             self.run_groups()
             if not self.groups:
                 return
-            (at, _), = self.groups.items()
+            ((at, _),) = self.groups.items()
             self.groups.clear()
             if self.run_whole(at) is None:
                 return
@@ -233,7 +241,7 @@ class Machine:
                     return at
                 at = next(iter(self.groups))
                 self.groups.clear()
-            if steps & 1023 < 8 and self.spinning(at):
+            if steps & 63 == 0 and self.spinning(at):
                 self.stuck(at)
             if steps > self.max_steps:
                 self.record("limit", f"stopped after {steps} steps", self.op_at(at))
@@ -253,7 +261,7 @@ class Machine:
                 if not self.groups:
                     self.starved()
                 continue
-            if self.steps & 1023 < 512 and self.spinning():
+            if self.steps & 7 == 0 and self.spinning():
                 self.stuck()
             self.steps += 1
             if self.steps > self.max_steps:
@@ -327,12 +335,15 @@ class Machine:
             self.refused.pop(at, None)
             return mask
         if op.row.members is None:
+            if at in self.refused:
+                self.refused[at] = self.refused[at] & ~np.repeat(fit, WARP, axis=1)
             waits = mask & ~ready
-            missing = np.repeat(self.warps(waits).any(2), WARP, axis=1) & self.live & ~waits
+            stalled = np.repeat(self.warps(waits).any(2), WARP, axis=1)
+            missing = stalled & self.live & ~waits
             for k, g in self.groups.items():
                 if self.op_at(k).row.role == "exit":
                     missing = missing & ~g.mask
-            self.refused.setdefault(at, missing)
+            self.refused[at] = (self.refused.get(at, missing) | missing) & stalled & ~mask  # those that have come meanwhile are not missing
         return ready if ready.any() else None
 
     def check_members(self, at: int, mask: Mask | None, members: Any) -> None:
@@ -344,10 +355,11 @@ class Machine:
         if bad.any():
             b, t = np.argwhere(bad)[0]
             op = self.unit.program.ops[at]
-            self.record("divergence", f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it", op)
-
-    def steps_taken(self) -> int:
-        return self.steps + sum(self.block_counts)
+            self.record(
+                "divergence",
+                f"thread {t} of block {int(self.blocks[b])} executes {op.row.opcode}, but its member mask does not name it",
+                op,
+            )
 
     def members(self, op: Op) -> Mask:
         """(B, T) member masks that a gathering instruction is given."""
@@ -394,8 +406,8 @@ class Machine:
                 if at in self.groups:
                     op = self.op_at(at)
                     b, t = np.argwhere(missing & mask)[0]
-                    self.record("divergence", f"thread {t} of block {int(self.blocks[b])} ended without reaching {op.row.opcode}, where others "
-                                "of its warp wait", op)  # fmt: skip
+                    who = f"thread {t} of block {int(self.blocks[b])}"
+                    self.record("divergence", f"{who} ended without reaching {op.row.opcode}, where others of its warp wait", op)
         for number in list(self.barriers):
             self.complete(number)
 
@@ -475,20 +487,28 @@ class Machine:
         if not mask.any():
             return
         register = op.dests[0][1]
-        p = b.predicate
+        p: Any = b.predicate
         if op.mods["op"] == "popc":
             value: Any = (p & b.arrived).sum(1, dtype=np.uint32)[:, None]
         elif op.mods["op"] == "and":
-            value = (p | ~b.arrived).all(1)[:, None]
+            value = np.asarray((p | ~b.arrived).all(1))[:, None]
         else:
-            value = (p & b.arrived).any(1)[:, None]
+            value = np.asarray((p & b.arrived).any(1))[:, None]
         old = self.R[register.index]
         kept = dtype(register.type) if register.type == "pred" else old.dtype
         self.R[register.index] = np.where(mask, value.astype(kept), old)
 
     def spinning(self, at: int = -1) -> bool:
-        """Whether the machine is back in a state of a while ago: with no write to memory in between, it will be so for ever."""
-        if self.memory.version != self.seen_version or self.snapshot is None or self.steps_taken() & 1023 == 0:
+        """Whether the machine is back in a state of a while ago: with no write to memory in between, it will be so for ever.
+
+        The state to compare with is taken anew after twice as many steps each time (Brent's way to find a cycle of any length).
+        """
+        taken = self.steps + sum(self.block_counts)
+        if self.memory.version != self.seen_version:
+            self.window = 64
+        if self.memory.version != self.seen_version or self.snapshot is None or taken > self.renew:
+            self.window *= 2
+            self.renew = taken + self.window
             self.seen_version = self.memory.version
             self.snapshot = (at, {k: g.mask for k, g in self.groups.items()}, list(self.R), self.steps)
             return False
@@ -497,15 +517,18 @@ class Machine:
             return False
         if not all(np.array_equal(m, self.groups[k].mask) for k, m in masks.items()):
             return False
-        return all(x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y)) for x, y in zip(registers, self.R, strict=True))
+        return all(
+            x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y))
+            for x, y in zip(registers, self.R, strict=True)
+        )
 
     def stuck(self, at: int = -1) -> None:
         """Report those who spin for ever."""
         where = {at: self.full} if at >= 0 else {k: g.mask for k, g in self.groups.items()}
         for k, mask in where.items():
             block = int(mask.any(1).argmax())
-            text = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))} spin for ever, and nothing that they look at changes"
-            self.record("deadlock", text, self.op_at(k))
+            who = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))}"
+            self.record("deadlock", f"{who} spin for ever, and nothing that they look at changes", self.op_at(k))
         self.starved()
         raise Stop
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .values import HEAP, WINDOWS
+from tilec.sim.values import HEAP, WINDOWS
 
 Array = np.ndarray[Any, Any]
 NONE, UNWRITTEN, WRITTEN, PENDING = range(4)
@@ -52,7 +52,8 @@ class Access:
     size: int
     mask: Array | None
     strong: bool = False
-    data: Array | None = None  # what a store writes, as items of `size` bytes
+    data: Array | None = None  # what a store writes, as items of `size` bytes; the first operand of an atomic
+    neutral: int | None = None  # atomics: bytes of `data` that have this value change nothing
 
 
 @dataclass
@@ -87,7 +88,9 @@ class Memory:
         self.param.bytes[: len(param)] = np.frombuffer(param, np.uint8)
         self.local_bytes = local_bytes
         if checked:
-            assert self.shared.state is not None and self.local.state is not None and self.param.state is not None
+            assert self.shared.state is not None
+            assert self.local.state is not None
+            assert self.param.state is not None
             self.shared.state.reshape(B, pitch)[:, :shared_bytes] = UNWRITTEN
             if local_bytes:
                 self.local.state.reshape(B * T, self.local_pitch)[:, :local_bytes] = UNWRITTEN
@@ -112,7 +115,7 @@ class Memory:
             return []
         low, high = int(seen.min()), int(seen.max())
         order = (*((s.window, s) for s in (self.shared, self.local, self.param)), (HEAP, self.heap))
-        out = []
+        out: list[tuple[Space, Array, Array | None]] = []
         for k, (start, s) in enumerate(order):
             stop = order[k + 1][0] if k + 1 < len(order) else 1 << 62
             if k == 0:
@@ -150,8 +153,10 @@ class Memory:
             if out is None:
                 out = got
             elif n:
+                assert m is not None
                 out = tuple(np.where(m, g, o) for g, o in zip(got, out, strict=True))
             else:
+                assert m is not None
                 out = np.where(m, got, out)
         if out is None:
             zero = np.zeros((1, 1), dtype)
@@ -232,7 +237,12 @@ class Memory:
             except IndexError:
                 self.fault(Access(at, "load", s, a, index, 16, m))
                 raise
-            out = got if out is None else np.where(np.broadcast_to(m, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3), got, out)
+            if out is None:
+                out = got
+            else:
+                assert m is not None
+                here = np.broadcast_to(m, self.shape).reshape(B, T // 32, 4, 8)[:, :, :count].transpose(2, 0, 1, 3)
+                out = np.where(here, got, out)
         return out
 
     def text(self, address: int) -> str:
@@ -254,16 +264,25 @@ class Memory:
     # Atomics
 
     def atomic(
-        self, at: int, mask: Array | None, space: str, address: Array, dtype: Any, update: Callable[..., Array],
-        operands: tuple[Array, ...], ufunc: Any = None, wanted: bool = True,
+        self,
+        at: int,
+        mask: Array | None,
+        space: str,
+        address: Array,
+        dtype: Any,
+        update: Callable[..., Array],
+        operands: tuple[Array, ...],
+        ufunc: Any = None,
+        wanted: bool = True,
+        neutral: int | None = None,
     ) -> Any:
         """Replace each value by `update(old, *operands)`, thread after thread; the old values. `ufunc`: the same as a NumPy ufunc
-        of two integer operands, which allows all threads at once."""
+        of two integer operands, which allows all threads at once. `neutral`: operand bytes of this value leave memory as it is."""
         out = np.zeros(self.shape, dtype)
         for s, a, m in self.parts(space, address, mask):
             index = s.index(a)
             if self.checker is not None or self.costs is not None:
-                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True))
+                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True, operands[0], neutral))
             m = np.broadcast_to(True if m is None else m, self.shape)
             m = m & self.live
             view = s.views[dtype.itemsize].view(dtype)
@@ -276,7 +295,9 @@ class Memory:
 
     # cp.async
 
-    def copy_async(self, at: int, mask: Array | None, to: Array, source: Array, size: int, source_size: Array | None, space: str = "global") -> None:
+    def copy_async(
+        self, at: int, mask: Array | None, to: Array, source: Array, size: int, source_size: Array | None, space: str = "global"
+    ) -> None:
         """cp.async: `size` bytes from `source`, of which `source_size` are read and the rest is zero."""
         shape = self.shape
         index = self.shared.index(to)

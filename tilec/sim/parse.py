@@ -10,12 +10,12 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, TypeAlias
 
-from lark import Lark, Token, Tree
+from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
 
-from ..errors import Loc, TileError
+from tilec.errors import Loc, TileError
 
 # Operands ------------------------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ class Not:
     operand: Operand
 
 
-Operand = Union[Name, Imm, Vec, Addr, Pair, Not]
+Operand: TypeAlias = "Name | Imm | Vec | Addr | Pair | Not"
 
 # Statements ----------------------------------------------------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class Instruction:
     guard: str | None  # register of the predicate
     negated: bool
     line: int
-    loc: tuple[int, int] | None  # file number, line
+    loc: tuple[int | str, int] | None  # file number or name, line
     text: str
 
 
@@ -138,6 +138,7 @@ class Module:
     files: dict[int, str]
     target: str
     lines: list[str]
+    inlined: dict[Any, Any] = field(default_factory=dict)  # (file, line, column) of a `.loc` to that of the call
 
     def entries(self) -> list[str]:
         """Names of the kernels."""
@@ -196,8 +197,9 @@ def _toplevel(node: Any, module: Module) -> None:
             module.functions[function.name] = function
 
 
-def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
+def _scope(tree: Any, module: Module, place: list[Any]) -> list[Any]:
     out: list[Any] = []
+    inlined = module.inlined
     for node in tree.children:
         if isinstance(node, Token):
             continue
@@ -210,8 +212,7 @@ def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
         elif node.data == "label":
             out.append(Label(token[:-1].strip(), token.line))
         elif node.data == "loc":
-            number, line = token.split()[1:3]
-            place[0] = (int(number), int(line))
+            place[0] = _place(str(token), module.lines[token.line - 1], inlined)
         elif node.data == "registers":
             out.append(_registers(str(token)))
         elif node.data == "variable":
@@ -224,7 +225,28 @@ def _scope(tree: Tree, module: Module, place: list[Any]) -> list[Any]:
     return out
 
 
-def _parse_instruction(text: str, line: int, loc: tuple[int, int] | None) -> Instruction:
+_loc = re.compile(r"\.loc\s+(\d+)\s+(\d+)\s+(\d+)(?:.*inlined_at\s+(\d+)\s+(\d+)\s+(\d+))?")
+_outer = re.compile(r"([^\s:@\[]+):(\d+):\d+ \]")
+
+
+def _place(text: str, line: str, inlined: dict[Any, Any]) -> tuple[int | str, int] | None:
+    """File and line of a `.loc`. Of inlined code it is the outermost call, which is in the user's own file: nvcc says so by
+    `inlined_at`, Triton in a comment `// standard.py:191:40 @[ kernel.py:14:29 ]`."""
+    match = _loc.match(text)
+    if not match:
+        return None
+    here, at = match.groups()[:3], match.groups()[3:]
+    if at[0]:
+        inlined[here] = at
+    seen = {here}
+    while here in inlined and inlined[here] not in seen:
+        here = inlined[here]
+        seen.add(here)
+    outer = _outer.findall(line) if "@[" in line else []
+    return (outer[-1][0], int(outer[-1][1])) if outer else (int(here[0]), int(here[1]))
+
+
+def _parse_instruction(text: str, line: int, loc: tuple[int | str, int] | None) -> Instruction:
     match = _instruction.fullmatch(text)
     if not match:
         raise TileError(f"no PTX instruction: {text!r}", loc=Loc("<ptx>", line))
@@ -394,9 +416,7 @@ def _header(text: str, line: int) -> Function:
     if rest.startswith("("):
         inside, rest = _parens(rest)
         params = _parameters(inside, line)
-    directives = {
-        m[1]: [int(w) for w in re.findall(r"\d+", m[2] or "")] for m in re.finditer(r"\.(\w+)\s*((?:\d+\s*,?\s*)*)", rest)
-    }
+    directives = {m[1]: [int(w) for w in re.findall(r"\d+", m[2] or "")] for m in re.finditer(r"\.(\w+)\s*((?:\d+\s*,?\s*)*)", rest)}
     return Function(match[1], entry, params, results, None, directives, line)
 
 

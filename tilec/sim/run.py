@@ -8,30 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TileError, require
-from .checks import Checker
-from .codegen import Unit
-from .costs import Costs
-from .decode import Const, Op, Program, Slot, Symbol, decode
-from .machine import Machine, Stop
-from .memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
-from .parse import Imm, parse
-from .report import Finding, Report, Site
-from .values import HEAP
+from tilec.errors import TileError, require
+from tilec.sim.checks import Checker
+from tilec.sim.codegen import Unit
+from tilec.sim.costs import Costs
+from tilec.sim.decode import Const, Op, Program, Slot, Symbol, decode
+from tilec.sim.machine import Machine, Stop
+from tilec.sim.memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
+from tilec.sim.parse import Imm, parse
+from tilec.sim.report import Finding, Report, Site
+from tilec.sim.values import HEAP
 
 RESIDENT = 1 << 16  # threads that run at once if blocks may wait for one another
 TOGETHER = 1 << 13  # threads that run at once otherwise: more than these outgrow the caches
 
 
-@lru_cache(16)
-def load(text: str, entry: str) -> Unit:
-    """Parse, decode and compile a kernel; kept for the next run of the same text. Raises Unsupported and TileError."""
-    return Unit(decode(parse(text), entry))
+@lru_cache(32)
+def load(text: str, entry: str, tainted: bool = False) -> Unit:
+    """Parse, decode and compile a kernel; kept for the next run of the same text. Raises Unsupported and TileError.
+
+    tainted: the code also follows the bits that nothing wrote.
+    """
+    return Unit(load(text, entry).program, True) if tainted else Unit(decode(parse(text), entry))
 
 
 def run_ptx(
-    ptx_text: str, entry: str, grid: Any, block: Any, args: Any, shared_bytes: int = 0, *, checks: bool = True, costs: bool = True,
-    exact: str | None = None, seed: int | None = None, max_steps: int = 1_000_000, resident: int | None = None,
+    ptx_text: str,
+    entry: str,
+    grid: Any,
+    block: Any,
+    args: Any,
+    shared_bytes: int = 0,
+    *,
+    checks: bool = True,
+    costs: bool = True,
+    exact: str | None = None,
+    seed: int | None = None,
+    max_steps: int = 1_000_000,
+    resident: int | None = None,
 ) -> Report:
     """Run a kernel of a PTX text on the CPU, and judge it.
 
@@ -54,22 +68,29 @@ def run_ptx(
         want = want + [1] * (3 - len(want))
         require(tuple(want) == sizes[1], f"{entry} needs blocks of {tuple(want)} threads, got {sizes[1]}")
     require(len(args) == len(program.params), f"{entry} has {len(program.params)} parameters, got {len(args)} arguments")
-    launch = Launch(unit, Report(entry, checked=checks), checks)
-    launch.fill(args)
     T = -(-threads // 32) * 32
-    limit = resident or (RESIDENT if communicates(program) else TOGETHER)
-    count = max(1, limit // T)
     total = int(np.prod(sizes[0]))
-    rng = None if seed is None else np.random.default_rng(seed)
-    checker = Checker(program, launch) if checks else None
-    counter = Costs(program) if costs else None
-    order = np.arange(total) if rng is None else rng.permutation(total)
-    with np.errstate(all="ignore"):
-        try:
-            for start in range(0, total, count):
-                launch.wave(order[start : start + count], sizes, T, shared_bytes, checker, counter, rng, exact, max_steps)
-        except Stop:
-            pass
+    per_wave = max(1, (resident or (RESIDENT if communicates(program) else TOGETHER)) // T)
+
+    def attempt(unit: Unit) -> tuple[Launch, Checker | None, Costs | None]:
+        launch = Launch(unit, Report(entry, checked=checks), checks)
+        launch.fill(args)
+        rng = None if seed is None else np.random.default_rng(seed)
+        checker = Checker(program, launch) if checks else None
+        counter = Costs(program) if costs else None
+        order = np.arange(total) if rng is None else rng.permutation(total)
+        with np.errstate(all="ignore"):
+            try:
+                for start in range(0, total, per_wave):
+                    launch.wave(order[start : start + per_wave], sizes, T, shared_bytes, checker, counter, rng, exact, max_steps)
+            except Stop:
+                pass
+        return launch, checker, counter
+
+    suspicious = checks and unit.undefined
+    launch, checker, counter = attempt(load(ptx_text, entry, True) if suspicious else unit)
+    if checker is not None and checker.suspects and not suspicious:  # once more, following the bits that nothing wrote
+        launch, checker, counter = attempt(load(ptx_text, entry, True))
     launch.copy_back()
     if counter is not None:
         counter.finish(launch.report)
@@ -118,7 +139,7 @@ class Launch:
         known: dict[tuple[int, int], int] = {}
         values: list[bytes] = []
         for number, (variable, arg) in enumerate(zip(program.params, args, strict=True)):
-            if isinstance(arg, np.ndarray) and arg.ndim + arg.size > 0 and not (arg.ndim == 0):
+            if isinstance(arg, np.ndarray) and arg.ndim > 0:
                 key = (arg.__array_interface__["data"][0], arg.nbytes)
                 if key not in known:
                     known[key] = at
@@ -136,9 +157,9 @@ class Launch:
             if heap.state is not None:
                 heap.state[b.offset : b.offset + raw.size] = WRITTEN
         self.params = bytearray(program.param_bytes)
-        for offset, raw, variable in zip(program.param_offsets, values, program.params, strict=True):
+        for offset, packed, variable in zip(program.param_offsets, values, program.params, strict=True):
             size = variable.size or 0
-            self.params[offset : offset + size] = raw[:size]
+            self.params[offset : offset + size] = packed[:size]
 
     def static(self, slot: Slot) -> None:
         """A module variable in global or const memory; without initializer it is zero."""
@@ -174,12 +195,15 @@ class Launch:
         program = self.unit.program
         total = program.dynamic_offset + shared_bytes if program.dynamic else max(program.shared_bytes, shared_bytes)
         memory = Memory(self.heap, total, shared_bytes, program.local_bytes, bytes(self.params), len(blocks), T, self.checks)
-        machine = Machine(self.unit, memory, *sizes, blocks, rng, self.record, max_steps)
+        machine = Machine(self.unit, memory, sizes[0], sizes[1], blocks, rng, self.record, max_steps)
         machine.exact = exact
         memory.checker, memory.costs, memory.fault = checker, counter, self.fault
         machine.checker = checker
-        if checker is not None:
-            checker.begin(machine)
+        for observer in (checker, counter):
+            if observer is not None:
+                observer.begin(machine)
+        if self.unit.taint is not None:
+            self.unit.taint.begin()
         try:
             machine.run()
         except IndexError:
@@ -210,7 +234,9 @@ class Launch:
             return f"{start - address} bytes before the start of {name} ({size} bytes)"
         return f"{address - start - size} bytes behind the end of {name} ({size} bytes)"
 
-    def record(self, kind: str, message: str, op: Op, other: Op | None = None, hint: str = "", count: int = 1, extra: Site | None = None) -> None:
+    def record(
+        self, kind: str, message: str, op: Op, other: Op | None = None, hint: str = "", count: int = 1, extra: Site | None = None
+    ) -> None:
         """Add a finding, or count it if these places have one of this kind."""
         key = (kind, op.site, other.site if other else extra)
         found = self.seen.get(key)
@@ -230,9 +256,8 @@ def scalar(x: Any, type_: str, size: int, name: str) -> bytes:
         require(len(x) == size, f"parameter {name} has {size} bytes, got {len(x)}")
         return bytes(x)
     if isinstance(x, (np.generic, np.ndarray)) and not isinstance(x, np.bool_):
-        if x.nbytes == size and (isinstance(x, (np.void, np.ndarray)) or x.dtype.kind in "iu" or type_[0] in "bf" or x.dtype.kind == "V"):
-            if not (type_[0] == "f" and x.dtype.kind in "iu"):
-                return x.tobytes()
+        if x.nbytes == size and not (type_[0] == "f" and x.dtype.kind in "iu"):
+            return x.tobytes()
         x = x.item()
     if type_[0] == "f" or isinstance(x, float):
         require(size in (4, 8), f"parameter {name} takes {size} bytes, not a float")

@@ -3,13 +3,15 @@
     @instruction("mul.MODE.T", "T = T T", MODE="lo hi", T="u16 u32 u64 s16 s32 s64")
     def mul(MODE, T): ...
 
-Pattern: `{.x}` is optional, `{.x .y}` too and in either order. A part named by a keyword argument is a choice of the words given there (it arrives in the meaning as the
-word, or None); any other part is a literal flag (it arrives as True or False, `::` written `_`). The meaning is called once per
-instruction of a program, with the modifiers as keyword arguments, and returns the function that is called with arrays.
+Pattern: `{.x}` is optional, `{.x .y}` too and in either order. A part named by a keyword argument is a choice of the words given there
+(it arrives in the meaning as the word, or None); any other part is a literal flag (it arrives as True or False, `::` written `_`). The
+meaning is called once per instruction of a program, with the modifiers as keyword arguments, and returns the function that is called
+with arrays.
 
-Signature: destinations `=` sources, each a type, or the name of a part that is one, or `wide(T)` (twice the bits) or `bits(T)` (unsigned bits); `T*4` or `T*vec` a vector, `[]` an
-address, `T|pred` a destination with an optional second one, `T?` an optional source, `frag(T)*4` registers of an accumulator (isa/matrix.py), `imm` an integer, `sym` a name, `_` an operand
-that is not looked at. docs/simulator.md tells the rest.
+Signature: destinations `=` sources, each a type, or the name of a part that is one, or `wide(T)` (twice the bits) or `bits(T)` (unsigned
+bits); `T*4` or `T*vec` a vector, `[]` an address, `T|pred` a destination with an optional second one, `T?` an optional source,
+`frag(T)*4` registers of an accumulator (isa/matrix.py), `imm` an integer, `sym` a name, `_` an operand that is not looked at.
+docs/simulator.md tells the rest.
 """
 
 from __future__ import annotations
@@ -21,9 +23,32 @@ from functools import lru_cache
 from itertools import permutations
 from typing import Any
 
-TYPES = ("pred b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f16 bf16 f16x2 bf16x2 s16x2 u16x2 f32 f64").split()
+TYPES = [
+    "pred",
+    "b8",
+    "b16",
+    "b32",
+    "b64",
+    "b128",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "f16",
+    "bf16",
+    "f16x2",
+    "bf16x2",
+    "s16x2",
+    "u16x2",
+    "f32",
+    "f64",
+]
 _WIDE = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
-BITS = {t: "b" + (re.sub(r"\D", "", t.replace("x2", "")) if "x2" not in t else "32") for t in TYPES if t != "pred"} | {"pred": "pred"}
+BITS = {t: "pred" if t == "pred" else "b32" if t.endswith("x2") else "b" + re.sub(r"\D", "", t) for t in TYPES}
 SPACES = "global shared shared::cta local const param param::entry param::func"
 
 
@@ -107,9 +132,7 @@ def instruction(
     opcode, orders = _slots(pattern, words)
 
     def add(make: Callable[..., Any]) -> Callable[..., Any]:
-        TABLE.setdefault(opcode, []).append(
-            Row(opcode, pattern, orders, signature, make, machine, gather, members, role, where, words)
-        )
+        TABLE.setdefault(opcode, []).append(Row(opcode, pattern, orders, signature, make, machine, gather, members, role, where, words))
         return make
 
     return add

@@ -34,9 +34,9 @@ def dtype(type_: str) -> np.dtype[Any]:
 
 def pack(items: list[Any], part: Any, whole: Any) -> Any:
     """Join registers to a wider one, the first lowest."""
-    items = np.broadcast_arrays(*items)
-    out = np.empty(items[0].shape + (len(items),), part)
-    for k, x in enumerate(items):
+    spread = np.broadcast_arrays(*items)
+    out = np.empty(spread[0].shape + (len(items),), part)
+    for k, x in enumerate(spread):
         out[..., k] = x.view(part)
     return out.view(whole)[..., 0]
 

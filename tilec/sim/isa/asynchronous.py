@@ -7,19 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from ..values import HEAP
-from ..table import instruction
+from tilec.sim.table import instruction
+from tilec.sim.values import HEAP
 
 Meaning = Callable[..., Any]
-_HINTS = {"prefetch": "L2::64B L2::128B L2::256B"}
+_HINTS: dict[str, Any] = {"prefetch": "L2::64B L2::128B L2::256B"}
 
 
 def _copy_signature(L2_cache_hint: bool, **_: Any) -> str:
     return "[] [] imm b32? b64" if L2_cache_hint else "[] [] imm b32?"
 
 
-@instruction("cp.async.cop.space.global{.L2::cache_hint}{.prefetch}", _copy_signature, machine=True, cop="ca cg",
-             space="shared shared::cta", **_HINTS)  # fmt: skip
+@instruction(
+    "cp.async.cop.space.global{.L2::cache_hint}{.prefetch}",
+    _copy_signature,
+    machine=True,
+    cop="ca cg",
+    space="shared shared::cta",
+    **_HINTS,
+)
 def cp_async(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, to: Any, source: Any, size: int, source_size: Any, policy: Any = None) -> None:
         M.memory.copy_async(at, mask, to, source - HEAP, size, source_size)
@@ -93,7 +99,7 @@ def _arrive(update: Meaning, wanted: bool, space: str | None, release: bool = Tr
     return run
 
 
-_SPACE = {"space": "shared shared::cta", "sem": "release", "scope": "cta"}
+_SPACE: dict[str, Any] = {"space": "shared shared::cta", "sem": "release", "scope": "cta"}
 
 
 @instruction("mbarrier.arrive{.sem}{.scope}{.space}.b64", "b64 = [] b32?", machine=True, **_SPACE)
@@ -108,7 +114,7 @@ def mbarrier_drop(space: str | None, **_: Any) -> Meaning:
     return _arrive(_dropped, True, space)
 
 
-_TEST = {"wait": "test_wait try_wait", "sem": "acquire", "scope": "cta", "space": "shared shared::cta"}
+_TEST: dict[str, Any] = {"wait": "test_wait try_wait", "sem": "acquire", "scope": "cta", "space": "shared shared::cta"}
 
 
 def _test(space: str | None, done: Meaning) -> Meaning:

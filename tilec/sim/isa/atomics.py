@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import numerics
-from ..values import space_of
-from ..values import dtype
-from ..table import instruction
+from tilec.sim import numerics
+from tilec.sim.table import instruction
+from tilec.sim.values import dtype, space_of
 
 Meaning = Callable[..., Any]
 SEM = "relaxed acquire release acq_rel"
@@ -28,11 +27,17 @@ def _dec(old: Any, limit: Any) -> Any:
 
 
 UPDATES: dict[str, tuple[Meaning, Any]] = {
-    "add": (np.add, np.add), "min": (np.minimum, np.minimum), "max": (np.maximum, np.maximum), "and": (np.bitwise_and, np.bitwise_and),
-    "or": (np.bitwise_or, np.bitwise_or), "xor": (np.bitwise_xor, np.bitwise_xor), "inc": (_inc, None), "dec": (_dec, None),
+    "add": (np.add, np.add),
+    "min": (np.minimum, np.minimum),
+    "max": (np.maximum, np.maximum),
+    "and": (np.bitwise_and, np.bitwise_and),
+    "or": (np.bitwise_or, np.bitwise_or),
+    "xor": (np.bitwise_xor, np.bitwise_xor),
+    "inc": (_inc, None),
+    "dec": (_dec, None),
     "exch": (lambda old, new: np.broadcast_to(new, old.shape), None),
     "cas": (lambda old, compare, new: np.where(old == compare, new, old), None),
-}  # fmt: skip
+}
 
 
 def _update(op: str, T: str, ftz: bool) -> tuple[Meaning, Any]:
@@ -46,11 +51,21 @@ def _update(op: str, T: str, ftz: bool) -> tuple[Meaning, Any]:
 
 def _fits(op: str, T: str, **_: Any) -> bool:
     """The types that the manual allows for each operation."""
-    return T in {
-        "add": "u32 s32 u64 s64 f32 f64 f16 bf16 f16x2 bf16x2", "min": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2",
-        "max": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2", "and": "b32 b64", "or": "b32 b64", "xor": "b32 b64", "inc": "u32", "dec": "u32",
-        "exch": "b32 b64 u32 u64 s32 s64 f32", "cas": "b16 b32 b64 u32 u64 s32 s64",
-    }[op].split()  # fmt: skip
+    return (
+        T
+        in {
+            "add": "u32 s32 u64 s64 f32 f64 f16 bf16 f16x2 bf16x2",
+            "min": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2",
+            "max": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2",
+            "and": "b32 b64",
+            "or": "b32 b64",
+            "xor": "b32 b64",
+            "inc": "u32",
+            "dec": "u32",
+            "exch": "b32 b64 u32 u64 s32 s64 f32",
+            "cas": "b16 b32 b64 u32 u64 s32 s64",
+        }[op].split()
+    )
 
 
 def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> Meaning:
@@ -58,11 +73,12 @@ def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> M
     update, ufunc = _update(op, T, ftz=T == "f32" and where == "global")
     if kind.kind == "f":
         ufunc = None
+    neutral = {"and": 0xFF, "or": 0, "xor": 0}.get(op)
     acquire, release = sem in ("acquire", "acq_rel"), sem in ("release", "acq_rel")
 
     def run(M: Any, at: int, mask: Any, address: Any, *operands: Any) -> Any:
         M.strong_store(at, mask, where, address, release)
-        old = M.memory.atomic(at, mask, where, address, kind, update, tuple(x for x in operands if x is not None), ufunc, wanted)
+        old = M.memory.atomic(at, mask, where, address, kind, update, tuple(x for x in operands if x is not None), ufunc, wanted, neutral)
         M.strong_load(at, mask, where, address, acquire)
         return old if wanted else None
 
@@ -70,31 +86,58 @@ def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> M
 
 
 _TYPES = "b16 b32 b64 u32 u64 s32 s64 f32 f64 f16 bf16 f16x2 bf16x2"
-_WORDS = {"sem": SEM, "scope": SCOPE, "space": SPACE}
+_WORDS: dict[str, Any] = {"sem": SEM, "scope": SCOPE, "space": SPACE}
 _SIMPLE = "add min max and or xor inc dec exch"
 
 
-@instruction("atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
+@instruction(
+    "atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS
+)
+@instruction("atom{.space}.op{.sem .scope}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
 def atom(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
 @instruction("atom{.sem .scope .space}.op{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.space}.op{.sem .scope}{.L2::cache_hint}.T", "T = [] T T b64?", machine=True, op="cas", T=_TYPES, where=_fits, **_WORDS)
 def atom_cas(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, c, policy: run(M, at, mask, address, b, c)
 
 
-@instruction("red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES,
-             where=lambda op, **m: op != "exch" and _fits(op, **m), **_WORDS)  # fmt: skip
+@instruction(
+    "red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T",
+    "[] T b64?",
+    machine=True,
+    op=_SIMPLE,
+    T=_TYPES,
+    where=lambda op, **m: op != "exch" and _fits(op, **m),
+    **_WORDS,
+)
+@instruction(
+    "red{.space}.op{.sem .scope}{.L2::cache_hint}.T",
+    "[] T b64?",
+    machine=True,
+    op=_SIMPLE,
+    T=_TYPES,
+    where=lambda op, **m: op != "exch" and _fits(op, **m),
+    **_WORDS,
+)
 def red(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, False)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
-@instruction("red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T", "[] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
-             T="f32 f16 bf16 f16x2 bf16x2", **_WORDS)  # fmt: skip
+@instruction(
+    "red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T",
+    "[] T*vec b64?",
+    machine=True,
+    op="add min max",
+    vec="v2 v4 v8",
+    T="f32 f16 bf16 f16x2 bf16x2",
+    **_WORDS,
+)
 def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, False), dtype(T).itemsize
 
@@ -105,8 +148,15 @@ def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **
     return each
 
 
-@instruction("atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T", "T*vec = [] T*vec b64?", machine=True, op="add min max", vec="v2 v4 v8",
-             T="f32 f16 bf16 f16x2 bf16x2", **_WORDS)  # fmt: skip
+@instruction(
+    "atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T",
+    "T*vec = [] T*vec b64?",
+    machine=True,
+    op="add min max",
+    vec="v2 v4 v8",
+    T="f32 f16 bf16 f16x2 bf16x2",
+    **_WORDS,
+)
 def atom_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, True), dtype(T).itemsize
     return lambda M, at, mask, address, values, policy: tuple(run(M, at, mask, address + k * step, b) for k, b in enumerate(values))

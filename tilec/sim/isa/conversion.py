@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import convert
-from ..values import WINDOWS
-from ..table import instruction
+from tilec.sim import convert
+from tilec.sim.table import instruction
+from tilec.sim.values import WINDOWS
 
 Meaning = Callable[..., Any]
 INTS = "u8 u16 u32 u64 s8 s16 s32 s64"
@@ -22,7 +22,7 @@ def _signature(D: str, S: str, **_: Any) -> str:
     return "DD = bits(S)".replace("DD", D if D[0] in "us" else "bits(D)")
 
 
-def _rows(*patterns: str, **words: str) -> Callable[[Meaning], Meaning]:
+def _rows(*patterns: str, **words: Any) -> Callable[[Meaning], Meaning]:
     def add(make: Meaning) -> Meaning:
         for p in patterns:
             instruction(p, _signature, **words)(make)
@@ -34,7 +34,10 @@ def _rows(*patterns: str, **words: str) -> Callable[[Meaning], Meaning]:
 def _simple(D: str, S: str) -> Meaning | None:
     """Integer to integer without saturation, and what NumPy does alike."""
     if D[0] in "us" and S[0] in "us":
-        source, target = np.dtype(f"{'i' if S[0] == 's' else 'u'}{int(S[1:]) // 8}"), np.dtype(f"{'i' if D[0] == 's' else 'u'}{int(D[1:]) // 8}")
+        source, target = (
+            np.dtype(f"{'i' if S[0] == 's' else 'u'}{int(S[1:]) // 8}"),
+            np.dtype(f"{'i' if D[0] == 's' else 'u'}{int(D[1:]) // 8}"),
+        )
         return lambda a: a.view(source).astype(target)
     return None
 
@@ -49,7 +52,7 @@ def cvt_int(D: str, S: str) -> Meaning:
 def _general(D: str, S: str, **modifiers: Any) -> Meaning:
     width = int(D[1:]) if D[0] in "us" else None
     target = np.dtype(f"{'i' if D[0] == 's' else 'u'}{int(D[1:]) // 8}") if D[0] in "us" else None
-    function = partial(convert.cvt, D, S, width=width, **modifiers)
+    function: Meaning = partial(convert.cvt, D, S, width=width, **modifiers)
     return (lambda a: function(a).view(target)) if target is not None else function
 
 
@@ -140,7 +143,7 @@ def cvt_rs_x2(rs: bool, relu: bool, satfinite: bool, D: str, f32: bool) -> Meani
 @instruction("cvt.rnd.D.f32", "b16 = b32 b32", rnd="rz rp", D="ue8m0x2")
 @instruction("cvt.rn.satfinite{.relu}.D.f32", "b8 = b32 b32", D="e2m1x2")
 def cvt_narrow_x2(D: str, f32: bool, rn: bool = False, rnd: str = "rn", satfinite: bool = True, relu: bool = False) -> Meaning:
-    modifiers = {"relu": relu} if D != "ue8m0x2" else {}
+    modifiers: Any = {"relu": relu} if D != "ue8m0x2" else {}
 
     def run(a: Any, b: Any) -> Any:
         out = convert.cvt_x2(D, "f32", a, b, rounding=rnd, satfinite=satfinite, **modifiers)

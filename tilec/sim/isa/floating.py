@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import numerics
-from ..table import instruction
-from .integer import both, combined
+from tilec.sim import convert, numerics
+from tilec.sim.isa.integer import both, combined
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 RND = "rn rz rm rp"
@@ -48,6 +48,29 @@ _row("mul", numerics.mul, np.multiply, "X = X X")
 @instruction("mad{.rnd}{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 def fma32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
     return partial(numerics.fma, "f32", rounding=rnd or "rn", ftz=ftz, sat=sat)
+
+
+def _widened(T: str) -> Meaning:
+    """f16 or bf16 bits to f32 bits, exactly."""
+    return partial(convert.cvt, "f32", T)
+
+
+@instruction("fma{.rnd}{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
+def fma_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, b, c: numerics.fma("f32", wide(a), wide(b), c, rounding=rnd or "rn", sat=sat)
+
+
+@instruction("add{.rnd}{.sat}.f32.T", "b32 = bits(T) b32", rnd=RND, T="f16 bf16")
+def add_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, c: numerics.add("f32", wide(a), c, rounding=rnd or "rn", sat=sat)
+
+
+@instruction("sub{.rnd}{.sat}.f32.T", "b32 = bits(T) b32", rnd=RND, T="f16 bf16")
+def sub_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
+    wide = _widened(T)
+    return lambda a, c: numerics.sub("f32", wide(a), c, rounding=rnd or "rn", sat=sat)
 
 
 @instruction("fma.rnd.f64", "b64 = b64 b64 b64", rnd=RND)
@@ -126,6 +149,7 @@ def tanh(approx: bool, T: str) -> Meaning:
 
 # Signs, minimum, maximum
 
+
 @instruction("neg{.ftz}.T", "bits(T) = bits(T)", T="f32 f16 f16x2")
 @instruction("neg.T", "bits(T) = bits(T)", T="f64 bf16 bf16x2")
 def neg(T: str, ftz: bool = False) -> Meaning:
@@ -153,7 +177,9 @@ def _extreme(name: str, function: Meaning, plain: Any) -> None:
 
     instruction(f"{name}.f32", "f32 = f32 f32 f32?")(lambda f32: lambda a, b, c: quick(a, b) if c is None else quick(quick(a, b), c))
 
-    @instruction(f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.f32", "b32 = b32 b32 b32?", where=lambda xorsign, abs, **_: not xorsign or abs)
+    @instruction(
+        f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.f32", "b32 = b32 b32 b32?", where=lambda xorsign, abs, **_: not xorsign or abs
+    )
     def f32(ftz: bool, NaN: bool, xorsign: bool, abs: bool, f32: bool) -> Meaning:
         chosen = partial(function, "f32", ftz=ftz, nan=NaN, xorsign_abs=xorsign, abs=abs and not xorsign)
         return lambda a, b, c: chosen(a, b) if c is None else chosen(a, b, c)
@@ -162,10 +188,18 @@ def _extreme(name: str, function: Meaning, plain: Any) -> None:
     def f64(f64: bool) -> Meaning:
         return partial(function, "f64")
 
-    @instruction(f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.T", "bits(T) = bits(T) bits(T)",
-                 T="f16 f16x2", where=lambda xorsign, abs, **_: xorsign == abs)  # fmt: skip
-    @instruction(f"{name}{{.NaN}}{{.xorsign}}{{.abs}}.T", "bits(T) = bits(T) bits(T)",
-                 T="bf16 bf16x2", where=lambda xorsign, abs, **_: xorsign == abs)  # fmt: skip
+    @instruction(
+        f"{name}{{.ftz}}{{.NaN}}{{.xorsign}}{{.abs}}.T",
+        "bits(T) = bits(T) bits(T)",
+        T="f16 f16x2",
+        where=lambda xorsign, abs, **_: xorsign == abs,
+    )
+    @instruction(
+        f"{name}{{.NaN}}{{.xorsign}}{{.abs}}.T",
+        "bits(T) = bits(T) bits(T)",
+        T="bf16 bf16x2",
+        where=lambda xorsign, abs, **_: xorsign == abs,
+    )
     def half(T: str, NaN: bool, xorsign: bool, abs: bool, ftz: bool = False) -> Meaning:
         return partial(function, T, ftz=ftz, nan=NaN, xorsign_abs=xorsign)
 
@@ -216,7 +250,7 @@ def setp_x2(CMP: str, ftz: bool = False, f16x2: bool = False, bf16x2: bool = Fal
 @instruction("setp.CMP.BOOL{.ftz}.f16x2", "pred|pred = b32 b32 pred", CMP=_CMP, BOOL="and or xor")
 @instruction("setp.CMP.BOOL.bf16x2", "pred|pred = b32 b32 pred", CMP=_CMP, BOOL="and or xor")
 def setp_x2_bool(CMP: str, BOOL: str, ftz: bool = False, f16x2: bool = False, bf16x2: bool = False) -> Meaning:
-    from .integer import BOOL as JOINS
+    from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, "f16x2" if f16x2 else "bf16x2", ftz), JOINS[BOOL]
 
@@ -238,7 +272,7 @@ def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
 
 @instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T="f32")
 def set_bool(CMP: str, BOOL: str, ftz: bool, D: str, T: str) -> Meaning:
-    from .integer import BOOL as JOINS
+    from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, T, ftz), JOINS[BOOL]
     return lambda a, b, c: numerics.set_value(join(compare(a, b), c), D)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import integers, numerics
-from ..table import instruction
+from tilec.sim import integers, numerics
+from tilec.sim.table import instruction
 
 INTS = "u16 u32 u64 s16 s32 s64"
 Meaning = Callable[..., Any]
@@ -288,9 +288,17 @@ def dp2a(part: str, A: str, B: str) -> Meaning:
 _CMP = "eq ne lt le gt ge lo ls hi hs"
 _COMPARED = "b16 b32 b64 u16 u32 u64 s16 s32 s64"
 _UFUNC = {
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "lo": np.less, "ls": np.less_equal, "hi": np.greater, "hs": np.greater_equal,
-}  # fmt: skip
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lo": np.less,
+    "ls": np.less_equal,
+    "hi": np.greater,
+    "hs": np.greater_equal,
+}
 BOOL = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import tensorcore
-from ..values import force, space_of
-from ..report import Unsupported
-from ..table import instruction
-from ..tensorcore import Mma
+from tilec.sim import tensorcore
+from tilec.sim.report import Unsupported
+from tilec.sim.table import instruction
+from tilec.sim.tensorcore import Mma
+from tilec.sim.values import force, space_of
 
 Meaning = Callable[..., Any]
 KEPT = 48  # converted factors that are kept
@@ -107,23 +107,35 @@ def _multiply(mma: Mma, saturate: bool = False, rounding: str = "rn", sparse: bo
 _SMALL = "e4m3 e5m2"
 _NARROW = "e4m3 e5m2 e3m2 e2m3 e2m1"
 _DENSE = [
-    ("m16n8k8 m16n8k16", "f16 f32", "f16", None), ("m16n8k8 m16n8k16", "f32", "bf16", None), ("m16n8k4 m16n8k8", "f32", "tf32", None),
-    ("m8n8k4 m16n8k4 m16n8k8 m16n8k16", "f64", "f64", None), ("m8n8k16 m16n8k16 m16n8k32", "s32", "s8 u8", "s8 u8"),
-    ("m8n8k32 m16n8k32 m16n8k64", "s32", "s4 u4", "s4 u4"), ("m16n8k16 m16n8k32", "f16 f32", _SMALL, _SMALL),
-]  # fmt: skip
+    ("m16n8k8 m16n8k16", "f16 f32", "f16", None),
+    ("m16n8k8 m16n8k16", "f32", "bf16", None),
+    ("m16n8k4 m16n8k8", "f32", "tf32", None),
+    ("m8n8k4 m16n8k4 m16n8k8 m16n8k16", "f64", "f64", None),
+    ("m8n8k16 m16n8k16 m16n8k32", "s32", "s8 u8", "s8 u8"),
+    ("m8n8k32 m16n8k32 m16n8k64", "s32", "s4 u4", "s4 u4"),
+    ("m16n8k16 m16n8k32", "f16 f32", _SMALL, _SMALL),
+]
 _SPARSE = [
-    ("m16n8k16 m16n8k32", "f16 f32", "f16", None), ("m16n8k16 m16n8k32", "f32", "bf16", None), ("m16n8k8 m16n8k16", "f32", "tf32", None),
-    ("m16n8k32 m16n8k64", "s32", "s8 u8", "s8 u8"), ("m16n8k64 m16n8k128", "s32", "s4 u4", "s4 u4"), ("m16n8k64", "f16 f32", _SMALL, _SMALL),
-]  # fmt: skip
-_KINDS = [("m16n8k32", "f16 f32", _NARROW, _NARROW)]
+    ("m16n8k16 m16n8k32", "f16 f32", "f16", None),
+    ("m16n8k16 m16n8k32", "f32", "bf16", None),
+    ("m16n8k8 m16n8k16", "f32", "tf32", None),
+    ("m16n8k32 m16n8k64", "s32", "s8 u8", "s8 u8"),
+    ("m16n8k64 m16n8k128", "s32", "s4 u4", "s4 u4"),
+    ("m16n8k64", "f16 f32", _SMALL, _SMALL),
+]
+_KINDS: list[tuple[str, str, str, str | None]] = [("m16n8k32", "f16 f32", _NARROW, _NARROW)]
 _SHAPES = " ".join(sorted({s for rows in (_DENSE, _SPARSE) for row in rows for s in row[0].split()}))
 _FLOATS = "f16 bf16 tf32 f64 s8 u8 s4 u4 " + _NARROW
-_TYPES = {"shape": _SHAPES, "D": "f16 f32 f64 s32", "A": _FLOATS, "B": _FLOATS, "C": "f16 f32 f64 s32"}
+_TYPES: dict[str, Any] = {"shape": _SHAPES, "D": "f16 f32 f64 s32", "A": _FLOATS, "B": _FLOATS, "C": "f16 f32 f64 s32"}
 
 
 def _allowed(rows: list[tuple[str, str, str, str | None]], shape: str, D: str, A: str, B: str, C: str) -> bool:
     return any(
-        shape in shapes.split() and D in results.split() and C in results.split() and A in left.split() and (B in right.split() if right else A == B)
+        shape in shapes.split()
+        and D in results.split()
+        and C in results.split()
+        and A in left.split()
+        and (B in right.split() if right else A == B)
         for shapes, results, left, right in rows
     )
 
@@ -132,34 +144,65 @@ def _dense(D: str, A: str, B: str, C: str, shape: str, satfinite: bool = False, 
     return _allowed(_DENSE, shape, D, A, B, C) and (not satfinite or D == "s32")
 
 
-@instruction("mma.sync.aligned.shape.row.col{.satfinite}.D.A.B.C",
-             lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C)), machine=True, gather=True, where=_dense, **_TYPES)  # fmt: skip
+@instruction(
+    "mma.sync.aligned.shape.row.col{.satfinite}.D.A.B.C",
+    lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C)),
+    machine=True,
+    gather=True,
+    where=_dense,
+    **_TYPES,
+)
 def mma_sync(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, **_: Any) -> Meaning:
     return _multiply(_mma(shape, D, A, B, C), satfinite)
 
 
-@instruction("mma.sync.aligned.shape.row.col.kind::f8f6f4.D.A.B.C", lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C)),
-             machine=True, gather=True, where=lambda shape, D, A, B, C, **_: _allowed(_KINDS, shape, D, A, B, C), **_TYPES)  # fmt: skip
+@instruction(
+    "mma.sync.aligned.shape.row.col.kind::f8f6f4.D.A.B.C",
+    lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C)),
+    machine=True,
+    gather=True,
+    where=lambda shape, D, A, B, C, **_: _allowed(_KINDS, shape, D, A, B, C),
+    **_TYPES,
+)
 def mma_kind(shape: str, D: str, A: str, B: str, C: str, **_: Any) -> Meaning:
     return _multiply(_mma(shape, D, A, B, C))
 
 
-@instruction("mma.sync.aligned.shape.row.col.s32.b1.b1.s32.bitop.popc",
-             lambda shape, bitop, **_: _signature(_mma(shape, "s32", "b1", "b1", "s32", bitop=bitop)), machine=True, gather=True,
-             shape="m8n8k128 m16n8k128 m16n8k256", bitop="xor and")  # fmt: skip
+@instruction(
+    "mma.sync.aligned.shape.row.col.s32.b1.b1.s32.bitop.popc",
+    lambda shape, bitop, **_: _signature(_mma(shape, "s32", "b1", "b1", "s32", bitop=bitop)),
+    machine=True,
+    gather=True,
+    shape="m8n8k128 m16n8k128 m16n8k256",
+    bitop="xor and",
+)
 def mma_bits(shape: str, bitop: str, **_: Any) -> Meaning:
     return _multiply(_mma(shape, "s32", "b1", "b1", "s32", bitop=bitop))
 
 
-@instruction("mma.form.sync.aligned.shape.row.col{.satfinite}.D.A.B.C",
-             lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C, sparse=True), " b32 imm"), machine=True, gather=True,
-             form="sp sp::ordered_metadata", where=lambda shape, D, A, B, C, satfinite, **_: _allowed(_SPARSE, shape, D, A, B, C), **_TYPES)  # fmt: skip
+@instruction(
+    "mma.form.sync.aligned.shape.row.col{.satfinite}.D.A.B.C",
+    lambda shape, D, A, B, C, **_: _signature(_mma(shape, D, A, B, C, sparse=True), " b32 imm"),
+    machine=True,
+    gather=True,
+    form="sp sp::ordered_metadata",
+    where=lambda shape, D, A, B, C, satfinite, **_: _allowed(_SPARSE, shape, D, A, B, C),
+    **_TYPES,
+)
 def mma_sparse(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, **_: Any) -> Meaning:
     return _multiply(_mma(shape, D, A, B, C, sparse=True), satfinite, sparse=True)
 
 
-@instruction("mma.sync.aligned.m8n8k4.AL.BL.D.f16.f16.C", lambda D, C, **_: f"b32*{8 if D == 'f32' else 4} = b32*2 b32*2 b32*{8 if C == 'f32' else 4}",
-             machine=True, gather=True, AL="row col", BL="row col", D="f16 f32", C="f16 f32")  # fmt: skip
+@instruction(
+    "mma.sync.aligned.m8n8k4.AL.BL.D.f16.f16.C",
+    lambda D, C, **_: f"b32*{8 if D == 'f32' else 4} = b32*2 b32*2 b32*{8 if C == 'f32' else 4}",
+    machine=True,
+    gather=True,
+    AL="row col",
+    BL="row col",
+    D="f16 f32",
+    C="f16 f32",
+)
 def mma_volta(AL: str, BL: str, D: str, C: str, **_: Any) -> Meaning:
     pairs = tensorcore.QuadPairs(AL, BL, C, D)
 
@@ -174,10 +217,14 @@ def mma_volta(AL: str, BL: str, D: str, C: str, **_: Any) -> Meaning:
 # wmma: the same products, with loads and stores of whole fragments
 
 _WMMA = [
-    ("m16n16k16 m32n8k16 m8n32k16", "f16 f32", "f16"), ("m16n16k16 m32n8k16 m8n32k16", "f32", "bf16"),
-    ("m16n16k16 m32n8k16 m8n32k16", "s32", "s8 u8"), ("m8n8k32", "s32", "s4 u4"), ("m8n8k128", "s32", "b1"), ("m16n16k8", "f32", "tf32"),
+    ("m16n16k16 m32n8k16 m8n32k16", "f16 f32", "f16"),
+    ("m16n16k16 m32n8k16 m8n32k16", "f32", "bf16"),
+    ("m16n16k16 m32n8k16 m8n32k16", "s32", "s8 u8"),
+    ("m8n8k32", "s32", "s4 u4"),
+    ("m8n8k128", "s32", "b1"),
+    ("m16n16k8", "f32", "tf32"),
     ("m8n8k4", "f64", "f64"),
-]  # fmt: skip
+]
 _WSHAPES = " ".join(sorted({s for row in _WMMA for s in row[0].split()}))
 _WTYPES = "f16 bf16 tf32 f64 s8 u8 s4 u4 b1 f32 s32"
 
@@ -221,15 +268,22 @@ def _addresses(M: Any, fragment: Any, layout: str, address: Any, stride: Any) ->
     return out * fragment.copies
 
 
-_LOAD = {"layout": "row col", "shape": _WSHAPES, "space": "global shared shared::cta", "T": _WTYPES}
+_LOAD: dict[str, Any] = {"layout": "row col", "shape": _WSHAPES, "space": "global shared shared::cta", "T": _WTYPES}
 
 
 def _load_signature(part: str, shape: str, T: str, **_: Any) -> str:
     return f"{_word(T)}*{_fragment(part, shape, T).registers} = [] b32?"
 
 
-@instruction("wmma.load.part.sync.aligned.layout.shape{.space}.T", _load_signature, machine=True, gather=True, part="a b c",
-             where=lambda part, shape, T, **_: _fragment(part, shape, T) is not None, **_LOAD)  # fmt: skip
+@instruction(
+    "wmma.load.part.sync.aligned.layout.shape{.space}.T",
+    _load_signature,
+    machine=True,
+    gather=True,
+    part="a b c",
+    where=lambda part, shape, T, **_: _fragment(part, shape, T) is not None,
+    **_LOAD,
+)
 def wmma_load(part: str, layout: str, shape: str, space: str | None, T: str, **_: Any) -> Meaning:
     fragment, where = _fragment(part, shape, T), space_of({"space": space})
     if fragment.bits < 8 and (layout == "col") != fragment.transposed:
@@ -249,8 +303,14 @@ def wmma_load(part: str, layout: str, shape: str, space: str | None, T: str, **_
     return run
 
 
-@instruction("wmma.store.d.sync.aligned.layout.shape{.space}.T", lambda shape, T, **_: f"[] {_word(T)}*{_fragment('d', shape, T).registers} b32?",
-             machine=True, gather=True, where=lambda shape, T, **_: _fragment("d", shape, T) is not None, **_LOAD)  # fmt: skip
+@instruction(
+    "wmma.store.d.sync.aligned.layout.shape{.space}.T",
+    lambda shape, T, **_: f"[] {_word(T)}*{_fragment('d', shape, T).registers} b32?",
+    machine=True,
+    gather=True,
+    where=lambda shape, T, **_: _fragment("d", shape, T) is not None,
+    **_LOAD,
+)
 def wmma_store(layout: str, shape: str, space: str | None, T: str, **_: Any) -> Meaning:
     fragment, where = _fragment("d", shape, T), space_of({"space": space})
 
@@ -266,21 +326,54 @@ def wmma_store(layout: str, shape: str, space: str | None, T: str, **_: Any) -> 
     return run
 
 
-@instruction("wmma.mma.sync.aligned.AL.BL.shape.D.C{.satfinite}", lambda shape, D, C, **_: _signature(_wmma(shape, "f16", "f16", C, D)), machine=True,
-             gather=True, AL="row col", BL="row col", shape="m16n16k16 m32n8k16 m8n32k16", D="f16 f32", C="f16 f32")  # fmt: skip
+@instruction(
+    "wmma.mma.sync.aligned.AL.BL.shape.D.C{.satfinite}",
+    lambda shape, D, C, **_: _signature(_wmma(shape, "f16", "f16", C, D)),
+    machine=True,
+    gather=True,
+    AL="row col",
+    BL="row col",
+    shape="m16n16k16 m32n8k16 m8n32k16",
+    D="f16 f32",
+    C="f16 f32",
+)
 def wmma_f16(shape: str, D: str, C: str, satfinite: bool, **_: Any) -> Meaning:
     return _multiply(_wmma(shape, "f16", "f16", C, D), satfinite)
 
 
-@instruction("wmma.mma{.bitop}{.popc}.sync.aligned.AL.BL.shape{.rnd}.D.A.B.C{.satfinite}",
-             lambda shape, D, A, B, C, bitop, **_: _signature(_mma(shape, D, A, B, C, bitop=bitop or "xor", wmma=True)), machine=True, gather=True,
-             where=lambda shape, D, A, B, C, bitop, popc, rnd, **_: _known(shape, A, B, C, D) and (A == "b1") == (bitop is not None) == popc
-             and (rnd is None or A == "f64"), bitop="xor and", AL="row col", BL="row col", shape=_WSHAPES, rnd="rn rz rm rp",
-             D=_WTYPES, A=_WTYPES, B=_WTYPES, C=_WTYPES)  # fmt: skip
-@instruction("wmma.mma.sync.aligned.AL.BL.shape.D.A.B.C{.rnd}{.satfinite}",
-             lambda shape, D, A, B, C, **_: _signature(_wmma(shape, A, B, C, D)), machine=True, gather=True,
-             where=lambda shape, D, A, B, C, rnd, **_: _known(shape, A, B, C, D) and A != "b1" and (rnd is None or A == "f64"),
-             AL="row col", BL="row col", shape=_WSHAPES, rnd="rn rz rm rp", D=_WTYPES, A=_WTYPES, B=_WTYPES, C=_WTYPES)  # fmt: skip
+@instruction(
+    "wmma.mma{.bitop}{.popc}.sync.aligned.AL.BL.shape{.rnd}.D.A.B.C{.satfinite}",
+    lambda shape, D, A, B, C, bitop, **_: _signature(_mma(shape, D, A, B, C, bitop=bitop or "xor", wmma=True)),
+    machine=True,
+    gather=True,
+    where=lambda shape, D, A, B, C, bitop, popc, rnd, **_: (
+        _known(shape, A, B, C, D) and (A == "b1") == (bitop is not None) == popc and (rnd is None or A == "f64")
+    ),
+    bitop="xor and",
+    AL="row col",
+    BL="row col",
+    shape=_WSHAPES,
+    rnd="rn rz rm rp",
+    D=_WTYPES,
+    A=_WTYPES,
+    B=_WTYPES,
+    C=_WTYPES,
+)
+@instruction(
+    "wmma.mma.sync.aligned.AL.BL.shape.D.A.B.C{.rnd}{.satfinite}",
+    lambda shape, D, A, B, C, **_: _signature(_wmma(shape, A, B, C, D)),
+    machine=True,
+    gather=True,
+    where=lambda shape, D, A, B, C, rnd, **_: _known(shape, A, B, C, D) and A != "b1" and (rnd is None or A == "f64"),
+    AL="row col",
+    BL="row col",
+    shape=_WSHAPES,
+    rnd="rn rz rm rp",
+    D=_WTYPES,
+    A=_WTYPES,
+    B=_WTYPES,
+    C=_WTYPES,
+)
 def wmma_mma(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, rnd: str | None, bitop: str | None = None, **_: Any) -> Meaning:
     return _multiply(_mma(shape, D, A, B, C, bitop=bitop or "xor", wmma=True), satfinite, rnd or "rn")
 
@@ -288,7 +381,7 @@ def wmma_mma(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, rnd: s
 # ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16-bit elements
 
 _COUNT = {"x1": 1, "x2": 2, "x4": 4}
-_MOVE = {"num": "x1 x2 x4", "space": "shared shared::cta"}
+_MOVE: dict[str, Any] = {"num": "x1 x2 x4", "space": "shared shared::cta"}
 
 
 def _first_lanes(M: Any, mask: Any, count: int) -> Any:
@@ -299,7 +392,9 @@ def _first_lanes(M: Any, mask: Any, count: int) -> Any:
     return some if mask is None else some & mask
 
 
-@instruction("ldmatrix.sync.aligned.m8n8.num{.trans}{.space}.b16", lambda num, **_: f"b32*{_COUNT[num]} = []", machine=True, gather=True, **_MOVE)
+@instruction(
+    "ldmatrix.sync.aligned.m8n8.num{.trans}{.space}.b16", lambda num, **_: f"b32*{_COUNT[num]} = []", machine=True, gather=True, **_MOVE
+)
 def ldmatrix(num: str, trans: bool, space: str | None, **_: Any) -> Meaning:
     count, where = _COUNT[num], space_of({"space": space})
 
@@ -313,7 +408,9 @@ def ldmatrix(num: str, trans: bool, space: str | None, **_: Any) -> Meaning:
     return run
 
 
-@instruction("stmatrix.sync.aligned.m8n8.num{.trans}{.space}.b16", lambda num, **_: f"[] b32*{_COUNT[num]}", machine=True, gather=True, **_MOVE)
+@instruction(
+    "stmatrix.sync.aligned.m8n8.num{.trans}{.space}.b16", lambda num, **_: f"[] b32*{_COUNT[num]}", machine=True, gather=True, **_MOVE
+)
 def stmatrix(num: str, trans: bool, space: str | None, **_: Any) -> Meaning:
     count, where = _COUNT[num], space_of({"space": space})
 

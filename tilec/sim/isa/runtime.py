@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 
@@ -23,9 +23,16 @@ def vprintf() -> Meaning:
     def run(M: Any, at: int, mask: Any, form: Any, arguments: Any, result: Any = None) -> None:
         forms, buffers = _read(M, at, mask, form, "u8"), _read(M, at, mask, arguments, "u8")
         for b, t in np.argwhere(M.active(mask) & M.live):
-            M.print(format_text(M.memory.text(int(forms[b, t])), lambda offset, size, b=b, t=t: M.memory.peek(int(buffers[b, t]) + offset, size, b, t), M.memory.text))
+            start = int(buffers[b, t])
+
+            def read(offset: int, size: int, place: tuple[int, int, int] = (start, int(b), int(t))) -> bytes:
+                return M.memory.peek(place[0] + offset, size, *place[1:])
+
+            M.print(format_text(M.memory.text(int(forms[b, t])), read, M.memory.text))
         if result is not None:
-            M.memory.store(at, mask, "local", np.array([[result.variable.offset]], np.int64), np.zeros((1, 1), np.uint32), np.dtype("u4"), 0)
+            M.memory.store(
+                at, mask, "local", np.array([[result.variable.offset]], np.int64), np.zeros((1, 1), np.uint32), np.dtype("u4"), 0
+            )
 
     return run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 LANES = np.arange(32, dtype=np.int64)
@@ -18,8 +18,15 @@ def bar_warp(**_: Any) -> Meaning:
     return lambda M, at, mask, members: M.warp_barrier(at, mask, members)
 
 
-@instruction("shfl{.sync}.mode.b32", "b32|pred = b32 b32 b32 b32?", machine=True, gather=True, members=3, mode="up down bfly idx",
-             where=lambda sync, **_: sync)  # fmt: skip
+@instruction(
+    "shfl{.sync}.mode.b32",
+    "b32|pred = b32 b32 b32 b32?",
+    machine=True,
+    gather=True,
+    members=3,
+    mode="up down bfly idx",
+    where=lambda sync, **_: sync,
+)
 def shfl(mode: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, a: Any, b: Any, c: Any, members: Any) -> Any:
         M.check_members(at, mask, members)
@@ -70,26 +77,27 @@ def _pack(bits: Any) -> Any:
     return np.packbits(bits, axis=-1, bitorder="little").view(np.uint32)
 
 
-def _taking(M: Any, at: int, mask: Any, members: Any) -> tuple[Any, Any]:
-    """(B, W, 32) bool: lanes that take part (active and named), and member masks as (B, W, 32) uint32."""
+def _mates(M: Any, at: int, mask: Any, members: Any) -> Any:
+    """(B, W, 1 or 32, 32) bool: for each lane, the lanes that take part with it: active, and named by its own mask (1: all masks agree)."""
     M.check_members(at, mask, members)
-    named = M.warps(members)
-    here = M.warps(M.active(mask))
-    return here & (((named >> np.arange(32, dtype=np.uint32)) & np.uint32(1)) == 1), named
+    named, here = M.warps(members), M.warps(M.active(mask))
+    if (named == named[..., :1]).all():
+        named = named[..., :1]
+    return here[..., None, :] & (((named[..., :, None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)) == 1)
 
 
-def _spread(M: Any, per_warp: Any) -> Any:
-    """(B, W, 1) to a register (B, T)."""
-    return np.repeat(per_warp[..., 0], 32, axis=1)
+def _per_lane(M: Any, values: Any) -> Any:
+    """(B, W, 1 or 32) to a register (B, T)."""
+    return np.broadcast_to(values, (*values.shape[:2], 32)).reshape(M.shape)
 
 
 @instruction("vote.sync.mode.pred", "pred = pred b32", machine=True, gather=True, members=1, mode="all any uni")
 def vote(mode: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, p: Any, members: Any) -> Any:
-        taking, _ = _taking(M, at, mask, members)
-        p = M.warps(p)
-        every, some = (p | ~taking).all(2, keepdims=True), (p & taking).any(2, keepdims=True)
-        return _spread(M, {"all": every, "any": some, "uni": every | ~some}[mode])
+        mates = _mates(M, at, mask, members)
+        p = M.warps(p)[..., None, :]
+        every, some = (p | ~mates).all(3), (p & mates).any(3)
+        return _per_lane(M, {"all": every, "any": some, "uni": every | ~some}[mode])
 
     return run
 
@@ -97,34 +105,39 @@ def vote(mode: str, **_: Any) -> Meaning:
 @instruction("vote.sync.ballot.b32", "b32 = pred b32", machine=True, gather=True, members=1)
 def ballot(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, p: Any, members: Any) -> Any:
-        taking, _ = _taking(M, at, mask, members)
-        return _spread(M, _pack(M.warps(p) & taking))
+        return _per_lane(M, _pack(M.warps(p)[..., None, :] & _mates(M, at, mask, members))[..., 0])
 
     return run
 
 
 @instruction("activemask.b32", "b32 =", machine=True)
 def activemask(**_: Any) -> Meaning:
-    return lambda M, at, mask: _spread(M, _pack(M.warps(M.active(mask))))
+    return lambda M, at, mask: _per_lane(M, _pack(M.warps(M.active(mask))))
 
 
 @instruction("match.mode.sync.T", "b32|pred = T b32", machine=True, gather=True, members=1, mode="any all", T="b32 b64")
 def match(mode: str, T: str, **_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, _ = _taking(M, at, mask, members)
+        mates = _mates(M, at, mask, members)
         a = M.warps(a)
-        same = (a[..., :, None] == a[..., None, :]) & taking[..., None, :]
+        same = (a[..., :, None] == a[..., None, :]) & mates
         if mode == "any":
             return _pack(same)[..., 0].reshape(M.shape), np.ones((1, 1), bool)
-        whole = (same | ~taking[..., None, :]).all(3)
-        everyone = np.where(whole, np.broadcast_to(_pack(taking), whole.shape), np.uint32(0))
+        whole = (same | ~mates).all(3)
+        everyone = np.where(whole, _pack(mates)[..., 0], np.uint32(0))
         return everyone.reshape(M.shape), whole.reshape(M.shape)
 
     return run
 
 
-_REDUCE = {"add": (np.add, 0), "min": (np.minimum, None), "max": (np.maximum, None), "and": (np.bitwise_and, -1),
-           "or": (np.bitwise_or, 0), "xor": (np.bitwise_xor, 0)}  # fmt: skip
+_REDUCE = {
+    "add": (np.add, 0),
+    "min": (np.minimum, None),
+    "max": (np.maximum, None),
+    "and": (np.bitwise_and, -1),
+    "or": (np.bitwise_or, 0),
+    "xor": (np.bitwise_xor, 0),
+}
 
 
 @instruction("redux.sync.op.T", "T = T b32", machine=True, gather=True, members=1, op="add min max", T="u32 s32")
@@ -133,18 +146,11 @@ def redux(op: str, T: str, **_: Any) -> Meaning:
     ufunc, start = _REDUCE[op]
 
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, named = _taking(M, at, mask, members)
-        a = M.warps(a)
+        mates = _mates(M, at, mask, members)
+        a = M.warps(a)[..., None, :]
         info = np.iinfo(a.dtype)
         neutral = a.dtype.type({None: info.max if op == "min" else info.min, 0: 0, -1: info.max if info.min == 0 else -1}[start])
-        first = named == named[..., :1]
-        if first.all():
-            return _spread(M, ufunc.reduce(np.where(taking, a, neutral), axis=2, keepdims=True, dtype=a.dtype))
-        out = np.zeros_like(a)
-        for group in np.unique(named):
-            some = taking & (named == group)
-            out = np.where(some, ufunc.reduce(np.where(some, a, neutral), axis=2, keepdims=True, dtype=a.dtype), out)
-        return out.reshape(M.shape)
+        return _per_lane(M, ufunc.reduce(np.where(mates, a, neutral), axis=3, dtype=a.dtype))
 
     return run
 
@@ -154,10 +160,10 @@ def redux_float(op: str, abs: bool, NaN: bool, **_: Any) -> Meaning:
     ufunc = {("min", False): np.fmin, ("max", False): np.fmax, ("min", True): np.minimum, ("max", True): np.maximum}[op, NaN]
 
     def run(M: Any, at: int, mask: Any, a: Any, members: Any) -> Any:
-        taking, _ = _taking(M, at, mask, members)
+        mates = _mates(M, at, mask, members)
         a = np.abs(M.warps(a)) if abs else M.warps(a)
         neutral = np.float32(np.inf if op == "min" else -np.inf)
-        return _spread(M, ufunc.reduce(np.where(taking, a, neutral), axis=2, keepdims=True))
+        return _per_lane(M, ufunc.reduce(np.where(mates, a[..., None, :], neutral), axis=3))
 
     return run
 
@@ -165,8 +171,7 @@ def redux_float(op: str, abs: bool, NaN: bool, **_: Any) -> Meaning:
 @instruction("elect.sync", "b32|pred = b32", machine=True, gather=True, members=0)
 def elect(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, members: Any) -> Any:
-        taking, _ = _taking(M, at, mask, members)
-        leader = taking.argmax(2)[..., None]
-        return _spread(M, leader.astype(np.uint32)), (leader == LANES).reshape(M.shape)
+        leader = _mates(M, at, mask, members).argmax(3)
+        return _per_lane(M, leader.astype(np.uint32)), _per_lane(M, leader == LANES)
 
     return run
