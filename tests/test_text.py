@@ -69,12 +69,15 @@ ATTRIBUTES: dict[str, list[Any]] = {
     "layout": [None, REGISTERS],
     "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
 }  # fmt: skip
-BY_TEXT = {
-    "for": "%r = for %n, %n, %n, [%x] stages=3 body=(%i: i32, %y: f32[4]) {\n  yield [%y]\n} : f32[4]",
-    "while": "%r = while [%x] test=(%y: f32[4]) {\n  yield [%b]\n} body=(%y: f32[4]) {\n  yield [%y]\n} : f32[4]",
+WRITTEN = {
+    "atomic": '%r = atomic %n, none, %t, [%n], [], %b kind="add" order="release" dims=[] axes=[] : i32',
+    "gather": "%r = gather %o, %t, [%n], [%v], none shape=[4] dims=[-1] axes=[0] cache=\"cg\" : i32[4]",
+    "scatter": "scatter %v, %t, [%n], [%v], none dims=[-1] axes=[0]",
     "semaphore_wait": "semaphore_wait %t, [%n], %n",
     "semaphore_post": "semaphore_post %t, [%n], %n",
-    "atomic": '%r = atomic %v, none, %t, [%n], [], none kind="add" dims=[0] axes=[] : i32[4]',
+    "tensor_view": "%r = tensor_view %t, %l, [%n, %n], [%l, %l] : strided i32[_, _]",
+    "for": "%r = for %n, %n, %n, [%x] stages=3 body=(%i: i32, %y: f32[4]) {\n  yield [%y]\n} : f32[4]",
+    "while": "%r = while [%x] test=(%y: f32[4]) {\n  yield [%b]\n} body=(%y: f32[4]) {\n  yield [%y]\n} : f32[4]",
     "if": "%r = if %b then={\n  yield [%x]\n} orelse={\n  %z = neg %x : f32[4]\n  yield [%z]\n} : f32[4]",
 }
 
@@ -107,8 +110,9 @@ def instance(cls: type[Op]) -> Function:
 
 @pytest.mark.parametrize("mnemonic", [m for m, cls in OPS.items() if cls.__module__.startswith("tilec.ir")])
 def test_every_op_round_trips(mnemonic: str) -> None:
-    if mnemonic in BY_TEXT:
-        text = f"kernel @f(%n: i32, %x: f32[4], %b: bool, %t: global i32[M], %M: i32, %v: i32[4]) warps=4 {{\n{BY_TEXT[mnemonic]}\n}}"
+    if mnemonic in WRITTEN:
+        values = "%n: i32, %x: f32[4], %b: bool, %l: i64, %v: i32[4], %o: i32[4], %t: global i32[N]"
+        text = f"kernel @f({values}) warps=4 {{\n{WRITTEN[mnemonic]}\n}}"
         f = parse(text)
         assert [op.mnemonic for op in f.body.ops] == [mnemonic]
     else:

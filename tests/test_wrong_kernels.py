@@ -142,6 +142,31 @@ WRONG = {
     other(x)
     ^^^^^^^^
 """, "other is a kernel, and kernels don't call kernels", "@tc.function"),
+    # masks and indices
+    "mask of numbers": ("""
+    v = tc.load(x, [0], [block], mask=tc.arange(block))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a mask is a tile of bools, not i32[64]", "compare it"),
+    "mask of another shape": ("""
+    v = tc.load(x, [0], [block], mask=tc.arange(32) < n)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "bool[32] does not broadcast to the shape [64] of the access"),
+    "indices that are no integers": ("""
+    v = tc.gather(a, [tc.load(x, [0], [16]), 0], [16, 32])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "indices are integers that compute, not f32", "tc.cast(x, i32)"),
+    "too few indices": ("""
+    v = tc.gather(a, [tc.arange(8), 0], [16, 32])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "8 indices for the 16 places along axis 0 of the tile"),
+    "scatter of another type": ("""
+    tc.scatter(a, [tc.arange(16), 0], tc.zeros(f32, [16, 32]))
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a tile of f32 is stored to a tensor of f16", "tc.cast(x, f16)"),
+    "view with a stride missing": ("""
+    v = tc.tensor_view(x, 0, shape=[n, 8], strides=[8])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a view of 2 axes has 1 strides"),
     # shapes
     "shapes do not broadcast": ("""
     v = tc.zeros(f32, [64, 32]) + tc.zeros(f32, [64])
@@ -218,9 +243,9 @@ WRONG = {
 """, "tc.wait: pending is an integer known at compile time, not i32"),
     # arguments of builtins
     "unknown parameter": ("""
-    v = tc.load(x, [0], [block], hint=n)
-        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tc.load: got an unexpected keyword argument 'hint'", "its parameters are (source, offsets, shape,"),
+    v = tc.arange(block, step=n)
+        ^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tc.arange: got an unexpected keyword argument 'step'", "its parameters are (start, stop, dtype)"),
     "missing argument": ("""
     v = tc.zeros(f32)
         ^^^^^^^^^^^^^

@@ -35,15 +35,17 @@ def modifiers(hints: dict[str, Any]) -> str:
     return found + (f".L2::{hints['prefetch']}B" if "prefetch" in hints else "")
 
 
-def load(g: Generator, type: str, size: int, address: str, hints: dict[str, Any]) -> str:
-    """Load a value of an LLVM type and so many bytes."""
+def load(g: Generator, type: str, size: int, address: str, hints: dict[str, Any], condition: str = "true") -> str:
+    """Load a value of an LLVM type and so many bytes; 0 where the condition is false."""
     held, count, suffix, letter, register = shape(g, size)
-    outputs = ", ".join(f"${i}" for i in range(count))
-    outputs = f"{{{outputs}}}" if count > 1 else outputs
+    names = [f"${i}" for i in range(count)]
+    outputs = f"{{{', '.join(names)}}}" if count > 1 else names[0]
     result = register if count == 1 else "{" + ", ".join([register] * count) + "}"
-    code = f"ld.global{modifiers(hints)}{suffix} {outputs}, [${count}];"
-    constraints = ",".join([f"={letter}"] * count + ["l", "~{memory}"])
-    whole = g.e.asm(result, code, constraints, f"ptr addrspace(1) {address}", effect=True)
+    zeros, guard, letters, arguments = guarded(condition, count + 1, ["l"], [f"ptr addrspace(1) {address}"])
+    zeros = "".join(f"mov.b{held} {name}, 0; " for name in names) if zeros else ""
+    code = f"{zeros}{guard}ld.global{modifiers(hints)}{suffix} {outputs}, [${count}];"
+    constraints = ",".join([f"={'&' * bool(zeros)}{letter}"] * count + [*letters, "~{memory}"])
+    whole = g.e.asm(result, code, constraints, *arguments, effect=True)
     if count == 1:
         value = whole if held == 8 * size else g.e.let(f"trunc i{held} {whole} to i{8 * size}")
         return g.e.let(f"bitcast i{8 * size} {value} to {type}") if type != f"i{8 * size}" else value
@@ -53,8 +55,8 @@ def load(g: Generator, type: str, size: int, address: str, hints: dict[str, Any]
     return g.e.let(f"bitcast <{count} x {register}> {vector} to {type}")
 
 
-def store(g: Generator, type: str, size: int, address: str, value: str, hints: dict[str, Any]) -> None:
-    """Store a value of an LLVM type and so many bytes."""
+def store(g: Generator, type: str, size: int, address: str, value: str, hints: dict[str, Any], condition: str = "true") -> None:
+    """Store a value of an LLVM type and so many bytes where the condition holds."""
     held, count, suffix, letter, register = shape(g, size)
     if count == 1:
         given = g.e.let(f"bitcast {type} {value} to i{8 * size}") if type != f"i{8 * size}" else value
@@ -64,19 +66,28 @@ def store(g: Generator, type: str, size: int, address: str, value: str, hints: d
         parts = [g.e.let(f"extractelement <{count} x {register}> {whole}, i32 {i}") for i in range(count)]
     inputs = ", ".join(f"${i + 1}" for i in range(count))
     inputs = f"{{{inputs}}}" if count > 1 else inputs
-    code = f"st.global{modifiers(hints)}{suffix} [$0], {inputs};"
-    constraints = ",".join(["l", *[letter] * count, "~{memory}"])
-    g.e.asm("void", code, constraints, f"ptr addrspace(1) {address}", *(f"{register} {p}" for p in parts), effect=True)
+    arguments = [f"ptr addrspace(1) {address}", *(f"{register} {p}" for p in parts)]
+    _, guard, letters, arguments = guarded(condition, count + 1, ["l", *[letter] * count], arguments)
+    code = f"{guard}st.global{modifiers(hints)}{suffix} [$0], {inputs};"
+    g.e.asm("void", code, ",".join([*letters, "~{memory}"]), *arguments, effect=True)
 
 
-def copy(g: Generator, kind: str, size: int, arguments: list[str], present: str, hints: dict[str, Any]) -> None:
-    """An asynchronous copy of `size` bytes, of which `present` (an i32) are there."""
+def copy(g: Generator, kind: str, size: int, arguments: list[str], present: str, hints: dict[str, Any], condition: str = "true") -> None:
+    """An asynchronous copy of `size` bytes, of which `present` (an i32) are there, where the condition holds."""
     policy = POLICIES.get(hints.get("evict", ""))
     name = f"cp.async.{kind}.shared.global" + (".L2::cache_hint" if policy else "")
     name += f".L2::{hints['prefetch']}B" if "prefetch" in hints else ""
-    more = [f"i32 {present}"] + ([f"i64 {policy}"] if policy else [])
-    code = f"{name} [$0], [$1], {size}, $2" + (", $3;" if policy else ";")
-    g.e.asm("void", code, ",".join(["r", "l", "r", *["l"] * bool(policy), "~{memory}"]), *arguments, *more, effect=True)
+    given = [*arguments, f"i32 {present}"] + ([f"i64 {policy}"] if policy else [])
+    _, guard, letters, given = guarded(condition, len(given), ["r", "l", "r", *["l"] * bool(policy)], given)
+    code = f"{guard}{name} [$0], [$1], {size}, $2" + (", $3;" if policy else ";")
+    g.e.asm("void", code, ",".join([*letters, "~{memory}"]), *given, effect=True)
+
+
+def guarded(condition: str, number: int, letters: list[str], arguments: list[str]) -> tuple[bool, str, list[str], list[str]]:
+    """Whether there is a condition, the guard of an instruction whose condition is asm operand `number`, and its operands."""
+    if condition == "true":
+        return False, "", letters, arguments
+    return True, f"@${number} ", [*letters, "b"], [*arguments, f"i1 {condition}"]
 
 
 __all__ = ["copy", "load", "store"]

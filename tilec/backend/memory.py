@@ -326,9 +326,10 @@ def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Re
     for register in range(0, len(access.place.offsets), run):
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
-        if condition == "true":
-            plain = f"load {type}, ptr addrspace(1) {address}, align {size}"
-            whole = hints.load(g, type, size, address, access.hints) if access.hints else g.e.let(plain)
+        if access.hints:
+            whole = hints.load(g, type, size, address, access.hints, condition)
+        elif condition == "true":
+            whole = g.e.let(f"load {type}, ptr addrspace(1) {address}, align {size}")
         else:
             whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
         vector = [whole] if run == 1 else [g.e.let(f"extractelement {type} {whole}, i32 {i}") for i in range(run)]
@@ -347,8 +348,8 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked:
             vector = v if run == 1 else g.e.let(f"insertelement {type} {vector}, {kind} {v}, i32 {i}")
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
-        if condition == "true" and access.hints:
-            hints.store(g, type, size, address, vector, access.hints)
+        if access.hints:
+            hints.store(g, type, size, address, vector, access.hints, condition)
         elif condition == "true":
             g.e.line(f"store {type} {vector}, ptr addrspace(1) {address}, align {size}")
         else:

@@ -290,8 +290,8 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size:
         condition = conjunction(g, [target.inside(register), first])
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
-        if condition == "true" and {"evict", "prefetch"} & source.hints.keys():
-            hints.copy(g, kind, size, arguments, present, source.hints)
+        if {"evict", "prefetch"} & source.hints.keys():
+            hints.copy(g, kind, size, arguments, present, source.hints, condition)
             continue
         name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
         if present == str(size):

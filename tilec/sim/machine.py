@@ -338,11 +338,12 @@ class Machine:
             if at in self.refused:
                 self.refused[at] = self.refused[at] & ~np.repeat(fit, WARP, axis=1)
             waits = mask & ~ready
-            missing = np.repeat(self.warps(waits).any(2), WARP, axis=1) & self.live & ~waits
+            stalled = np.repeat(self.warps(waits).any(2), WARP, axis=1)
+            missing = stalled & self.live & ~waits
             for k, g in self.groups.items():
                 if self.op_at(k).row.role == "exit":
                     missing = missing & ~g.mask
-            self.refused.setdefault(at, missing)
+            self.refused[at] = (self.refused.get(at, missing) | missing) & stalled & ~mask  # those that have come meanwhile are not missing
         return ready if ready.any() else None
 
     def check_members(self, at: int, mask: Mask | None, members: Any) -> None:
