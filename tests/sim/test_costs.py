@@ -9,6 +9,7 @@ from tilec.sim import cli
 
 from .test_front import STORE, kernel, run
 
+pytest_plugins = ["pytester"]
 SHARED = ".shared .align 16 .b8 s[32768]; .reg .b32 %a, %b, %v<5>; mov.b32 %b, s; "
 
 
@@ -47,7 +48,8 @@ def test_bank_conflicts(address, access, ways, ideal):
      (4, "@%p ld.global.b32 %v1, [%a];", 1, 1)],
 )  # fmt: skip
 def test_sectors(scale, access, sectors, ideal):
-    body = STORE + f".reg .b32 %v<5>; .reg .b64 %a; .reg .pred %p; setp.lt.u32 %p, %t, 8; mul.wide.u32 %a, %t, {scale}; add.s64 %a, %a, %rd1; {access}"
+    body = STORE + ".reg .b32 %v<5>; .reg .b64 %a; .reg .pred %p; setp.lt.u32 %p, %t, 8; "
+    body += f"mul.wide.u32 %a, %t, {scale}; add.s64 %a, %a, %rd1; {access}"
     report = run(body, np.zeros(1024, np.int32), checks=False)
     (line,) = [c for c in report.costs if c.space == "global"]
     assert (line.accesses, line.sectors, line.ideal_sectors) == (1, sectors, ideal)
@@ -56,7 +58,7 @@ def test_sectors(scale, access, sectors, ideal):
 
 def test_instructions_are_counted_per_warp_that_issues_them():
     """Two warps; the second alone takes the branch of three adds."""
-    body = STORE + ".reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra A; add.s32 %t, %t, 1; add.s32 %t, %t, 1; add.s32 %t, %t, 1; A: bar.sync 0;"
+    body = STORE + ".reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra A; " + 3 * "add.s32 %t, %t, 1; " + "A: bar.sync 0;"
     report = run(body, np.zeros(1), threads=64, blocks=3)
     issued = {c.site.text: c.issued for c in report.costs}
     assert issued["setp.lt.u32 %p, %t, 32;"] == 6

@@ -101,8 +101,8 @@ def test_order_of_modifiers_is_kept_except_where_the_manual_frees_it():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("no ptx at all", "no PTX"), (kernel("mov.b32 %x, 1;"), "%x is not declared"), (kernel(".reg .b32 %r;\nadd.s32 %r, %r;"), "3 operands"),
-     (kernel("bra NOWHERE;"), "NOWHERE")],
+    [("no ptx at all", "no PTX"), (kernel("mov.b32 %x, 1;"), "%x is not declared"),
+     (kernel(".reg .b32 %r;\nadd.s32 %r, %r;"), "3 operands"), (kernel("bra NOWHERE;"), "NOWHERE")],
 )  # fmt: skip
 def test_what_is_no_ptx_is_an_error_with_its_line(text, words):
     with pytest.raises(TileError) as error:

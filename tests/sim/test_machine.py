@@ -29,7 +29,8 @@ def test_divergent_loops_rejoin(seed):
 def test_barrier_reductions(op, type_, want):
     y = np.zeros(96, np.int32)
     out = "mov.b32 %r, %d;" if type_ == ".b32" else "selp.b32 %r, 1, 0, %d;"
-    body = STORE + f".reg .pred %p; .reg {type_} %d; .reg .b32 %r; setp.lt.u32 %p, %t, 20; bar.red.{op} %d, 0, %p; {out} st.global.u32 [%rd3], %r;"
+    body = STORE + f".reg .pred %p; .reg {type_} %d; .reg .b32 %r; setp.lt.u32 %p, %t, 20; bar.red.{op} %d, 0, %p; {out}"
+    body += "st.global.u32 [%rd3], %r;"
     assert run(body, y, threads=96).findings == []
     assert (y == want).all()
 
@@ -40,9 +41,11 @@ def test_named_barriers_let_producers_run_ahead():
     body = STORE + """
     .reg .b32 %i, %v, %a; .reg .pred %p, %w; .shared .align 4 .b8 s[128];
     and.b32 %a, %t, 31; shl.b32 %a, %a, 2; mov.b32 %v, s; add.s32 %a, %a, %v; setp.ge.u32 %w, %t, 32; mov.b32 %i, 0; @%w bra CONSUMER;
-    P: bar.sync 1, 64; add.s32 %v, %t, %i; st.shared.u32 [%a], %v; bar.arrive 2, 64; add.s32 %i, %i, 10; setp.lt.s32 %p, %i, 30; @%p bra P; bra END;
+    P: bar.sync 1, 64; add.s32 %v, %t, %i; st.shared.u32 [%a], %v; bar.arrive 2, 64; add.s32 %i, %i, 10;
+    setp.lt.s32 %p, %i, 30; @%p bra P; bra END;
     CONSUMER: bar.arrive 1, 64; .reg .b32 %s; mov.b32 %s, 0;
-    C: bar.sync 2, 64; ld.shared.u32 %v, [%a]; add.s32 %s, %s, %v; add.s32 %i, %i, 10; setp.lt.s32 %p, %i, 30; @!%p bra D; bar.arrive 1, 64; bra C;
+    C: bar.sync 2, 64; ld.shared.u32 %v, [%a]; add.s32 %s, %s, %v; add.s32 %i, %i, 10;
+    setp.lt.s32 %p, %i, 30; @!%p bra D; bar.arrive 1, 64; bra C;
     D: st.global.u32 [%rd3], %s;
     END:
     """
@@ -53,27 +56,29 @@ def test_named_barriers_let_producers_run_ahead():
 
 
 def test_deadlock_says_who_waits_where():
-    report = run(STORE + ".reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra A; bar.sync 2, 64; A: st.global.u32 [%rd3], %t;", np.zeros(64, np.int32), threads=64)
+    body = STORE + ".reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra A; bar.sync 2, 64; A: st.global.u32 [%rd3], %t;"
+    report = run(body, np.zeros(64, np.int32), threads=64)
     (f,) = report.of("deadlock")
     assert "threads 32..63 wait at barrier 2" in f.message
     assert "for 64 threads" in f.message
 
 
 def test_endless_loop_is_a_deadlock():
-    report = run(STORE + ".reg .b32 %v; .reg .pred %p; L: ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;", np.zeros(1, np.int32))
-    assert kinds(report) == ["deadlock"]
+    body = STORE + ".reg .b32 %v; .reg .pred %p; L: ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;"
+    assert kinds(run(body, np.zeros(1, np.int32))) == ["deadlock"]
+
+
+COUNT = STORE + ".reg .b32 %i; .reg .pred %p; mov.b32 %i, 0; L: add.s32 %i, %i, 1; setp.lt.s32 %p, %i, 5000; @%p bra L;"
 
 
 def test_a_loop_that_only_counts_is_none():
     y = np.zeros(32, np.int32)
-    body = STORE + ".reg .b32 %i; .reg .pred %p; mov.b32 %i, 0; L: add.s32 %i, %i, 1; setp.lt.s32 %p, %i, 5000; @%p bra L; st.global.u32 [%rd3], %i;"
-    assert run(body, y).findings == []
+    assert run(COUNT + "st.global.u32 [%rd3], %i;", y).findings == []
     assert (y == 5000).all()
 
 
 def test_steps_are_limited():
-    body = STORE + ".reg .b32 %i; .reg .pred %p; mov.b32 %i, 0; L: add.s32 %i, %i, 1; setp.lt.s32 %p, %i, 5000; @%p bra L;"
-    assert kinds(run(body, np.zeros(32, np.int32), max_steps=1000)) == ["limit"]
+    assert kinds(run(COUNT, np.zeros(32, np.int32), max_steps=1000)) == ["limit"]
 
 
 @pytest.mark.parametrize("threads", [5, 33, 100])
@@ -157,8 +162,8 @@ def test_random_order_changes_the_order_of_warps():
 
 
 def test_races_name_the_barrier_and_both_places():
-    body = STORE + ".shared .align 4 .b8 s[256]; .reg .b32 %a, %v; shl.b32 %a, %t, 2; mov.b32 %v, s; add.s32 %a, %a, %v;\nst.shared.u32 [%a], %t;\n"
-    body += "xor.b32 %a, %a, 128;\nld.shared.u32 %v, [%a]; st.global.u32 [%rd3], %v;"
+    body = STORE + ".shared .align 4 .b8 s[256]; .reg .b32 %a, %v; shl.b32 %a, %t, 2; mov.b32 %v, s; add.s32 %a, %a, %v;\n"
+    body += "st.shared.u32 [%a], %t;\nxor.b32 %a, %a, 128;\nld.shared.u32 %v, [%a]; st.global.u32 [%rd3], %v;"
     report = run(body, np.zeros(64, np.int32), threads=64)
     (f,) = report.races
     lines = kernel(body).splitlines()

@@ -528,9 +528,9 @@ class _Decoder:
         """Call the one body of a recursive function."""
         shared = self.shared_bodies.get(f.name)
         if shared is None:
-            start = self.program.local_bytes
             slots = [self.place(v, function_scope=True) for v in f.params + f.results]
-            shared = Recursive(f.name, Target("start of " + f.name, used=True), slots[: len(f.params)], slots[len(f.params) :], (start, 0), (0, 0))
+            entry, n = Target("start of " + f.name, used=True), len(f.params)
+            shared = Recursive(f.name, entry, slots[:n], slots[n:], (0, 0), (0, 0))
             self.shared_bodies[f.name] = shared
             self.queue.append(shared)
         given = [self.argument(v, a, i, scope) for v, a in zip(f.params, arguments.items, strict=True)]
