@@ -13,12 +13,16 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "examples")]
 
+from tilec import int4  # noqa: E402
+
 # constants as near as may be to the configurations in triton_kernels.py
-CONSTANTS: dict[str, dict[str, Any]] = {"matmul": {"bm": 128, "bn": 128, "bk": 32, "stages": 3}, "quantized_matmul": {"dtype": "int4"}}
+CONSTANTS: dict[str, dict[str, Any]] = {"quantized_matmul": {"W": int4}}
+EXAMPLES = {"matmul": "matmul_plain"}
 
 
 def kernel(name: str) -> Any:
     """The example of that name."""
+    name = EXAMPLES.get(name, name)
     return getattr(importlib.import_module(name), name)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from minilm import MiniLM, sentences, similarities
 from tqdm import tqdm
 
+import tilec as tc
 from tilec.quant import dequantize, quantize
 
 TYPES = ("int8", "int6", "int4", "int3", "float8_e4m3", "float6_e3m2", "float4_e2m1")
@@ -34,7 +35,7 @@ def by_numpy(x: np.ndarray, codes: Any, scales: Any) -> np.ndarray:
 def by_kernel(kernel: Any) -> Multiply:
     def multiply(x: np.ndarray, codes: Any, scales: Any) -> np.ndarray:
         y = np.empty((len(x), codes.shape[1]), np.float16)
-        kernel.interpret(x.astype(np.float16), codes, scales, y, dtype=codes.dtype, group=GROUP)
+        kernel.interpret(x.astype(np.float16), codes, scales.numpy(), y, W=codes.dtype, group=GROUP)
         return y
 
     return multiply
@@ -117,13 +118,13 @@ def show_types(model: MiniLM, lines: list[str], exact: np.ndarray, multiply: Mul
 def show_machine_code(kernel: Any) -> None:
     print("\nwhat the kernel compiles to (one process, after the first compilation)\n")
     print(f"  {'target':9}{'weights':14}{'ms':>7}{'registers':>11}{'spilled':>9}{'shared':>8}")
-    kernel.compile(arch=ARCHITECTURES[0], group=GROUP)
+    kernel.compile(arch=ARCHITECTURES[0], group=GROUP, bm=32)  # what LLVM and the assembler do once
     for arch in ARCHITECTURES:
         for dtype in TYPES:
             start = time.perf_counter()
-            made = kernel.compile(arch=arch, dtype=dtype, group=GROUP).resources
+            made = kernel.compile(arch=arch, W=tc.dtype(dtype), group=GROUP).resources
             ms = 1e3 * (time.perf_counter() - start)
-            print(f"  {arch:9}{dtype:14}{ms:7.0f}{made.registers:11}{made.spill_stores + made.spill_loads:9}{made.shared:8}")
+            print(f"  {arch:9}{dtype:14}{ms:7.0f}{made.registers:11}{made.spill_bytes:9}{made.shared_bytes:8}")
 
 
 def main() -> None:

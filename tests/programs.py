@@ -401,7 +401,7 @@ class Maker:
         after: Layout = self.pick((spatial(threads).local(count), spatial(threads // 4, 4).local(count, 1)))
         extents = tuple(m + self.pick((0, -1, 2)) for m in given.shape)
         x = Load.build(self.b, self.tensor(dtypes.uint8, extents), [0] * given.rank, given.shape, layout=given)
-        return self.b.emit(View(x, dtypes.dtype(kind), after))
+        return View.build(self.b, x, dtypes.dtype(kind), after)
 
     # control flow
 
@@ -436,7 +436,7 @@ class Maker:
         with self.inside(body):
             self.steps(1 + self.choose(4))
             self.ending([v.type for v in inits], list(body.args[1:]))
-        results = self.b.insert(For(start, stop, step, tuple(inits), body))
+        results = self.b.insert(For(start, stop, step, tuple(inits), body, self.pick((1, 2, 3))))
         self.scope += results[:-1]
         return results[-1] if results else None
 

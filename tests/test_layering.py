@@ -20,6 +20,8 @@ SEES = {
 }
 # These take long to load, so they are imported when first used, never by importing tilec.
 LATE = {"llvmlite", "cuda", "torch", "triton"}
+# These may be: only some uses of tilec need them.
+EITHER = {"lark", "tilec.sim"}
 
 
 def room(module: str) -> str:
@@ -57,14 +59,14 @@ def complaints(module: str, source: str) -> list[str]:
     said = []
     for used, statement in imports(tree):
         where = f"{module}:{statement.lineno} imports {used}"
-        package = used.split(".")[0]
-        if package == "tilec" and here in SEES and room(used) not in SEES[here] | {here}:
+        package = "tilec.sim" if room(used) == "sim" and here != "sim" else used.split(".")[0]
+        if used.startswith("tilec") and here in SEES and room(used) not in SEES[here] | {here}:
             said.append(f"{where}: {here} may see {sorted(SEES[here]) or 'nothing'} of tilec")
         if package in LATE and statement in top:
             said.append(f"{where} at the top: it is imported late")
         # Files of one room may need one another; a command loads what it needs
         within = package == "tilec" and here in (room(used), "cli")
-        if package not in LATE and statement not in top and not within:
+        if package not in LATE | EITHER and statement not in top and not within:
             said.append(f"{where} late: it belongs to the top")
         if used in ("cuda.bindings.driver", "cuda.bindings.runtime") and module != "tilec.backend.driver":
             said.append(f"{where}: only backend/driver.py imports the CUDA driver")

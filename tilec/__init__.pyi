@@ -208,11 +208,17 @@ def where(condition: Operand, x: Operand, y: Operand) -> Tile:
 def abs(x: Operand) -> Tile:
     """Absolute value."""
 
-def exp(x: Operand) -> Tile:
-    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16."""
+def exp(x: Operand, approx: bool = False) -> Tile:
+    """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16.
 
-def exp2(x: Operand) -> Tile:
-    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16."""
+    With `approx`, fewer instructions: relative error at most 2**-21 + |x| * 2**-23, results below 2**-126 are 0.
+    """
+
+def exp2(x: Operand, approx: bool = False) -> Tile:
+    """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: results below 2**-126 are 0.
+    """
 
 def log(x: Operand) -> Tile:
     """Natural logarithm.
@@ -236,6 +242,9 @@ def rsqrt(x: Operand) -> Tile:
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
     """
+
+def reciprocal(x: Operand, approx: bool = False) -> Tile:
+    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
 
 def tanh(x: Operand) -> Tile:
     """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""

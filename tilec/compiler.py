@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend import cubin as assembler
-from tilec.backend import memory, nvptx, shared, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
@@ -184,14 +184,16 @@ class Kernel:
         bound.write_back(carriers)
 
     @presented
-    def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> sim.Report:
-        """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report. Arrays are written in place."""
+    def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:
+        """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report (`tilec.sim.Report`). Arrays are written in place."""
+        from tilec import sim  # a product of its own, loaded when it is asked for
+
         given, constants = self.signature.bind(args, kwargs)
         compiled = self._compile(constants, target(arch))
         bound = Arguments(compiled.function, given)
         grid = evaluate_launch(compiled.function, bound.carriers())
-        shared = compiled.resources.shared_bytes
-        return sim.run_ptx(compiled.ptx, compiled.name, grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), shared)
+        block, arguments = (compiled.resources.threads,), machine_arguments(compiled.function, bound)
+        return sim.run_ptx(compiled.ptx, compiled.name, grid, block, arguments, compiled.resources.shared_bytes)
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from tilec.backend.casts import cast
-from tilec.backend.emit import Emitter, float_constant, llvm_type
+from tilec.backend.emit import Emitter, float_constant, llvm_constant, llvm_type
 from tilec.backend.target import Target
 from tilec.errors import require
 from tilec.ir.core import Op
@@ -290,6 +290,16 @@ def exp(e: Emitter, x: str) -> str:
     return multiply(e, special(e, "ex2.approx.f32", t), fma(e, d, number(LN_2), number(1.0)))
 
 
+@lowers(ops.Reciprocal)
+def reciprocal(e: Emitter, dtype: DType, x: str) -> str:
+    return RULES[ops.Div](e, dtype, llvm_constant(1.0, dtype), x)
+
+
+@approximate(ops.ReciprocalApprox)
+def reciprocal_approx(e: Emitter, x: str) -> str:
+    return special(e, "rcp.approx.ftz.f", x)
+
+
 @approximate(ops.Exp2Approx)
 def exp2_approx(e: Emitter, x: str) -> str:
     return special(e, "ex2.approx.ftz.f", x)
@@ -297,7 +307,7 @@ def exp2_approx(e: Emitter, x: str) -> str:
 
 @approximate(ops.ExpApprox)
 def exp_approx(e: Emitter, x: str) -> str:
-    return exp2_approx(e, multiply(e, x, number(LOG2_E_HIGH)))
+    return special(e, "ex2.approx.ftz.f", multiply(e, x, number(LOG2_E_HIGH)))
 
 
 @approximate(ops.Log2)

@@ -24,7 +24,7 @@ from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
-from tilec.ir.types import TensorType, TileType
+from tilec.ir.types import TensorType
 
 Registers = list[str]
 Rule = Callable[["Generator", Any], "Sequence[Registers] | None"]
@@ -160,7 +160,7 @@ class Generator:
         if isinstance(op, Yield):
             return
         self.e.loc = op.loc
-        rule = elementwise if isinstance(op, Elementwise) else rule_of(type(op))
+        rule = rule_of(type(op))
         with op.loc or Loc("<kernel>", 1):
             for result, registers in zip(op.results, rule(self, op) or (), strict=True):
                 self.values[result] = registers
@@ -196,6 +196,7 @@ def registers_of(type: Any) -> int:
 # values and shapes
 
 
+@emits(Elementwise)
 def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     """Registers that share operands share the result, so that broadcasts cost nothing; 16-bit floats go two at a time."""
     columns = list(zip(*(g[v] for v in op.operands), strict=True))

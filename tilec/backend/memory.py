@@ -16,8 +16,7 @@ from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
-from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
-from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.memory import Load, Store
 
 VECTOR_BITS = 128
 
@@ -211,13 +210,20 @@ class GlobalAccess:
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {offset}")
 
 
-def two_paths(g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str]) -> Registers:
-    """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give."""
+def two_paths(
+    g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str],
+    vectors: Callable[[], Registers] | None = None,
+) -> Registers:  # fmt: skip
+    """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give. `vectors` takes each vector under a
+    predicate."""
     if access.run * access.dtype.bits % 8:  # no vector fills bytes
         return slow()
-    condition = conjunction(g, [access.all_inside(), access.aligned(access.run)])
+    aligned = access.aligned(access.run)
+    condition = conjunction(g, [access.all_inside(), aligned])
     if condition == "true":
         return fast()
+    if aligned == "true" and vectors is not None and access.fast is not None and access.whole_runs(access.run):
+        return vectors()  # each vector is inside or outside as a whole: no slow path
     e, number = g.e, g.e.fresh()
     labels = f"whole{number}", f"edge{number}", f"both{number}"
     known = dict(access.memo)
@@ -243,7 +249,9 @@ def load(g: Generator, op: Load) -> Sequence[Registers]:
     one = load_bits if packed else load_element
     if not op.shape:  # indexed: the author's word that it is inside
         return [[one(g, access, 0, "true")]]
-    return [two_paths(g, access, fast, lambda: [one(g, access, r, access.inside(r)) for r in range(count)], [llvm_type(access.dtype)] * count)]
+    vectors = None if packed else lambda: load_vectors(g, access, masked=True)
+    slow = lambda: [one(g, access, r, access.inside(r)) for r in range(count)]  # noqa: E731
+    return [two_paths(g, access, fast, slow, [llvm_type(access.dtype)] * count, vectors)]
 
 
 @emits(Store)
@@ -262,7 +270,8 @@ def store(g: Generator, op: Store) -> None:
     if not op.value.type.shape:
         slow()
         return
-    two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [])
+    vectors = None if packed or op.value.type.layout.is_replicated else lambda: store_vectors(g, access, values, masked=True)
+    two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [], vectors)
 
 
 def first_holder(g: Generator, type: Any) -> str:
@@ -278,32 +287,74 @@ def first_holder(g: Generator, type: Any) -> str:
     return conjunction(g, conditions)
 
 
-def load_vectors(g: Generator, access: GlobalAccess) -> Registers:
+def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Registers:
+    """A vector at a time; if `masked`, each under its own predicate, and 0 where that is false."""
     out: Registers = []
     run, kind = access.run, in_memory(access.dtype)
     size = run * max(8, access.dtype.bits) // 8
+    type = kind if run == 1 else f"<{run} x {kind}>"
     for register in range(0, len(access.place.offsets), run):
         address = access.pointer(access.element(register))
-        if run == 1:
-            vector = [g.e.let(f"load {kind}, ptr addrspace(1) {address}, align {size}")]
+        condition = access.inside(register) if masked else "true"
+        if condition == "true":
+            whole = g.e.let(f"load {type}, ptr addrspace(1) {address}, align {size}")
         else:
-            whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(1) {address}, align {size}")
-            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
+            whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
+        vector = [whole] if run == 1 else [g.e.let(f"extractelement {type} {whole}, i32 {i}") for i in range(run)]
         out += [from_memory(g, v, access.dtype) for v in vector]
     return out
 
 
-def store_vectors(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
+def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked: bool = False) -> Registers:
     run, kind = access.run, in_memory(access.dtype)
     size = run * max(8, access.dtype.bits) // 8
+    type = kind if run == 1 else f"<{run} x {kind}>"
     for register in range(0, len(values), run):
         vector = "poison"
         raw = [to_memory(g, v, access.dtype) for v in values[register : register + run]]
         for i, v in enumerate(raw):
-            vector = v if run == 1 else g.e.let(f"insertelement <{run} x {kind}> {vector}, {kind} {v}, i32 {i}")
-        type = kind if run == 1 else f"<{run} x {kind}>"
-        g.e.line(f"store {type} {vector}, ptr addrspace(1) {access.pointer(access.element(register))}, align {size}")
+            vector = v if run == 1 else g.e.let(f"insertelement {type} {vector}, {kind} {v}, i32 {i}")
+        address = access.pointer(access.element(register))
+        condition = access.inside(register) if masked else "true"
+        if condition == "true":
+            g.e.line(f"store {type} {vector}, ptr addrspace(1) {address}, align {size}")
+        else:
+            store_words_where(g, address, size, g.e.let(f"bitcast {type} {vector} to {word_type(size)}"), condition)
     return []
+
+
+def word_type(size: int) -> str:
+    """The LLVM type of so many bytes as PTX moves them."""
+    return f"i{8 * size}" if size <= 4 else f"<{size // 4} x i32>"
+
+
+def load_words_where(g: Generator, address: str, size: int, condition: str) -> str:
+    """1 to 16 bytes, of `word_type`, from a global address; 0 where the condition is false."""
+    if size <= 4:
+        return load_where(g, address, 8 * size, condition)
+    n = size // 4
+    names = ", ".join(f"${i}" for i in range(n))
+    code = "".join(f"mov.b32 ${i}, 0; " for i in range(n)) + f"@${n + 1} ld.global.v{n}.b32 {{{names}}}, [${n}];"
+    result = "{" + ", ".join(["i32"] * n) + "}"
+    constraints = ",".join(["=&r"] * n) + ",l,b"
+    whole = g.e.asm(result, code, constraints, f"ptr addrspace(1) {address}", f"i1 {condition}", effect=True)
+    vector = "poison"
+    for i, word in enumerate(g.e.extract(whole, result, n)):
+        vector = g.e.let(f"insertelement <{n} x i32> {vector}, i32 {word}, i32 {i}")
+    return vector
+
+
+def store_words_where(g: Generator, address: str, size: int, value: str, condition: str) -> None:
+    """Store 1 to 16 bytes, of `word_type`, where the condition holds."""
+    if size <= 4:
+        store_where(g, address, 8 * size, value, condition)
+        return
+    n = size // 4
+    words = [g.e.let(f"extractelement <{n} x i32> {value}, i32 {i}") for i in range(n)]
+    names = ", ".join(f"${i + 1}" for i in range(n))
+    code = f"@${n + 1} st.global.v{n}.b32 [$0], {{{names}}};"
+    constraints = "l," + ",".join(["r"] * n) + ",b,~{memory}"
+    g.e.asm("void", code, constraints, f"ptr addrspace(1) {address}", *(f"i32 {w}" for w in words), f"i1 {condition}", effect=True)
 
 
 # PTX of a predicated access by width: the type, the register constraint, and the width of the register that holds it

@@ -270,10 +270,13 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
         number = g.e.fresh()
         known = dict(source.memo), dict(target.memo)
         g.e.branch(aligned, f"vectors{number}", f"elements{number}")
-        for label, copy in ((f"vectors{number}", lambda: copy_vectors(g, source, target, size)), (f"elements{number}", lambda: copy_elements(g, source, target))):
+        for label in ("vectors", "elements"):
             source.memo, target.memo = dict(known[0]), dict(known[1])
-            g.e.start(label)
-            copy()
+            g.e.start(f"{label}{number}")
+            if label == "vectors":
+                copy_vectors(g, source, target, size)
+            else:
+                copy_elements(g, source, target)
             g.e.jump(f"copied{number}")
         g.e.start(f"copied{number}")
 
@@ -281,14 +284,17 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
 def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:
     run = size * 8 // source.dtype.bits
     kind = "cg" if size == 16 else "ca"
+    first = first_holder(g, source.type)
     for register in range(0, len(source.place.offsets), run):
+        condition = conjunction(g, [target.inside(register), first])
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
         name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
         if present == str(size):
-            g.e.call("void", name, *arguments)
+            copy = f"call void @{name}({', '.join(arguments)})"
         else:
-            g.e.call("void", f"{name}.s", *arguments, f"i32 {present}")
+            copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
+        store_if(g, condition, copy)
 
 
 def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> None:
@@ -296,7 +302,8 @@ def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> N
     for register in range(len(source.place.offsets)):
         code = load_where(g, source.pointer(source.element(register)), source.dtype.bits, source.inside(register))
         value = to_memory(g, from_code(g, code, source.dtype), source.dtype)
-        store_if(g, first, f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}")
+        condition = conjunction(g, [target.inside(register), first])
+        store_if(g, condition, f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}")
 
 
 @emits(Commit)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -550,7 +551,6 @@ def dtype(name: str | DType) -> DType:
 
 
 def _nearest_names(name: str) -> str:
-    from difflib import get_close_matches  # only for the message
 
     close = get_close_matches(str(name), [*_by_name, *_aliases], n=3)
     return f"did you mean {' or '.join(close)}?" if close else "types are int1 to int8, uint1 to uint8, i16 to u64, bool, f16, f32, e4m3..."

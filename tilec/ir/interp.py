@@ -55,7 +55,7 @@ class Memory:
             np.copyto(out, self.data[index], where=inside)
             return out
         for block, (there, here) in enumerate(self._windows(op, offsets, blocks)):
-            out[(block, *here)] = _oriented(self.data[there], op.dims)
+            out[block][here] = _oriented(self.data[there], op.dims)
         return out
 
     def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
@@ -85,7 +85,7 @@ class Memory:
             inside = inside & (at >= 0) & (at < extent)
         return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(index, self.data.shape, strict=True)), inside
 
-    def _windows(self, op: Any, offsets: Sequence[Array], blocks: int) -> Iterator[tuple[tuple[Any, ...], tuple[slice, ...]]]:
+    def _windows(self, op: Any, offsets: Sequence[Array], blocks: int) -> Iterator[tuple[Any, tuple[slice, ...]]]:
         """For each block: what of the memory the tile covers, and which part of the tile that is."""
         extents = self.data.shape
         starts = [np.broadcast_to(o, blocks).tolist() for o in offsets]
@@ -142,7 +142,7 @@ class SharedMemory:
         index = self._index(ctx, op, offsets)
         self.put(index, value, STORED, ctx.mask)
 
-    def put(self, index: Any, value: Array, state: int, mask: Array | None) -> None:
+    def put(self, index: Any, value: Array, state: Any, mask: Array | None) -> None:
         """Store at an index; only in the blocks of the mask."""
         if mask is not None:
             active = mask.reshape(-1, *[1] * (value.ndim - 1))
@@ -227,7 +227,7 @@ class Context:
 
     def fail(self, where: Array, message: str) -> None:
         """Raise, naming the first block, if `where` (a leading axis of blocks) holds anywhere in an active block."""
-        bad = where.reshape(len(where), -1).any(axis=1)
+        bad = np.asarray(where.reshape(len(where), -1).any(axis=1))
         for number, place in self.active_blocks():
             if bad[min(number, len(bad) - 1)]:
                 raise TileError(f"{message} (in block {', '.join(map(str, place))})")
@@ -472,11 +472,11 @@ def _place(tree: ast.AST, loc: Loc | None) -> None:
     """Give every node that has no place yet the author's line."""
     where = loc or Loc("<kernel>", 1)
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt | ast.expr | ast.arg | ast.keyword) and not getattr(node, "_placed", False):
+        if isinstance(node, ast.stmt | ast.expr | ast.arg | ast.keyword) and not hasattr(node, "_placed"):
             node.lineno = node.end_lineno = where.line
             node.col_offset = where.column - 1
             node.end_col_offset = max(node.col_offset + 1, where.end_column - 1)
-            node._placed = True  # type: ignore[attr-defined]
+            node._placed = True  # type: ignore[union-attr]
 
 
 # running

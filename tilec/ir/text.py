@@ -34,8 +34,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from lark import Lark
-from lark.exceptions import UnexpectedInput
 
 from tilec.errors import Loc, TileError, require
 from tilec.ir import ops  # noqa: F401 -- the parser finds op classes by their mnemonics
@@ -215,6 +213,8 @@ def parse(text: str, filename: str | None = None) -> Function:
     """
     filename = filename or f"<tir {zlib.crc32(text.encode('utf-8', 'replace')):08x}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    from lark.exceptions import UnexpectedInput  # compiling needs no parser, and it takes its time to load
+
     try:
         named, kernel = _parser().parse(text + "\n", start="start")
     except UnexpectedInput as error:
@@ -224,6 +224,8 @@ def parse(text: str, filename: str | None = None) -> Function:
 
 @lru_cache(maxsize=1)
 def _parser() -> Any:
+    from lark import Lark
+
     return Lark.open("ir.lark", rel_to=__file__, parser="lalr", start=["start", "type"], transformer=_Syntax())
 
 
@@ -461,6 +463,8 @@ class _Reader:
         return _lookup(str(token), self.layouts, "layout") if token.startswith("$") else _call(str(token))
 
     def type(self, token: Any) -> Type:
+        from lark.exceptions import UnexpectedInput
+
         text = str(token)
         if text not in self.types:
             try:

@@ -23,9 +23,9 @@ from typing import Any
 from tilec.errors import TileError
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
-from tilec.ir.ops.arith import Add, Eq, Lt, Mul, Where
+from tilec.ir.ops.arith import Add, Eq, Gt, Lt, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
-from tilec.ir.ops.base import constant
+from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
 from tilec.ir.ops.sync import Sync
@@ -101,6 +101,8 @@ class Pipeline(Rewriter):
         first = (constant(b, 0, i32), constant(b, stages - 1, i32))
         results = b.insert(For(start, stop, step, (*self(op.inits), *first), body))
         b.insert(Wait(0))
+        if len(self.builders) > 1:  # an outer loop may come here again, and the next first copies must not overtake the last reads
+            b.insert(Sync())
         return results[: len(op.results)]
 
     def start_copies(self, op: For, loads: list[Load], memories: list[Value], at: Value, stop: Value, slot: Value) -> None:
@@ -113,12 +115,20 @@ class Pipeline(Rewriter):
                 self.b.insert(Yield())
             with self.into(nothing):
                 self.b.insert(Yield())
-            self.b.insert(If(self.b.emit(Lt(at, stop)), copies, nothing))
+            self.b.insert(If(self.goes_on(op, at, stop), copies, nothing))
         else:
             self.copies_of(op, loads, memories, at, slot)
         self.map = saved
         self.b.loc = op.loc
         self.b.insert(Commit())
+
+    def goes_on(self, op: For, at: Value, stop: Value) -> Value:
+        """Whether a round whose counter is `at` takes place, whichever way the loop walks."""
+        step = op.step.owner
+        if isinstance(step, Constant):
+            return self.b.emit(Lt(at, stop) if step.value > 0 else Gt(at, stop))
+        up, down = self.b.emit(Lt(at, stop)), self.b.emit(Gt(at, stop))
+        return self.b.emit(Where(self.b.emit(Gt(self(op.step), constant(self.b, 0, op.step.type.dtype))), up, down))
 
     def copies_of(self, op: For, loads: list[Load], memories: list[Value], at: Value, slot: Value) -> None:
         for load, memory in zip(loads, memories, strict=True):
@@ -137,7 +147,7 @@ class Pipeline(Rewriter):
         part = self.b.emit(SharedSlice(memory, now))
         zero = constant(self.b, 0, i32)
         loc, self.b.loc = self.b.loc, load.loc
-        value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), None, load.group))
+        value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), load.layout, load.group))
         self.b.loc = loc
         value.name = load.result.name
         return value

@@ -63,7 +63,7 @@ class PlaceShared(Rewriter):
     def run(self, function: Function) -> Function:
         tiles = [op for op in function.walk() if isinstance(op, Shared)]
         self.types = {op: SharedType(op.dtype, op.shape, op.layout) for op in tiles}
-        self.offsets: dict[Op, int] = {}
+        self.offsets: dict[Shared, int] = {}
         end = 0
         for op in (t for t in tiles if not t.scratch):
             self.offsets[op] = end

@@ -24,7 +24,7 @@ from tilec.ir.ops.control import While
 from tilec.ir.target import Hardware
 from tilec.ir.types import Type
 
-UNIT = {Add: 0, Sub: 0, Mul: 1, FloorDiv: 1}  # x op UNIT is x
+UNIT: dict[type[Op], int] = {Add: 0, Sub: 0, Mul: 1, FloorDiv: 1}  # x op UNIT is x
 
 
 def simplify(function: Function, target: Hardware) -> Function:

@@ -4,7 +4,7 @@
     assert report.findings == [] and report.shared_conflicts == 0
 """
 
-from .report import Finding, LineCost, Report, Site, Unsupported
-from .run import load, run_ptx
+from tilec.sim.report import Finding, LineCost, Report, Site, Unsupported
+from tilec.sim.run import load, run_ptx
 
 __all__ = ["Finding", "LineCost", "Report", "Site", "Unsupported", "load", "run_ptx"]

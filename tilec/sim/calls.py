@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Op, Recursive, Slot
+from tilec.sim.decode import Op, Recursive, Slot
 
 DEEPEST = 512
 Mask = np.ndarray[Any, Any]

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Op, Program
-from .memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
-from .values import dtype, space_of
+from tilec.sim.decode import Op, Program
+from tilec.sim.memory import LOG2, NONE, PENDING, UNWRITTEN, WRITTEN, Access, Copy
+from tilec.sim.values import dtype, space_of
 
 Array = np.ndarray[Any, Any]
 CROSS_LIMIT = 1 << 22  # entries of `across`

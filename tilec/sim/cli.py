@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TileError, require
-from .decode import decode
-from .parse import Module, parse
-from .report import Report, Unsupported
-from .run import run_ptx
+from tilec.errors import TileError, require
+from tilec.sim.decode import decode
+from tilec.sim.parse import Module, parse
+from tilec.sim.report import Report, Unsupported
+from tilec.sim.run import run_ptx
 
 NOTHING_FOUND, FINDINGS, WRONG_USAGE = 0, 1, 2
 EPILOG = """arguments, one --arg for each kernel parameter, in order:

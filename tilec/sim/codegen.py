@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Loc, TileError
-from .decode import JUMPS, Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
-from .parse import Pair
-from .table import Formal
-from .taint import Taint, may_be_undefined
-from .values import HEAP, dtype, force, late, pack, space_of, unpack
+from tilec.errors import Loc, TileError
+from tilec.sim.decode import JUMPS, Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
+from tilec.sim.parse import Pair
+from tilec.sim.table import Formal
+from tilec.sim.taint import Taint, may_be_undefined
+from tilec.sim.values import HEAP, dtype, force, late, pack, space_of, unpack
 
 
 def uses(op: Op) -> list[tuple[Register, np.dtype[Any]]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Op, Program
-from .memory import Access
-from .report import LineCost, Report
+from tilec.sim.decode import Op, Program
+from tilec.sim.memory import Access
+from tilec.sim.report import LineCost, Report
 
 Array = np.ndarray[Any, Any]
 BANKS_BYTES = 128  # one pass over the banks

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Loc, TileError
-from . import isa  # noqa: F401  (fills the table)
-from .parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
-from .report import Site, Unsupported
-from .table import Formal, Row, explain, lookup
-from .values import SPECIALS
+from tilec.errors import Loc, TileError
+from tilec.sim import isa  # noqa: F401  (fills the table)
+from tilec.sim.parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
+from tilec.sim.report import Site, Unsupported
+from tilec.sim.table import Formal, Row, explain, lookup
+from tilec.sim.values import SPECIALS
 
 JUMPS = ("bra", "brx", "exit", "rcall", "rret")  # roles that end a block
 FUNCTION_BASE = 0x10  # addresses of functions: FUNCTION_BASE * (index + 1)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .calls import Calls
-from .codegen import Unit
-from .decode import Op, Register, Special
-from .memory import Memory
-from .values import dtype
+from tilec.sim.calls import Calls
+from tilec.sim.codegen import Unit
+from tilec.sim.decode import Op, Register, Special
+from tilec.sim.memory import Memory
+from tilec.sim.values import dtype
 
 Mask = np.ndarray[Any, Any]
 TURN = 64  # steps after which the group that waited longest runs
@@ -483,9 +483,9 @@ class Machine:
         if op.mods["op"] == "popc":
             value: Any = (p & b.arrived).sum(1, dtype=np.uint32)[:, None]
         elif op.mods["op"] == "and":
-            value = (p | ~b.arrived).all(1)[:, None]
+            value = np.asarray((p | ~b.arrived).all(1))[:, None]
         else:
-            value = (p & b.arrived).any(1)[:, None]
+            value = np.asarray((p & b.arrived).any(1))[:, None]
         old = self.R[register.index]
         kept = dtype(register.type) if register.type == "pred" else old.dtype
         self.R[register.index] = np.where(mask, value.astype(kept), old)

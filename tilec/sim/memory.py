@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .values import HEAP, WINDOWS
+from tilec.sim.values import HEAP, WINDOWS
 
 Array = np.ndarray[Any, Any]
 NONE, UNWRITTEN, WRITTEN, PENDING = range(4)

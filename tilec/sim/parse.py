@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
 
-from ..errors import Loc, TileError
+from tilec.errors import Loc, TileError
 
 # Operands ------------------------------------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from ..errors import require
-from . import run
-from .parse import parse
-from .report import Report
+from tilec.errors import require
+from tilec.sim import run
+from tilec.sim.parse import parse
+from tilec.sim.report import Report
 
 
 @pytest.fixture(name="run_ptx")

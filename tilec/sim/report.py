@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import TileError
+from tilec.errors import TileError
 
 
 class Unsupported(TileError):

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TileError, require
-from .checks import Checker
-from .codegen import Unit
-from .costs import Costs
-from .decode import Const, Op, Program, Slot, Symbol, decode
-from .machine import Machine, Stop
-from .memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
-from .parse import Imm, parse
-from .report import Finding, Report, Site
-from .values import HEAP
+from tilec.errors import TileError, require
+from tilec.sim.checks import Checker
+from tilec.sim.codegen import Unit
+from tilec.sim.costs import Costs
+from tilec.sim.decode import Const, Op, Program, Slot, Symbol, decode
+from tilec.sim.machine import Machine, Stop
+from tilec.sim.memory import RED_ZONE, UNWRITTEN, WRITTEN, Access, Memory, Space
+from tilec.sim.parse import Imm, parse
+from tilec.sim.report import Finding, Report, Site
+from tilec.sim.values import HEAP
 
 RESIDENT = 1 << 16  # threads that run at once if blocks may wait for one another
 TOGETHER = 1 << 13  # threads that run at once otherwise: more than these outgrow the caches

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .decode import Address, Block, Negated, Op, Program, Register
-from .parse import Pair
-from .table import Formal
-from .values import dtype
+from tilec.sim.decode import Address, Block, Negated, Op, Program, Register
+from tilec.sim.parse import Pair
+from tilec.sim.table import Formal
+from tilec.sim.values import dtype
 
 Array = np.ndarray[Any, Any]
 Mask = Any  # an unsigned array (bool for predicates) of undefined bits, or 0

@@ -6,6 +6,7 @@ The fragment of one matrix is that of the PTX ISA, section "ldmatrix": lane l re
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from tilec.errors import require
@@ -42,8 +43,7 @@ def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tupl
     for pairs_along, fragment in ((1, ROW_MAJOR), (0, COLUMN_MAJOR)):
         quotient = tile.layout.try_divide(fragment)
         if quotient is not None:
-            count = next(n for n in (4, 2, 1) if quotient.registers % n == 0)
-            low, high = _peel(quotient.register_digits, count)
+            count, (low, high) = next((n, peeled) for n in (4, 2, 1) if (peeled := _peel(quotient.register_digits, n)))
             across = 1 - along
             digits = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in (*quotient.thread_digits, *low))
             rows = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in high)
@@ -54,11 +54,13 @@ def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tupl
     return None
 
 
-def _peel(digits: tuple[Digit, ...], count: int) -> tuple[tuple[Digit, ...], tuple[Digit, ...]]:
-    """The lowest digits that make up `count`, and the rest; a digit is cut in two where the count ends within it."""
+def _peel(digits: tuple[Digit, ...], count: int) -> tuple[tuple[Digit, ...], tuple[Digit, ...]] | None:
+    """The lowest digits that make up `count`, and the rest; a digit is cut in two where the count ends within it. None if none do."""
     low: list[Digit] = []
     rest = list(digits)
     while count > 1:
+        if not rest or math.gcd(count, rest[-1].size) != min(count, rest[-1].size):
+            return None
         digit = rest.pop()
         take = min(count, digit.size)
         low.insert(0, digit._replace(size=take))

@@ -400,7 +400,7 @@ class Exp2(Math):
 class ExpApprox(Exp):
     """`tc.exp(x, approx=True)`: relative error at most 2**-21 + |x| * 2**-23; results below 2**-126 are 0."""
 
-    builtin = None
+    builtin = None  # type: ignore[assignment]
     relative = 2**-21.0
 
     @classmethod
@@ -411,7 +411,7 @@ class ExpApprox(Exp):
 class Exp2Approx(Exp2):
     """`tc.exp2(x, approx=True)`, one instruction: as exact, but results below 2**-126 are 0."""
 
-    builtin = None
+    builtin = None  # type: ignore[assignment]
 
     @classmethod
     def absolute(cls, x: Any) -> Any:
@@ -461,6 +461,28 @@ class Rsqrt(Math):
     @staticmethod
     def function(x: Any) -> Any:
         return 1.0 / np.sqrt(x)
+
+
+class Reciprocal(Math):
+    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
+
+    builtin = "reciprocal"
+    function = np.reciprocal
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((ReciprocalApprox if approx else Reciprocal)(*match(b, x)))
+
+
+class ReciprocalApprox(Reciprocal):
+    """`tc.reciprocal(x, approx=True)`."""
+
+    builtin = None  # type: ignore[assignment]
+    relative = 2**-23.0
+
+    @classmethod
+    def absolute(cls, x: Any) -> Any:
+        return np.where(np.abs(x) < 2**-126.0, np.inf, 2**-126.0)
 
 
 class Tanh(Math):

@@ -1,5 +1,5 @@
 """The instruction table, a file for each family. Importing this package fills `tilec.sim.table.TABLE`."""
 
-from . import asynchronous, atomics, control, conversion, floating, integer, matrix, memory, runtime, video, warp
+from tilec.sim.isa import asynchronous, atomics, control, conversion, floating, integer, matrix, memory, runtime, video, warp
 
 __all__ = ["asynchronous", "atomics", "control", "conversion", "floating", "integer", "matrix", "memory", "runtime", "video", "warp"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
-from ..values import HEAP
+from tilec.sim.table import instruction
+from tilec.sim.values import HEAP
 
 Meaning = Callable[..., Any]
 _HINTS: dict[str, Any] = {"prefetch": "L2::64B L2::128B L2::256B"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import numerics
-from ..table import instruction
-from ..values import dtype, space_of
+from tilec.sim import numerics
+from tilec.sim.table import instruction
+from tilec.sim.values import dtype, space_of
 
 Meaning = Callable[..., Any]
 SEM = "relaxed acquire release acq_rel"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
+from tilec.sim.table import instruction
 
 
 def _none(**mods: Any) -> Any:
@@ -66,7 +66,7 @@ def hint(**mods: Any) -> Any:
 
 @instruction("isspacep.space", "pred = b64", space="global shared shared::cta shared::cluster local const param param::entry")
 def isspacep(space: str) -> Any:
-    from ..values import HEAP, WINDOWS
+    from tilec.sim.values import HEAP, WINDOWS
 
     name = space.split("::")[0]
     low = HEAP if name in ("global", "const") else WINDOWS[name]

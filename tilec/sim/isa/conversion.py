@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import convert
-from ..table import instruction
-from ..values import WINDOWS
+from tilec.sim import convert
+from tilec.sim.table import instruction
+from tilec.sim.values import WINDOWS
 
 Meaning = Callable[..., Any]
 INTS = "u8 u16 u32 u64 s8 s16 s32 s64"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import convert, numerics
-from ..table import instruction
-from .integer import both, combined
+from tilec.sim import convert, numerics
+from tilec.sim.isa.integer import both, combined
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 RND = "rn rz rm rp"
@@ -250,7 +250,7 @@ def setp_x2(CMP: str, ftz: bool = False, f16x2: bool = False, bf16x2: bool = Fal
 @instruction("setp.CMP.BOOL{.ftz}.f16x2", "pred|pred = b32 b32 pred", CMP=_CMP, BOOL="and or xor")
 @instruction("setp.CMP.BOOL.bf16x2", "pred|pred = b32 b32 pred", CMP=_CMP, BOOL="and or xor")
 def setp_x2_bool(CMP: str, BOOL: str, ftz: bool = False, f16x2: bool = False, bf16x2: bool = False) -> Meaning:
-    from .integer import BOOL as JOINS
+    from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, "f16x2" if f16x2 else "bf16x2", ftz), JOINS[BOOL]
 
@@ -272,7 +272,7 @@ def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
 
 @instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T="f32")
 def set_bool(CMP: str, BOOL: str, ftz: bool, D: str, T: str) -> Meaning:
-    from .integer import BOOL as JOINS
+    from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, T, ftz), JOINS[BOOL]
     return lambda a, b, c: numerics.set_value(join(compare(a, b), c), D)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import integers, numerics
-from ..table import instruction
+from tilec.sim import integers, numerics
+from tilec.sim.table import instruction
 
 INTS = "u16 u32 u64 s16 s32 s64"
 Meaning = Callable[..., Any]

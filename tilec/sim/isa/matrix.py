@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import tensorcore
-from ..report import Unsupported
-from ..table import instruction
-from ..tensorcore import Mma
-from ..values import force, space_of
+from tilec.sim import tensorcore
+from tilec.sim.report import Unsupported
+from tilec.sim.table import instruction
+from tilec.sim.tensorcore import Mma
+from tilec.sim.values import force, space_of
 
 Meaning = Callable[..., Any]
 KEPT = 48  # converted factors that are kept

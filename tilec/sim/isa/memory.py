@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..table import SPACES, instruction
-from ..values import dtype, space_of
+from tilec.sim.table import SPACES, instruction
+from tilec.sim.values import dtype, space_of
 
 Meaning = Callable[..., Any]
 ORDER = "weak volatile relaxed acquire mmio"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 

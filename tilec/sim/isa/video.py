@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..table import instruction
+from tilec.sim.table import instruction
 
 Meaning = Callable[..., Any]
 _SIGN = "u32 s32"

@@ -1,0 +1,86 @@
+"""Every example against its reference: as parsed, after every stage, with late copies, and as PTX on the CPU with all checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from examples import NAMES, example
+from tilec.compiler import Kernel, bisect, numbers, relative_norm
+from tilec.ir.dtypes import int3, nf4, uint4
+
+# sizes besides the example's own: smaller than a tile, not a multiple of one, more than one
+SIZES: dict[str, list[dict[str, Any]]] = {
+    "vector_add": [{"n": 1}, {"n": 1025}, {"n": 4096}],
+    "softmax": [{"m": 1, "n": 4}, {"m": 3, "n": 1024}],
+    "layer_norm": [{"m": 1, "n": 8}, {"m": 5, "n": 1024}],
+    "quantized_matmul": [{"m": 1, "n": 8, "k": 64}, {"m": 130, "n": 66, "k": 128}],
+    "attention": [{"h": 1, "n": 64}, {"h": 3, "n": 129}],
+    "matmul_plain": [{"m": 128, "n": 256, "k": 64}],
+}
+CASES = [(name, sizes) for name in NAMES for sizes in [{}, *SIZES.get(name, [])]]
+
+
+def bound(kernel: Kernel, name: str) -> float:
+    """Of ‖x − y‖ / ‖y‖: results and what goes into products are rounded to the output's type a few times, sums to f32."""
+    dtype = kernel.function().param(name).type.dtype
+    return 4 * 2.0 ** -(dtype.mantissa_bits + 1) + 2.0**-20 if dtype.is_float else 0.0
+
+
+def check(kernel: Kernel, args: tuple[Any, ...], expected: dict[str, np.ndarray]) -> None:
+    names = [p.name for p in kernel.signature.parameters]
+    for name, wanted in expected.items():
+        found = numbers(args[names.index(name)])
+        assert relative_norm(found, np.asarray(wanted, np.float64)) <= bound(kernel, name)
+        assert relative_norm(0 * wanted, np.asarray(wanted, np.float64)) > bound(kernel, name)  # zeros would not do
+
+
+@pytest.mark.parametrize(("name", "sizes"), CASES)
+def test_interpreted(name: str, sizes: dict[str, Any]) -> None:
+    kernel = example(name)
+    args, expected = kernel.example_args(None, **sizes)
+    kernel.interpret(*args)
+    check(kernel, args, expected)
+
+
+@pytest.mark.parametrize(("name", "sizes"), CASES)
+def test_simulated(name: str, sizes: dict[str, Any]) -> None:
+    kernel = example(name)
+    args, expected = kernel.example_args(None, **sizes)
+    report = kernel.simulate(*args)
+    check(kernel, args, expected)
+    assert report.findings == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_agree(name: str) -> None:
+    differences = bisect(example(name), seed=int(np.random.default_rng().integers(2**31)))
+    assert all(d.agrees for d in differences)
+    assert [d.stage for d in differences] == list(example(name).stages())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_that_land_late(name: str) -> None:
+    kernel = example(name)
+    args, expected = kernel.example_args(None)
+    kernel.interpret(*args, stage=list(kernel.stages())[-1], late_copies=True)
+    check(kernel, args, expected)
+
+
+@pytest.mark.parametrize("dtype", [int3, uint4, nf4])
+def test_other_weights(dtype: Any) -> None:
+    kernel = example("quantized_matmul")
+    args, expected = kernel.example_args(None, W=dtype, m=20, n=72, k=64)
+    report = kernel.simulate(*args, W=dtype)
+    check(kernel, args, expected)
+    assert report.findings == []
+
+
+def test_causal_attention() -> None:
+    kernel = example("attention")
+    args, expected = kernel.example_args(None, h=2, n=200, causal=True)
+    report = kernel.simulate(*args, causal=True)
+    check(kernel, args, expected)
+    assert report.findings == []
