@@ -218,9 +218,9 @@ WRONG = {
 """, "tc.wait: pending is an integer known at compile time, not i32"),
     # arguments of builtins
     "unknown parameter": ("""
-    v = tc.load(x, [0], [block], mask=n)
+    v = tc.load(x, [0], [block], hint=n)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tc.load: got an unexpected keyword argument 'mask'", "its parameters are (source, offsets, shape, dims, layout)"),
+""", "tc.load: got an unexpected keyword argument 'hint'", "its parameters are (source, offsets, shape,"),
     "missing argument": ("""
     v = tc.zeros(f32)
         ^^^^^^^^^^^^^

@@ -266,6 +266,32 @@ def cast(x: Operand, dtype: DType) -> Tile:
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
     """
 
+def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> None:
+    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
+
+    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what. Hints to the caches: `cache`
+    is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache), `prefetch` 64, 128 or 256
+    bytes.
+    """
+
+def commit() -> None:
+    """Closes the group of the asynchronous copies started since the last `tc.commit()`."""
+
+def wait(pending: int = 0) -> None:
+    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
+
+def block_index(axis: int = 0) -> Tile:
+    """The index of this block along a grid axis (0, 1 or 2), i32."""
+
+def block_count(axis: int = 0) -> Tile:
+    """The number of blocks along a grid axis (0, 1 or 2), i32."""
+
+def assume(fact: Tile | bool) -> None:
+    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
+
+    A fact known at compile time is checked there. The frontend adds the author's text.
+    """
+
 def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
     """A tile of zeros."""
 
@@ -291,41 +317,40 @@ def view(x: Tile, dtype: DType, layout: Layout) -> Tile:
     one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
     """
 
-def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, dims: Sequence[int] | None = None, layout: Layout | None = None) -> Tile:
-    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
+def gather(source: Memory, offsets: Sequence[Index] | Index | None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
+    """Reads the elements that tiles of indices name: `tc.gather(table, [rows, k], [64, 32])` reads 64 rows, each from column k on.
 
-def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, dims: Sequence[int] | None = None) -> None:
-    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
-
-def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
-    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
-
-def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None) -> None:
-    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
-
-    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what.
+    An offset is an integer, or an integer tile: one with a single axis lists the places along its axis of the tensor (`rows` has 64
+    elements here), any other has an index for each element of the result. Where the mask is False, or the place lies outside of the
+    tensor (a negative index, too), the element is `other`. Without a shape, a tile of the shape that the indices broadcast to.
     """
 
-def commit() -> None:
-    """Closes the group of the asynchronous copies started since the last `tc.commit()`."""
+def scatter(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None) -> None:
+    """Writes the elements of a tile where tiles of indices name: the counterpart of `tc.gather`. What lies outside is not written.
 
-def wait(pending: int = 0) -> None:
-    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
-
-def block_index(axis: int = 0) -> Tile:
-    """The index of this block along a grid axis (0, 1 or 2), i32."""
-
-def block_count(axis: int = 0) -> Tile:
-    """The number of blocks along a grid axis (0, 1 or 2), i32."""
-
-def assume(fact: Tile | bool) -> None:
-    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
-
-    A fact known at compile time is checked there. The frontend adds the author's text.
+    Of several elements for one place, any may be the one that stays.
     """
 
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
+
+def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
+
+    `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
+    edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
+    hints to the caches.
+    """
+
+def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None) -> None:
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written.
+
+    `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
+    "no_allocate") are hints to the caches.
+    """
+
+def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
 
 def sum(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """Sum of the elements, in the tile's own type."""
@@ -341,6 +366,13 @@ def min(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False
 
 def sync() -> None:
     """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
+
+def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], strides: Sequence[Index] | None = None) -> Tile:
+    """A tensor of other shape and strides on a tensor's memory, from element `offset` on: `tc.tensor_view(a, i * N, shape=[N // 64, 64])`.
+
+    Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero
+    or negative. The view is used like any tensor, its edges are its own; within them it must stay in the tensor's memory.
+    """
 
 def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.

@@ -51,7 +51,16 @@ class Arguments:
             self._extent(name, axis, wanted, found)
         if isinstance(value, np.ndarray) and not type.strided and not value.flags.c_contiguous:
             raise TileError(f"{name} is not contiguous", hint=f"declare it as tc.strided(...), or pass np.ascontiguousarray({name})")
+        if isinstance(value, np.ndarray) and type.strided:
+            self._strides(name, value)
         return value
+
+    def _strides(self, name: str, value: np.ndarray) -> None:
+        whole = all(stride % value.itemsize == 0 for stride in value.strides)
+        require(whole, f"the strides of {name}, {show(value.strides)} bytes, are no multiples of its elements", hint=f"pass {name}.copy()")
+        backwards = any(stride < 0 for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
+        hint = f"pass {name}.copy(), or view the tensor backwards inside the kernel: tc.tensor_view"
+        require(not backwards, f"{name} has a negative stride, {show(value.strides)} bytes", hint=hint)
 
     def _extent(self, name: str, axis: int, wanted: int | str, found: int) -> None:
         if isinstance(wanted, int):
@@ -104,6 +113,14 @@ class Arguments:
         for p, memory in zip(self.function.params, carriers, strict=True):
             if isinstance(memory, Memory) and memory.changed:
                 assign(p.name, self.tensors[p.name], memory.data, p.type.dtype)
+
+
+def spanned(array: np.ndarray) -> np.ndarray:
+    """All elements from the first to the last of a strided array, gaps included, in a row."""
+    if not array.size:
+        return array.reshape(-1)
+    count = 1 + sum((n - 1) * stride // array.itemsize for n, stride in zip(array.shape, array.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(array, (count,), (array.itemsize,))
 
 
 def values_of(array: np.ndarray | Tensor, dtype: DType) -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tilec.arguments import Arguments
+from tilec.arguments import Arguments, spanned
 from tilec.backend import cubin as assembler
-from tilec.backend import memory, nvptx, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import gather, memory, nvptx, views, warp  # noqa: F401 - their rules of code generation register themselves
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
@@ -32,6 +32,7 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
+from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
@@ -253,7 +254,7 @@ def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
     for p in function.params:
         if isinstance(p.type, TensorType):
             array = bound.tensors[p.name]
-            found.append(array.bytes if isinstance(array, Tensor) else array)
+            found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
         else:
             dtype = p.type.dtype
             code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)

@@ -24,6 +24,7 @@ from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
+from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType
 
 Registers = list[str]
@@ -58,6 +59,7 @@ class Generator:
         self.lines = Lines(symbol(function), loc) if lineinfo else None
         self.e = Emitter(self.lines)
         self.values: dict[Value, Registers] = {}
+        self.origins: dict[Value, str] = {}  # of views: the element of their parameter's memory that they begin at, an i64
         self.bases: dict[Layout, list[str]] = {}
         self.uses_shared = False
 
@@ -109,19 +111,25 @@ class Generator:
     def extent(self, tensor: Value, axis: int) -> str:
         """An extent of a tensor as i32."""
         n = tensor.type.shape[axis]
-        return str(n) if isinstance(n, int) else self.values[self.function.param(n)][0]
+        return str(n) if isinstance(n, int) else self.scalar(self.extent_value(tensor, axis))
+
+    def extent_value(self, tensor: Value, axis: int) -> Value:
+        """The scalar that is an extent: of a view an operand, else a dimension."""
+        if isinstance(tensor.owner, TensorView):
+            return tensor.owner.extents[axis]
+        return self.function.param(tensor.type.shape[axis])
 
     def extent_divisor(self, tensor: Value, axis: int) -> int:
         """A number that divides an extent."""
         n = tensor.type.shape[axis]
-        return n if isinstance(n, int) else self.facts.divisor(self.function.param(n))
+        return n if isinstance(n, int) else self.facts.divisor(self.extent_value(tensor, axis))
 
     def is_below(self, offset: Value, tensor: Value, axis: int) -> bool:
         """Whether an offset is known to lie within an extent."""
         n = tensor.type.shape[axis]
         if isinstance(n, int):
             return isinstance(offset.owner, Constant) and 0 <= offset.owner.value < n
-        return self.facts.below(offset, self.function.param(n))
+        return self.facts.below(offset, self.extent_value(tensor, axis))
 
     def strides_of(self, tensor: Value) -> list[str]:
         """Strides in elements as i64."""

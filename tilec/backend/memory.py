@@ -12,11 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tilec.backend import hints
 from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
+from tilec.ir.core import Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
 from tilec.ir.ops.memory import Load, Store
+from tilec.ir.ops.views import TensorView
 
 VECTOR_BITS = 128
 
@@ -73,16 +76,18 @@ def i32_add(g: Generator, a: str, b: str | int) -> str:
 class GlobalAccess:
     """The addresses and bounds of one load or store of a global tensor."""
 
-    def __init__(self, g: Generator, op: Load | Store, type: Any):
+    def __init__(self, g: Generator, op: Any, type: Any):  # op: a Load, Store, CopyAsync, Gather or Scatter
         self.g, self.op, self.type = g, op, type
         self.dtype: DType = type.dtype
         self.tensor = op.memory
+        self.hints = op.hints
         self.place = place_of(g, type)
         self.strides = g.strides[op.memory]
         self.offsets = [g.scalar(v) for v in op.offsets]
         self.starts = [i32_add(g, self.offsets[axis], base) for axis, base in zip(op.dims, self.place.base, strict=True)]
         self.memo: dict[Any, str] = {}
-        self.fast = op.dims.index(op.memory.type.rank - 1) if op.memory.type.rank - 1 in op.dims and not op.memory.type.strided else None
+        last = op.memory.type.rank - 1
+        self.fast = op.dims.index(last) if last in op.dims and contiguous(op.memory) else None
         self.run = self._run(type)
         self.origin = self._origin()
 
@@ -102,7 +107,7 @@ class GlobalAccess:
         coordinates = list(self.offsets)
         for axis, start in zip(self.op.dims, self.starts, strict=True):
             coordinates[axis] = start
-        total = "0"
+        total = g.origins.get(self.tensor, "0")
         for c, stride in zip(coordinates, self.strides, strict=True):
             wide = g.widened(c)
             term = wide if stride == "1" else g.e.let(f"mul nsw i64 {wide}, {stride}")
@@ -185,12 +190,12 @@ class GlobalAccess:
     def aligned(self, run: int) -> str:
         """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known."""
         g, facts = self.g, self.g.facts
-        doubtful = []
+        doubtful = doubtful_origins(g, self.tensor, run)
         for axis, offset in enumerate(self.op.offsets):
-            contiguous = axis == self.tensor.type.rank - 1
-            if contiguous and facts.divisor(offset) % run:
+            last = axis == self.tensor.type.rank - 1
+            if last and facts.divisor(offset) % run:
                 doubtful.append(g.widened(self.offsets[axis]))
-            if not contiguous and self._stride_divisor(axis) % run:
+            if not last and self._stride_divisor(axis) % run:
                 doubtful.append(self.strides[axis])
         if not doubtful:
             return "true"
@@ -200,6 +205,8 @@ class GlobalAccess:
         return g.e.let(f"icmp eq i64 {g.e.let(f'and i64 {union}, {run - 1}')}, 0")
 
     def _stride_divisor(self, axis: int) -> int:
+        if isinstance(self.tensor.owner, TensorView):
+            return self.g.facts.divisor(self.tensor.owner.strides[axis])
         return math.prod(self.g.extent_divisor(self.tensor, a) for a in range(axis + 1, self.tensor.type.rank))
 
     def pointer(self, element: str) -> str:
@@ -208,6 +215,21 @@ class GlobalAccess:
 
     def byte(self, offset: str) -> str:
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {offset}")
+
+
+def contiguous(tensor: Value) -> bool:
+    """Whether neighbours along the last axis lie next to one another, for all that is known."""
+    return tensor.owner.unit_stride if isinstance(tensor.owner, TensorView) else not tensor.type.strided
+
+
+def doubtful_origins(g: Generator, tensor: Value, run: int) -> list[str]:
+    """Where a view, or the one that it is of, begins, unless that is known to be a multiple of `run`."""
+    found = []
+    while isinstance(tensor.owner, TensorView):
+        if g.facts.divisor(tensor.owner.offset) % run:
+            found.append(g.scalar(tensor.owner.offset))
+        tensor = tensor.owner.memory
+    return found
 
 
 def two_paths(
@@ -222,7 +244,7 @@ def two_paths(
     condition = conjunction(g, [access.all_inside(), aligned])
     if condition == "true":
         return fast()
-    if aligned == "true" and vectors is not None and access.fast is not None and access.whole_runs(access.run):
+    if aligned == "true" and vectors is not None and not access.hints and access.fast is not None and access.whole_runs(access.run):
         return vectors()  # each vector is inside or outside as a whole: no slow path
     e, number = g.e, g.e.fresh()
     labels = f"whole{number}", f"edge{number}", f"both{number}"
@@ -297,7 +319,8 @@ def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Re
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
         if condition == "true":
-            whole = g.e.let(f"load {type}, ptr addrspace(1) {address}, align {size}")
+            plain = f"load {type}, ptr addrspace(1) {address}, align {size}"
+            whole = hints.load(g, type, size, address, access.hints) if access.hints else g.e.let(plain)
         else:
             whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
         vector = [whole] if run == 1 else [g.e.let(f"extractelement {type} {whole}, i32 {i}") for i in range(run)]
@@ -316,7 +339,9 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked:
             vector = v if run == 1 else g.e.let(f"insertelement {type} {vector}, {kind} {v}, i32 {i}")
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
-        if condition == "true":
+        if condition == "true" and access.hints:
+            hints.store(g, type, size, address, vector, access.hints)
+        elif condition == "true":
             g.e.line(f"store {type} {vector}, ptr addrspace(1) {address}, align {size}")
         else:
             store_words_where(g, address, size, g.e.let(f"bitcast {type} {vector} to {word_type(size)}"), condition)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tilec.backend import hints
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of
 from tilec.backend.memory import (
@@ -283,12 +284,15 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
 
 def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:
     run = size * 8 // source.dtype.bits
-    kind = "cg" if size == 16 else "ca"
+    kind = source.hints.get("cache", "cg") if size == 16 else "ca"
     first = first_holder(g, source.type)
     for register in range(0, len(source.place.offsets), run):
         condition = conjunction(g, [target.inside(register), first])
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
+        if condition == "true" and {"evict", "prefetch"} & source.hints.keys():
+            hints.copy(g, kind, size, arguments, present, source.hints)
+            continue
         name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
         if present == str(size):
             copy = f"call void @{name}({', '.join(arguments)})"

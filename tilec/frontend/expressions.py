@@ -34,6 +34,7 @@ from tilec.ir.ops.control import If, condition
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.shape import Reshape, Transpose
+from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType
 
 SYMBOLS: dict[str, type[Op]] = {op.symbol: op for op in OPS.values() if issubclass(op, Binary) and op.symbol} | {"@": Dot}
@@ -423,6 +424,8 @@ class Expressions:
         """An attribute of a tile, tensor or shared tile."""
         if name == "dtype":
             return x.type.dtype
+        if name == "shape" and isinstance(x.owner, TensorView):
+            return x.owner.shape
         if name == "shape":
             return tuple(self.program.dims[n] if isinstance(n, str) else n for n in x.type.shape)
         if name in ("rank", "ndim"):

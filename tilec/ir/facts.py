@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tilec.ir.core import Function, Op, Value
-from tilec.ir.ops.arith import Add, And, Eq, FloorDiv, Mod, Mul, Shl, Sub
+from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Sub
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
 
@@ -64,6 +64,8 @@ class Facts:
             return math.gcd(self.divisor(op.x), self.divisor(op.y))
         if isinstance(op, Mul):
             return self.divisor(op.x) * self.divisor(op.y)
+        if isinstance(op, Cast) and op.dtype.is_int and op.dtype.bits >= op.x.type.dtype.bits:
+            return self.divisor(op.x)
         if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
             return self.divisor(op.x) << int(op.y.owner.value)
         return 1

@@ -70,6 +70,36 @@ class Memory:
                 target = self.data[there]
                 _oriented(target, op.dims)[...] = value[min(block, len(value) - 1)][here]
 
+    def extents(self) -> tuple[Any, ...]:
+        """The number of elements along each axis."""
+        return self.data.shape
+
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        """Another tensor on the same memory; offset and strides count elements."""
+        return TensorView(self, offset, extents, strides)
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
+        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
+        return self.data[self._clipped(coordinates)] if self.data.size else np.zeros(np.broadcast_shapes(inside.shape), self.data.dtype)
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        """Put elements at coordinates, in the order of the blocks and of the elements, where they are inside and the block is active."""
+        self.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.data[tuple(index)] = value[where]
+
+    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
+        """Which elements are accessed, for active blocks; the places of these along each axis; the value in the access's whole shape."""
+        blocks = ctx.blocks if ctx.mask is not None and len(ctx.mask) > 1 else 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (blocks, *[1] * (value.ndim - 1)))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * (value.ndim - 1))
+        return where, [np.broadcast_to(c, shape)[where] for c in coordinates], np.broadcast_to(value, shape)
+
+    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
+        return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.data.shape, strict=True))
+
     def _check_indexed(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> None:
         for axis, (offset, extent) in enumerate(zip(offsets, self.data.shape, strict=True)):
             if axis not in op.dims:
@@ -107,6 +137,59 @@ class Memory:
 def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
     """A window's axes (in memory order) in the order of the tile's axes."""
     return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
+
+
+class TensorView:
+    """A tensor on a tensor's memory; where it begins, its extents and its strides may differ from block to block."""
+
+    def __init__(self, base: Memory, origin: Array, sizes: Sequence[Array], strides: Sequence[Array]):
+        self.base, self.origin, self.sizes, self.strides = base, origin, sizes, strides
+
+    def extents(self) -> tuple[Array, ...]:
+        return tuple(self.sizes)
+
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        return TensorView(self.base, self.origin + offset, extents, strides)
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        values = np.where(inside, self.read_at(ctx, coordinates, inside), self.base.data.dtype.type(0))
+        return np.broadcast_to(values, (len(values), *op.tile_shape))
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        self.write_at(ctx, coordinates, inside, value)
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        return self.base.data.reshape(-1)[np.where(inside, self.flat(ctx, coordinates, inside), 0)]
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        self.base.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.base.data.reshape(-1)[tuple(index)] = value[where]
+
+    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
+        return self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value)
+
+    def flat(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        """The number of each element in the memory; an error if an element of the view lies outside."""
+        rank = coordinates[0].ndim - 1
+        steps = [np.reshape(s, (-1, *[1] * rank)) for s in (self.origin, *self.strides)]
+        at = steps[0] + sum(c * s for c, s in zip(coordinates, steps[1:], strict=True))
+        bad = inside & ((at < 0) | (at >= self.base.data.size))
+        ctx.fail(bad, f"the view reaches beyond the memory of {self.base.name or 'the tensor'}, which has {self.base.data.size} elements")
+        return np.asarray(at)
+
+    def _inside(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[list[Array], Any]:
+        coordinates = op.index(offsets)
+        inside: Any = np.ones((1,) * (1 + len(op.tile_shape)), bool)
+        for axis, (at, extent) in enumerate(zip(coordinates, self.sizes, strict=True)):
+            good = (at >= 0) & (at < np.reshape(extent, (-1, *[1] * len(op.tile_shape))))
+            if axis in op.dims:
+                inside = inside & good
+            else:
+                ctx.fail(~good, f"index {int(at[~good][0]) if not good.all() else 0} is out of bounds for axis {axis} of the view")
+        return coordinates, inside
 
 
 class SharedMemory:

@@ -171,6 +171,8 @@ def movable_loads(op: For) -> list[Load]:
 def copyable(load: Load) -> bool:
     """Whether at least 4 contiguous bytes of the tile can be copied at once."""
     bits, memory = load.result.type.dtype.bits, load.memory.type
+    if load.cache not in (None, "ca", "cg") or load.evict == "no_allocate":  # hints that copies don't have
+        return False
     if bits % 8 or load.result.type.dtype.is_bool or memory.strided or memory.rank - 1 not in load.dims:
         return False
     return load.shape[load.dims.index(memory.rank - 1)] * bits % 32 == 0 and math.prod(load.shape) * bits >= 32 * 32

@@ -1,5 +1,5 @@
 """All operations of the language, one file per family. Importing this package registers them."""
 
-from tilec.ir.ops import arith, asynchronous, base, control, debug, matmul, memory, reduce, shape, sync
+from tilec.ir.ops import access, arith, asynchronous, base, control, debug, gather, matmul, memory, reduce, shape, sync, views
 
-__all__ = ["arith", "asynchronous", "base", "control", "debug", "matmul", "memory", "reduce", "shape", "sync"]
+__all__ = ["access", "arith", "asynchronous", "base", "control", "debug", "gather", "matmul", "memory", "reduce", "shape", "sync", "views"]

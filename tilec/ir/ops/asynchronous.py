@@ -11,15 +11,17 @@ from typing import Any
 from tilec.errors import TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.layout import Layout
+from tilec.ir.ops.access import Access, Hinted, dims_of, offsets_of
 from tilec.ir.ops.base import Index, describe, tensor
-from tilec.ir.ops.memory import Access, dims_of, offsets_of
 from tilec.ir.types import SharedType, Warps
 
 
-class CopyAsync(Access):
+class CopyAsync(Access, Hinted):
     """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
 
-    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what.
+    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what. Hints to the caches: `cache`
+    is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache), `prefetch` 64, 128 or 256
+    bytes.
     """
 
     builtin = "copy_async"
@@ -44,18 +46,29 @@ class CopyAsync(Access):
         require(isinstance(into, SharedType), f"copy_async writes to a shared tile, not {describe(into)}")
         require(into.dtype == source.dtype, f"a tensor of {source.dtype} is copied to a shared tile of {into.dtype}", hint="copies convert nothing")
         self.check()
+        self.check_hints("ca cg", "first last", together=True)
 
     def eval(self, ctx: Any, target: Any, memory: Any, *offsets: Any) -> None:
         ctx.copies.start(ctx, target, memory.read(ctx, self, offsets))
 
     @classmethod
     def build(
-        cls, b: Builder, target: Value, source: Value, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None
-    ) -> None:  # fmt: skip
+        cls,
+        b: Builder,
+        target: Value,
+        source: Value,
+        offsets: Sequence[Index] | Index,
+        *,
+        dims: Sequence[int] | None = None,
+        cache: str | None = None,
+        evict: str | None = None,
+        prefetch: int | None = None,
+    ) -> None:
         if not isinstance(target, Value) or not isinstance(target.type, SharedType):
             raise TileError("copy_async writes to a shared tile", hint="as in tc.copy_async(s, a, [i, k])")
         memory = tensor(source)
-        b.insert(cls(target, source, offsets_of(b, offsets), dims_of(memory, target.type.shape, dims)))
+        hints = {"cache": cache, "evict": evict, "prefetch": prefetch}
+        b.insert(cls(target, source, offsets_of(b, offsets), dims_of(memory, target.type.shape, dims), **hints))
 
 
 class Commit(Op):

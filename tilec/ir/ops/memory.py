@@ -10,52 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tilec.errors import TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
+from tilec.ir.ops.access import Access, Hinted, dims_of, memory_of, offsets_of
 from tilec.ir.ops.base import Index, Operand, Placed, describe, index, match, show, static_shape, tile
+from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.shape import loosened
-from tilec.ir.types import SharedType, TensorType, TileType
+from tilec.ir.types import SharedType, TileType
 
 
-class Access(Op, abstract=True):
-    """What loads and stores share. Subclasses have `memory`, `offsets` and `dims`, and know the tile's shape."""
+class Load(Access, Placed, Hinted):
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
 
-    @property
-    def tile_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    def check(self) -> None:
-        """One offset an axis; each tile axis runs along an axis of its own; a shared tile is not left."""
-        memory, dims, shape = self.memory.type, self.dims, self.tile_shape  # type: ignore[attr-defined]
-        offsets = self.offsets  # type: ignore[attr-defined]
-        require(len(offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given")
-        require(len(dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(dims)}")
-        good = len(set(dims)) == len(dims) and all(0 <= d < memory.rank for d in dims)
-        require(good, f"dims {show(dims)} are not distinct axes of {describe(memory)}")
-        if isinstance(memory, SharedType):
-            for d, n in zip(dims, shape, strict=True):
-                require(n <= memory.shape[d], f"a tile of shape {show(shape)} does not fit {describe(memory)}")
-
-    def index(self, offsets: Sequence[Any]) -> list[Any]:
-        """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""
-        shape, dims = self.tile_shape, self.dims  # type: ignore[attr-defined]
-        rank = len(shape)
-        found = []
-        for axis, offset in enumerate(offsets):
-            start = np.asarray(offset).reshape(-1, *[1] * rank)
-            if axis in dims:
-                at = dims.index(axis)
-                start = start + np.arange(shape[at]).reshape([-1 if i == at else 1 for i in range(rank)])
-            found.append(start)
-        return found
-
-
-class Load(Access, Placed):
-    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0."""
+    `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
+    edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
+    hints to the caches.
+    """
 
     builtin = "load"
     effect = Effect.READ
@@ -70,6 +42,7 @@ class Load(Access, Placed):
 
     def infer(self) -> TileType:
         self.check()
+        self.check_hints("ca cg cs lu cv")
         return self.placed(self.memory.type.dtype, self.shape)
 
     def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
@@ -83,20 +56,33 @@ class Load(Access, Placed):
         offsets: Sequence[Index] | Index | None = None,
         shape: Sequence[int] | None = None,
         *,
+        mask: Operand | None = None,
+        other: Operand = 0,
         dims: Sequence[int] | None = None,
         layout: Layout | None = None,
+        cache: str | None = None,
+        evict: str | None = None,
+        prefetch: int | None = None,
     ) -> Value:
         memory = memory_of(source)
         if isinstance(memory, SharedType):
+            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where")
             return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
         if offsets is None:
             raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
+        hints: dict[str, Any] = {"cache": cache, "evict": evict, "prefetch": prefetch}
+        if mask is not None:
+            return Gather.build(b, source, offsets, shape, mask=mask, other=other, dims=dims, layout=layout, **hints)
         wanted = static_shape(() if shape is None else shape)
-        return loosened(b, b.emit(cls(source, offsets_of(b, offsets), wanted, dims_of(memory, wanted, dims), layout)))
+        return loosened(b, b.emit(cls(source, offsets_of(b, offsets), wanted, dims_of(memory, wanted, dims), layout, **hints)))
 
 
-class Store(Access):
-    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written."""
+class Store(Access, Hinted):
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written.
+
+    `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
+    "no_allocate") are hints to the caches.
+    """
 
     builtin = "store"
     effect = Effect.WRITE
@@ -111,6 +97,7 @@ class Store(Access):
 
     def infer(self) -> None:
         self.check()
+        self.check_hints("cg cs wt")
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
         require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
 
@@ -126,15 +113,21 @@ class Store(Access):
         offsets: Sequence[Index] | Index | Operand,
         value: Operand | None = None,
         *,
+        mask: Operand | None = None,
         dims: Sequence[int] | None = None,
+        cache: str | None = None,
+        evict: str | None = None,
     ) -> None:
         memory = memory_of(target)
         if isinstance(memory, SharedType):
+            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile")
             return StoreShared.build(b, target, offsets, value, dims=dims)
         if value is None:
             raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)")
+        if mask is not None:
+            return Scatter.build(b, target, offsets, value, mask=mask, dims=dims, cache=cache, evict=evict)
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
-        b.insert(cls(target, offsets_of(b, offsets), stored, dims_of(memory, tile(stored).shape, dims)))
+        b.insert(cls(target, offsets_of(b, offsets), stored, dims_of(memory, tile(stored).shape, dims), cache, evict))
         return None
 
 
@@ -246,24 +239,3 @@ class StoreShared(Access):
             require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets")
         at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
         b.insert(cls(target, at, stored, dims_of(memory, shape, dims)))
-
-
-def memory_of(x: Any) -> TensorType | SharedType:
-    """The type of a tensor or shared tile; an error for anything else."""
-    if isinstance(x, Value) and isinstance(x.type, TensorType | SharedType):
-        return x.type
-    raise TileError(f"a tensor or a shared tile is wanted first, not {describe(x.type) if isinstance(x, Value) else repr(x)}")
-
-
-def offsets_of(b: Builder, offsets: Any) -> tuple[Value, ...]:
-    """Offsets as i32 scalars from a list of ints and scalars, or from a single one."""
-    given = offsets if isinstance(offsets, list | tuple) else [offsets]
-    return tuple(index(b, x) for x in given)
-
-
-def dims_of(memory: TensorType | SharedType, shape: tuple[int, ...], dims: Sequence[int] | None) -> tuple[int, ...]:
-    """The memory axis that each tile axis runs along: as named, else the last ones."""
-    if dims is not None:
-        return tuple(d % memory.rank if -memory.rank <= d < memory.rank else d for d in dims)
-    require(len(shape) <= memory.rank, f"a tile of shape {show(shape)} has more axes than {describe(memory)}")
-    return tuple(range(memory.rank - len(shape), memory.rank))
