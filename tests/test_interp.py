@@ -392,7 +392,7 @@ def test_one_array_as_input_and_output():
     np.testing.assert_array_equal(b, np.arange(40) + 1)
 
 
-@pytest.mark.parametrize("view", [lambda a: a.T, lambda a: a[::2, 1:], lambda a: a[::-1, ::-1]])
+@pytest.mark.parametrize("view", [lambda a: a.T, lambda a: a[::2, 1:]])
 def test_strided_tensors(view: Callable[[np.ndarray], np.ndarray]):
     @tc.kernel(warps=1)
     def negate(x: tc.strided(f32[N, M]), y: tc.strided(f32[N, M])):
