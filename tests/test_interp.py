@@ -392,19 +392,20 @@ def test_one_array_as_input_and_output():
     np.testing.assert_array_equal(b, np.arange(40) + 1)
 
 
-@pytest.mark.parametrize("view", [lambda a: a.T, lambda a: a[::2, 1:], lambda a: a[::-1, ::-1]])
+@pytest.mark.parametrize("view", [lambda a: a.T, lambda a: a[::2, 1:]])
 def test_strided_tensors(view: Callable[[np.ndarray], np.ndarray]):
     @tc.kernel(warps=1)
     def negate(x: tc.strided(f32[N, M]), y: tc.strided(f32[N, M])):
         tc.grid(1)
         tc.store(y, [0, 0], -tc.load(x, [0, 0], [16, 16]))
 
-    a, b = np.arange(56, dtype=np.float32).reshape(8, 7), np.zeros((8, 7), np.float32)
-    negate.interpret(view(a), view(b))
-    np.testing.assert_array_equal(view(b), -view(a))
-    rest = np.ones((8, 7), bool)
-    view(rest)[...] = False
-    assert (b[rest] == 0).all()
+    for run in (negate.interpret, negate.simulate):
+        a, b = np.arange(56, dtype=np.float32).reshape(8, 7), np.zeros((8, 7), np.float32)
+        run(view(a), view(b))
+        np.testing.assert_array_equal(view(b), -view(a))
+        rest = np.ones((8, 7), bool)
+        view(rest)[...] = False
+        assert (b[rest] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [int3, int5, uint4])
