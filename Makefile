@@ -30,6 +30,7 @@ clean:
 .venv/.base: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	@$(PY) -m compileall -q tilec  # once here, as some environments forbid Python to do it later
 	@touch $@
 
 .venv/.test .venv/.bench: .venv/.%: .venv/.base

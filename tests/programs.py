@@ -302,7 +302,7 @@ class Maker:
             return self.pick((ops.And, ops.Or, ops.Xor)).build(self.b, x, self.tile(dtype, shape))
         y = self.tile(dtype, self.broadcastable(shape))
         if dtype.is_float:
-            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where))
+            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where, None))
         else:
             kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.FloorDiv, ops.Mod, ops.And, ops.Or, ops.Xor, ops.Shl,
                               ops.Shr, ops.Where))  # fmt: skip
@@ -312,6 +312,8 @@ class Maker:
             y = ops.Or.build(self.b, y, 1)
         if kind is ops.Fma:
             return ops.Fma.build(self.b, x, y, self.tile(dtype, shape))
+        if kind is None:  # what becomes an fma
+            return ops.Add.build(self.b, ops.Mul.build(self.b, x, y), self.tile(dtype, shape))
         if kind is ops.Where:
             return ops.Where.build(self.b, self.tile(bool_, shape), x, y)
         return kind.build(self.b, x, y)

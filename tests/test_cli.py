@@ -332,3 +332,15 @@ def test_bisect(kernels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     monkeypatch.setattr(compiler, "PIPELINE", (compiler.PIPELINE[0], ("doubled", double), *compiler.PIPELINE[1:]))
     assert main(["bisect", "k.py:scale"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "doubled is the first stage whose results differ"
+
+
+def test_sim_runs_what_compile_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(__file__).parents[1] / "examples" / "vector_add.py"
+    assert main(["compile", f"{file}:vector_add", "--out", str(tmp_path)]) == 0
+    a = np.arange(1000, dtype=np.float32)
+    np.save(tmp_path / "a.npy", a)
+    words = ["sim", str(tmp_path / "vector_add.sm_80.ptx"), "--grid", "1", "--save", str(tmp_path)]
+    words += ["--arg", str(tmp_path / "a.npy"), "--arg", str(tmp_path / "a.npy"), "--arg", "f32:1000", "--arg", "1000"]
+    assert main(words) == 0
+    assert "no findings" in capsys.readouterr().out
+    np.testing.assert_array_equal(np.load(tmp_path / "argument2.npy"), 2 * a)

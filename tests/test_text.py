@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tilec.compiler import load_kernel
 from tilec.errors import Loc, TileError
 from tilec.ir.core import OPS, Block, Builder, Function, Kind, Op, Value, Yield
-from tilec.ir.dtypes import bool_, codebook, f16, f32, float6_e3m2, i32, int6, uint8
+from tilec.ir.dtypes import bool_, codebook, f16, f32, float6_e3m2, i32, i64, int6, uint8
 from tilec.ir.layout import local, parse_layout, replicated, spatial
 from tilec.ir.ops.arith import Add, FloorDiv, Mul, Sub, Where, Xor
 from tilec.ir.ops.base import Constant
@@ -62,7 +62,7 @@ REGISTERS = parse_layout("local(2, 1).spatial(8, 4).local(1, 2)")  # a 16 x 8 ti
 TYPES = [
     TileType(f32, (16, 8)), TileType(i32, (16, 8)), TileType(bool_, (16, 8)), TileType(f32, (8, 8)), TileType(f16, (16, 8)),
     TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TileType(f32, (16, 8), REGISTERS),
-    TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
+    TileType(i64), TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
 ]  # fmt: skip
 ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
@@ -90,7 +90,7 @@ def instance(cls: type[Op]) -> Function:
         if f.kind in (Kind.OPERAND, Kind.OPTIONAL):
             choices.append(TYPES)
         elif f.kind is Kind.VARIADIC:
-            choices.append([(TileType(i32),) * n for n in (2, 3, 1)])
+            choices.append([(TileType(t),) * n for n in (2, 3, 1) for t in (i32, i64)])
         else:
             choices.append(ATTRIBUTES.get(f.name, [f.default]))
     for choice in itertools.product(*choices):

@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | run | layout | bisect`.
+"""The command line: `tilec compile | show | run | layout | bisect | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -31,8 +31,13 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["sim"]:  # a tool of its own, with its own options
+        from tilec.sim.cli import main as simulate
+
+        return simulate(words[1:])
     try:
-        args = _parser().parse_args(arguments)
+        args = _parser().parse_args(words)
         return args.command(args) or DONE
     except TileError as error:
         script = caller()
@@ -97,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("text", metavar="LAYOUT", help="of registers, or of shared memory as in shared(shape=[8, 64], swizzle=[3, 3, 3])")
     made.add_argument("--svg", metavar="FILE", type=Path, help="draw it into this file instead")
     made.add_argument("--bits", type=int, default=16, help="of an element in shared memory (default: 16)")
+
+    commands.add_parser("sim", help="Run PTX of any compiler on the CPU, and judge it", add_help=False)
 
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
     constants(made)

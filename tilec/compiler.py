@@ -27,13 +27,14 @@ from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import Signature, signature
 from tilec.ir.core import Function
 from tilec.ir.describe import describe
+from tilec.ir.dtypes import DType
 from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
-from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
+from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.ordered import order_memory
@@ -196,7 +197,12 @@ class Kernel:
         bound = Arguments(compiled.function, given)
         grid = evaluate_launch(compiled.function, bound.carriers())
         block, arguments = (compiled.resources.threads,), machine_arguments(compiled.function, bound)
-        return sim.run_ptx(compiled.ptx, compiled.name, grid, block, arguments, compiled.resources.shared_bytes)
+        held = [in_words(a, p.type.dtype) for a, p in zip(arguments, compiled.function.params, strict=True)]
+        report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
+        for array, words in zip(arguments, held, strict=True):
+            if words is not array:
+                array[...] = words[: len(array)]
+        return report
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)
@@ -262,6 +268,11 @@ def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
             code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
             found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
     return found
+
+
+def in_words(array: Any, dtype: DType) -> Any:
+    """The bytes of elements that don't fill bytes, up to a whole word as in the GPU's allocations: they are stored by atomics on words."""
+    return np.concatenate([array, np.zeros(-len(array) % 4, np.uint8)]) if dtype.bits % 8 and np.ndim(array) else array
 
 
 def poison(array: Any) -> None:

@@ -41,8 +41,8 @@ def load(g: Generator, type: str, size: int, address: str, hints: dict[str, Any]
     names = [f"${i}" for i in range(count)]
     outputs = f"{{{', '.join(names)}}}" if count > 1 else names[0]
     result = register if count == 1 else "{" + ", ".join([register] * count) + "}"
-    zeros, guard, letters, arguments = guarded(condition, count + 1, ["l"], [f"ptr addrspace(1) {address}"])
-    zeros = "".join(f"mov.b{held} {name}, 0; " for name in names) if zeros else ""
+    guarded_at, guard, letters, arguments = guarded(condition, count + 1, ["l"], [f"ptr addrspace(1) {address}"])
+    zeros = "".join(f"mov.b{held} {name}, 0; " for name in names) if guarded_at else ""
     code = f"{zeros}{guard}ld.global{modifiers(hints)}{suffix} {outputs}, [${count}];"
     constraints = ",".join([f"={'&' * bool(zeros)}{letter}"] * count + [*letters, "~{memory}"])
     whole = g.e.asm(result, code, constraints, *arguments, effect=True)

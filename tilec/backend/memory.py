@@ -22,6 +22,7 @@ from tilec.ir.ops.memory import Load, Store
 from tilec.ir.ops.views import TensorView
 
 VECTOR_BITS = 128
+WORD = 32  # bits of what an atomic takes
 
 
 def in_memory(dtype: DType) -> str:
@@ -76,7 +77,7 @@ def i32_add(g: Generator, a: str, b: str | int) -> str:
 class GlobalAccess:
     """The addresses and bounds of one load or store of a global tensor."""
 
-    def __init__(self, g: Generator, op: Load | Store, type: Any):
+    def __init__(self, g: Generator, op: Any, type: Any):  # op: a Load, Store, CopyAsync, Gather or Scatter
         self.g, self.op, self.type = g, op, type
         self.dtype: DType = type.dtype
         self.tensor = op.memory
@@ -92,14 +93,21 @@ class GlobalAccess:
         self.origin = self._origin()
 
     def _run(self, type: Any) -> int:
-        """Elements of one vector: consecutive in registers and in memory, at most 16 bytes, filling whole bytes."""
+        """Elements of one vector: consecutive in registers and in memory, at most 16 bytes if that fills its units."""
         if self.fast is None or type.layout is None:
             return 1
         run = type.layout.vector_run(self.fast)
-        while run > 1 and (run * self.dtype.bits > VECTOR_BITS or type.layout.registers % run):
+        most = max(VECTOR_BITS, math.lcm(self.unit, self.dtype.bits))
+        while run > 1 and (run * self.dtype.bits > most or type.layout.registers % run):
             run = next(d for d in range(run - 1, 0, -1) if run % d == 0)
         run = run & -run  # a power of two
-        return run if run * self.dtype.bits % 8 == 0 else 1
+        return run if run * self.dtype.bits % self.unit == 0 else 1
+
+    @property
+    def unit(self) -> int:
+        """Bits of which a vector takes whole ones: bytes, but where elements are stored that don't fill bytes the words of the atomics by
+        which other threads store theirs, so that no word is written in both ways."""
+        return WORD if isinstance(self.op, Store) and self.dtype.bits % 8 else 8
 
     def _origin(self) -> str:
         """The element offset of register 0, an i64."""
@@ -238,13 +246,13 @@ def two_paths(
 ) -> Registers:  # fmt: skip
     """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give. `vectors` takes each vector under a
     predicate."""
-    if access.run * access.dtype.bits % 8:  # no vector fills bytes
+    if access.run * access.dtype.bits % access.unit:  # no vector fills bytes
         return slow()
     aligned = access.aligned(access.run)
     condition = conjunction(g, [access.all_inside(), aligned])
     if condition == "true":
         return fast()
-    if aligned == "true" and vectors is not None and access.fast is not None and access.whole_runs(access.run):
+    if aligned == "true" and vectors is not None and not access.hints and access.fast is not None and access.whole_runs(access.run):
         return vectors()  # each vector is inside or outside as a whole: no slow path
     e, number = g.e, g.e.fresh()
     labels = f"whole{number}", f"edge{number}", f"both{number}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
-import inspect
+import linecache
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from tilec.errors import Loc, TileError
@@ -21,35 +21,31 @@ class Source:
         self.file = function.__code__.co_filename
 
     @cached_property
-    def _parsed(self) -> tuple[list[str], int, ast.FunctionDef]:
-        """The lines, the number of the line before the first, and the definition."""
-        code = self.function.__code__
-        try:
-            lines, first = inspect.getsourcelines(self.function)
-        except (OSError, TypeError):
-            place = Loc(self.file, code.co_firstlineno)
-            raise TileError(f"the source of {self.name} is not to be had", loc=place, hint="define kernels in a file") from None
-        wrap = lines[0][:1].isspace()  # a nested function is parsed in a block of its own, so that columns stay right
-        module = ast.parse("if True:\n" + "".join(lines) if wrap else "".join(lines))
-        node = module.body[0].body[0] if wrap else module.body[0]  # type: ignore[attr-defined]
+    def _parsed(self) -> tuple[list[str], ast.FunctionDef]:
+        """The lines of the file, and the definition."""
+        line = self.function.__code__.co_firstlineno
+        linecache.checkcache(self.file)
+        lines = linecache.getlines(self.file, self.function.__globals__)
+        node = _functions("".join(lines)).get(line)
+        if node is None:
+            raise TileError(f"the source of {self.name} is not to be had", loc=Loc(self.file, line), hint="define kernels in a file")
         if not isinstance(node, ast.FunctionDef):
-            place = Loc(self.file, code.co_firstlineno)
-            raise TileError("a kernel is an ordinary function, defined by def", loc=place, hint="write it as `def name(...):`")
-        return (["if True:\n", *lines] if wrap else lines), first - 1 - wrap, node
+            raise TileError("a kernel is an ordinary function, defined by def", loc=Loc(self.file, line), hint="write it as `def name(...):`")
+        return lines, node
 
     @property
     def node(self) -> ast.FunctionDef:
-        return self._parsed[2]
+        return self._parsed[1]
 
     def loc(self, node: ast.AST, caller: Loc | None = None) -> Loc:
         """Where a node stands; a node of several lines is marked to the end of its first."""
-        lines, before, _ = self._parsed
+        lines, _ = self._parsed
         line: int = node.lineno  # type: ignore[attr-defined]
         text = lines[line - 1]
         start = _characters(text, node.col_offset)  # type: ignore[attr-defined]
         end_line, end = node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
         end = _characters(text, end) if end_line == line else len(text.rstrip())
-        return Loc(self.file, line + before, start + 1, end + 1, caller)
+        return Loc(self.file, line, start + 1, end + 1, caller)
 
     @property
     def head(self) -> Loc:
@@ -59,7 +55,7 @@ class Source:
 
     def text(self, node: ast.expr) -> str:
         """An expression as its author wrote it."""
-        lines, _, _ = self._parsed
+        lines, _ = self._parsed
         return ast.get_source_segment("".join(lines), node) or ast.unparse(node)
 
     def argument(self, name: str) -> Loc:
@@ -94,3 +90,19 @@ class Source:
 def _characters(text: str, count: int) -> int:
     """How many characters `count` bytes of UTF-8 are."""
     return count if text.isascii() else len(text.encode()[:count].decode(errors="ignore"))
+
+
+@lru_cache(maxsize=8)
+def _functions(text: str) -> dict[int, ast.AST]:
+    """Every function of a file by the number of its first line, that of its first decorator if it has one."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # the file has changed since it was run
+        return {}
+    found: dict[int, ast.AST] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found[min(n.lineno for n in (node, *node.decorator_list))] = node
+        elif isinstance(node, ast.Lambda):
+            found.setdefault(node.lineno, node)
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -205,8 +206,8 @@ def _turns(addresses: np.ndarray, width: int) -> list[int]:
     for start in range(0, len(addresses), lanes):
         group = addresses[start : start + lanes]
         group = group[group >= 0]
-        words = np.unique((group[:, None] + np.arange(0, width, BANK_BYTES)) // BANK_BYTES)
-        turns.append(int(np.bincount(words % BANKS, minlength=BANKS).max()))
+        words = {word for address in group.tolist() for word in range(address // BANK_BYTES, -(-(address + width) // BANK_BYTES))}
+        turns.append(max(Counter(word % BANKS for word in words).values(), default=0))
     return turns
 
 

@@ -172,11 +172,12 @@ class AssignLayouts(Rewriter):
         """The layout that a value has, or the default of a free one."""
         return self.default(old.type) if old in self.free else self(old).type.layout
 
-    def default(self, type: TileType, fastest: int | None = None) -> Layout:
-        """The coalesced layout: runs of up to 16 bytes along the fastest axis, but none so long that threads go idle."""
+    def default(self, type: TileType, fastest: int | None = None, unit: int = 8) -> Layout:
+        """The coalesced layout: runs of up to 16 bytes along the fastest axis, but none so long that threads go idle, and none so short
+        that they don't fill whole units of so many bits."""
         bits = type.dtype.bits if not type.dtype.is_bool else 8
         widest = 1 << (ACCESS_BITS // bits).bit_length() - 1
-        least = 8 // math.gcd(8, bits)  # elements that fill whole bytes
+        least = unit // math.gcd(unit, bits)
         share = 1 << max(0, (type.size // self.threads).bit_length() - 1)
         order = tuple(reversed(range(type.rank)))
         if fastest is not None:
@@ -294,8 +295,8 @@ class AssignLayouts(Rewriter):
     def store(self, op: Store | StoreShared) -> Any:
         if not op.value.type.shape:
             return self.clone(op)
-        packed = isinstance(op, Store) and op.value.type.dtype.bits % 8
-        wanted = self.default(op.value.type, fastest_axis(op))
+        packed = isinstance(op, Store) and op.value.type.dtype.bits % 8 != 0
+        wanted = self.default(op.value.type, fastest_axis(op), 32 if packed else 8)  # threads that share a word need atomics
         return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
 
     def copy_async(self, op: CopyAsync) -> Any:
@@ -335,9 +336,9 @@ class AssignLayouts(Rewriter):
             regions(layouts)
             now = self.wanted(op.inits, yielded, layouts)
             if now == layouts:
-                break
+                return layouts
             layouts = now
-            regions(layouts)
+        regions(layouts)
         return layouts
 
     def for_loop(self, op: For) -> Any:

@@ -35,10 +35,8 @@ def cell_size(program: Program, space: str) -> int:
             type_ = str(op.mods.get("T"))
             n = int((op.mods.get("vec") or "v1")[1:])
             sizes.append(1 if op.row.opcode == "wmma" else 8 if op.row.opcode == "mbarrier" else dtype(type_).itemsize * n)
-        elif op.row.opcode == "cp" and space_of(op.mods) == "shared":
-            sizes += [x for f, x in op.sources if f.kind == "imm"]
-        elif op.row.opcode == "cp":
-            sizes.append(4)
+        elif op.row.opcode == "cp" and op.sources and op.sources[0][0].kind == "address":
+            sizes += [op.sources[2][1]] if op.row.pattern.startswith("cp.async.cop") else [8]
     return min(sizes)
 
 
@@ -56,7 +54,7 @@ def retried_loads(program: Program) -> set[int]:
 
 class Shadow:
     """Last accesses of each cell. A write: clock << 44 | block << 11 | strong << 10 | thread. Reads: shared memory, for each warp clock
-    << 6 | strong << 5 | lane; global memory, two writes-like records."""
+    << 40 | instruction << 6 | strong << 5 | lane; global memory, two records like those of writes, and their instructions."""
 
     def __init__(self, cells: int, size: int, readers: int):
         self.size = size
@@ -64,7 +62,7 @@ class Shadow:
         self.write = np.zeros(cells, np.int64)
         self.write_at = np.zeros(cells, np.int32)
         self.read = np.zeros((cells, readers), np.int64)
-        self.read_at = np.zeros((cells, readers), np.int32)
+        self.read_at = np.zeros((cells, readers), np.int32)  # of global memory only
 
 
 class Checker:
@@ -101,6 +99,8 @@ class Checker:
     def stamp(self) -> None:
         """Recompute what depends on the clocks."""
         self.now = np.repeat(self.clock, 32, axis=1)  # (B, T)
+        self.reader = (self.now << 40) | (self.tid & 31)
+        self.writer = (self.now << 44) | self.tid
         self.floor = int(self.known.min())
 
     # Ordering
@@ -335,7 +335,7 @@ class Checker:
         word = int.from_bytes(bytes([WRITTEN] * unit), "little")
         for part in range(copy.size // unit):
             state.view(f"u{unit}")[(index >> LOG2[unit]) + part] = word
-        stamp = np.broadcast_to((self.now << 44) | self.tid, M.shape)[due]
+        stamp = np.broadcast_to(self.writer, M.shape)[due]
         cells = index >> self.shared.shift
         for k in range(max(1, copy.size >> self.shared.shift)):
             self.shared.write[cells + k] = stamp
@@ -356,19 +356,16 @@ class Checker:
                 self.against_write(a, mask, cell, last)
             if a.kind == "load":
                 where = np.broadcast_to(cell * M.W + self.warp, M.shape)
-                stamp = (self.now << 6) | (int(a.strong) << 5) | (self.tid & 31)
+                stamp = self.reader | (a.at << 6 | int(a.strong) << 5)
                 if mask is None:
                     s.read.reshape(-1)[where] = stamp
-                    s.read_at.reshape(-1)[where] = a.at
                 else:
                     s.read.reshape(-1)[where[mask]] = stamp[mask]
-                    s.read_at.reshape(-1)[where[mask]] = a.at
                 continue
             reads = s.read.take(cell, axis=0)
-            if int(reads.max()) >> 6 >= self.floor:
+            if int(reads.max()) >> 40 >= self.floor:
                 self.against_reads(a, mask, cell, reads)
-            stamp = (self.now << 44) | ((1 << 10 if a.strong else 0) | self.tid)
-            self.record_write(a, mask, s, cell, stamp)
+            self.record_write(a, mask, s, cell, self.writer | (1 << 10 if a.strong else 0))
 
     def changing(self, a: Access, mask: Array | None, k: int, size: int) -> Array:
         """The threads whose atomic and, or, xor can change cell k of the access: its other bytes are left alone."""
@@ -438,7 +435,7 @@ class Checker:
         """Compare with the last read of each warp of each shared cell."""
         M = self.M
         reads = np.broadcast_to(reads, (*M.shape, M.W)) if reads.shape[:2] != M.shape else reads
-        clock = (reads >> 6).reshape(M.B, M.W, 32, M.W)
+        clock = (reads >> 40).reshape(M.B, M.W, 32, M.W)
         bad = clock >= self.known[:, :, None, :]
         own = np.arange(M.W)
         lanes = (reads & 31).reshape(M.B, M.W, 32, M.W)
@@ -455,7 +452,7 @@ class Checker:
                 return
             reader = bad.argmax(3).reshape(M.shape)
             lane = np.take_along_axis(lanes.reshape(*M.shape, M.W), reader[..., None], 2)[..., 0]
-            at = np.take_along_axis(np.broadcast_to(self.shared.read_at.take(cell, axis=0), (*M.shape, M.W)), reader[..., None], 2)[..., 0]
+            at = np.take_along_axis(reads >> 6 & ((1 << 34) - 1), reader[..., None], 2)[..., 0]
             self.report(a, some, reader * 32 + lane, at, "read")
 
     def report(self, a: Access, bad: Array, other: Array, at: Array, did: str, blocks: Array | None = None) -> None:
@@ -490,7 +487,7 @@ class Checker:
             if last.any():
                 self.against_global(a, mask, last, s.write_at, cell, "wrote")
             if stamp is None:
-                stamp = (self.now << 44) | (self.block << 11) | ((1 << 10 if a.strong else 0) | self.tid)
+                stamp = self.writer | (self.block << 11 | (1 << 10 if a.strong else 0))
             if a.kind == "load":
                 self.record_read(a, mask, cell, stamp)
                 continue

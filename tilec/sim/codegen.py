@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError
-from tilec.sim.decode import Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
+from tilec.errors import Loc, TileError
+from tilec.sim.decode import JUMPS, Address, Const, Negated, Op, Program, Register, Special, Symbol, partial_barrier
 from tilec.sim.parse import Pair
 from tilec.sim.table import Formal
 from tilec.sim.taint import Taint, may_be_undefined
@@ -262,6 +262,8 @@ class Writer:
         for x, type_, name in names:
             if x is None:
                 continue
+            if not isinstance(x, Register):
+                raise TileError(f"{op.site.text}: the destination is no register")
             crossing = x.index in self.unit.analysis.crossing
             merge = crossing or (guard is not None and x.index in self.have)
             self.write(x, type_, name, mask, merge)
@@ -314,7 +316,7 @@ class Writer:
         after = len(self.lines)
         self.track(op, guard, plain)
         tracking, self.lines = self.lines[after:], self.lines[:after]
-        if len(outs) == 1 and left == [outs[0][2]] and outs[0][0] is not None:
+        if len(outs) == 1 and left == [outs[0][2]] and isinstance(outs[0][0], Register):
             x, type_, name = outs[0]
             own = f"r{x.index}_{_code(type_)}"
             if not guard and not self.masked and type_.itemsize == dtype(x.type).itemsize:  # the usual case: no temporary
@@ -460,10 +462,15 @@ class Unit:
                 guard = writer.guard(op) or "m"
                 arguments = [writer.operand(op, f, x) for f, x in op.sources]
                 end = f"return M.arrive({op.number}, {following}, {guard}, m, {', '.join(arguments)})"
-            elif op.row.role in ("bra", "brx", "exit"):
+            elif op.row.role == "rcall":
+                end = f"return M.calls.call({op.number}, {following}, m)"
+            elif op.row.role == "rret":
+                end = f"return M.calls.back({op.number}, m)"
+            elif op.row.role in JUMPS:
                 end = writer.jump(op, following)
             else:
-                writer.op(op)
+                with Loc("<ptx>", op.site.ptx_line):
+                    writer.op(op)
         writer.flush()
         return [f"def masked{number}(R, M, m):"] + [f"    {line}" for line in writer.lines + [end]]
 
@@ -482,7 +489,9 @@ class Unit:
                     if partial_barrier(op):
                         return self.handed_over(covered[0], number)
                     writer.lines.append(f"M.barrier_all({op.number}, {writer.operand(op, *op.sources[0])})")
-                elif op.row.role in ("bra", "brx", "exit"):
+                elif op.row.role in ("rcall", "rret"):
+                    return self.handed_over(covered[0], number)
+                elif op.row.role in JUMPS:
                     end = writer.jump(op, number + 1)
                 else:
                     writer.op(op)
@@ -494,7 +503,7 @@ class Unit:
         return [f"def fast{covered[0]}(R, M):"] + [f"    {line}" for line in lines]
 
     def handed_over(self, start: int, number: int) -> list[str]:
-        assert start == number, "a partial barrier stands in a block of its own"
+        assert start == number, "what the scheduler must do stands in a block of its own"
         return []
 
 

@@ -15,8 +15,9 @@ from tilec.sim import isa  # noqa: F401  (fills the table)
 from tilec.sim.parse import Addr, Function, Imm, Instruction, Label, Module, Name, Not, Operand, Pair, Registers, Table, Variable, Vec
 from tilec.sim.report import Site, Unsupported
 from tilec.sim.table import Formal, Row, explain, lookup
+from tilec.sim.values import SPECIALS
 
-MAX_DEPTH = 24
+JUMPS = ("bra", "brx", "exit", "rcall", "rret")  # roles that end a block
 FUNCTION_BASE = 0x10  # addresses of functions: FUNCTION_BASE * (index + 1)
 
 # Operands after names are resolved ---------------------------------------------------------------------------------------------------
@@ -64,6 +65,19 @@ class Slot:
     variable: Variable
     space: str
     offset: int = -1
+    init: list[Any] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Recursive:
+    """A device function with one body. `bytes` and `registers`: the ranges of its variables in local memory, and of its registers."""
+
+    name: str
+    entry: Target
+    params: list[Slot]
+    results: list[Slot]
+    bytes: tuple[int, int]
+    registers: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -138,12 +152,25 @@ def _align(n: int, a: int) -> int:
     return -(-n // a) * a
 
 
-def decode(module: Module, entry: str, options: dict[str, Any] | None = None) -> Program:
+def decode(module: Module, entry: str) -> Program:
     """Flatten, match and cut. Raises Unsupported with every instruction that has no row; TileError for undeclared names."""
     function = module.functions.get(entry)
     if function is None or not function.entry:
         raise TileError(f"no kernel named {entry!r}", hint="kernels of this module: " + ", ".join(module.entries()))
-    return _Decoder(module, function, options or {}).run()
+    recursive: set[str] = set()
+    while True:
+        try:
+            return _Decoder(module, function, recursive).run()
+        except _Recursion as found:
+            recursive.add(found.name)
+
+
+class _Recursion(Exception):
+    """A device function calls itself, so it can't be inlined."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
 
 
 class _Scope:
@@ -156,8 +183,10 @@ class _Scope:
 
 
 class _Decoder:
-    def __init__(self, module: Module, function: Function, options: dict[str, Any]):
-        self.module, self.entry, self.options = module, function, options
+    def __init__(self, module: Module, function: Function, recursive: set[str]):
+        self.module, self.entry, self.recursive = module, function, recursive
+        self.shared_bodies: dict[str, Recursive] = {}
+        self.queue: list[Recursive] = []
         self.program = Program(function.name, module.target, directives=function.directives)
         self.stream: list[Op | Target] = []
         self.bad: dict[str, tuple[int, str]] = {}
@@ -197,6 +226,8 @@ class _Decoder:
         self.body(self.entry.body or [], scope, end, ())
         self.stream.append(end)
         self.emit_simple("exit", self.entry.line)
+        while self.queue:
+            self.shared_body(self.queue.pop())
         if self.bad:
             listed = "; ".join(f"{op} (line {line}: {why})" for op, (line, why) in self.bad.items())
             raise Unsupported(f"{self.entry.name} uses what the simulator does not model: {listed}", tuple(self.bad))
@@ -253,7 +284,7 @@ class _Decoder:
             program.static_bytes = slot.offset + size + 16
             program.statics.append(slot)
             slot.space = "global"
-            v.init = [self.initial(x) for x in v.init]
+            slot.init = [self.initial(x) for x in v.init]
         return slot
 
     def initial(self, item: Any) -> Any:
@@ -283,7 +314,7 @@ class _Decoder:
             at = at.parent
         if name in self.module.functions:
             return self.module.functions[name]
-        if name.startswith("%") or name in ("WARP_SZ",):
+        if name in SPECIALS:
             return Special(name)
         raise TileError(f"{name} is not declared")
 
@@ -304,7 +335,7 @@ class _Decoder:
         self.stream.append(Op(0, found[0], found[1], [], [], guard, False, Site(line, opcode), targets, found[0].make(**found[1])))
 
     def instruction(self, i: Instruction, scope: _Scope, end: Target, stack: tuple[str, ...]) -> None:
-        found = lookup(i.opcode)
+        found = None if "_" in i.opcode.partition(".")[0] else lookup(i.opcode)  # rows with _ are this module's own
         if found is None:
             self.bad.setdefault(i.opcode, (i.line, explain(i.opcode)))
             return
@@ -481,15 +512,58 @@ class _Decoder:
         if f.body is None:
             self.external(f, results, arguments, i, scope)
             return
-        if f.name in stack or len(stack) > MAX_DEPTH:
-            self.bad.setdefault(f"recursive call of {f.name}", (i.line, "device functions are inlined"))
+        if f.name in self.recursive:
+            self.call_shared(f, results, arguments, i, scope)
             return
+        if f.name in stack:
+            raise _Recursion(f.name)
         inner = _Scope(self.root)
         for formal, actual in zip(f.params + f.results, arguments.items + results.items, strict=True):
             inner.names[formal.name] = self.argument(formal, actual, i, scope)
         end = Target("end of " + f.name, used=True)
         self.body(f.body, inner, end, stack + (f.name,))
         self.stream.append(end)
+
+    def call_shared(self, f: Function, results: Vec, arguments: Vec, i: Instruction, scope: _Scope) -> None:
+        """Call the one body of a recursive function."""
+        shared = self.shared_bodies.get(f.name)
+        if shared is None:
+            slots = [self.place(v, function_scope=True) for v in f.params + f.results]
+            entry, n = Target("start of " + f.name, used=True), len(f.params)
+            shared = Recursive(f.name, entry, slots[:n], slots[n:], (0, 0), (0, 0))
+            self.shared_bodies[f.name] = shared
+            self.queue.append(shared)
+        given = [self.argument(v, a, i, scope) for v, a in zip(f.params, arguments.items, strict=True)]
+        wanted = [self.argument(v, a, i, scope) for v, a in zip(f.results, results.items, strict=True)]
+        self.emit_simple("call_recursive", i.line, shared.entry)
+        op = self.stream[-1]
+        assert isinstance(op, Op)
+        op.site = self.site(i)
+        op.mods = {
+            "callee": shared,
+            "arguments": list(zip(given, shared.params, strict=True)),
+            "results": list(zip(shared.results, wanted, strict=True)),
+        }
+
+    def shared_body(self, shared: Recursive) -> None:
+        """The body of a recursive function, once, behind the kernel."""
+        f = self.module.functions[shared.name]
+        inner = _Scope(self.root)
+        for v, slot in zip(f.params + f.results, shared.params + shared.results, strict=True):
+            inner.names[v.name] = slot
+        registers, variables = len(self.program.registers), self.program.local_bytes
+        if any(isinstance(s, Variable) and s.space == "local" for s in f.body or []):
+            self.bad.setdefault(f"recursion of {f.name}", (f.line, "it has variables in local memory"))
+        end = Target("end of " + f.name, used=True)
+        self.stream.append(shared.entry)
+        self.body(f.body or [], inner, end, ())
+        self.stream.append(end)
+        self.emit_simple("return_recursive", f.line)
+        op = self.stream[-1]
+        assert isinstance(op, Op)
+        op.mods = {"callee": shared}
+        shared.registers = (registers, len(self.program.registers))
+        shared.bytes = (variables, self.program.local_bytes)
 
     def argument(self, formal: Variable, actual: Operand, i: Instruction, scope: _Scope) -> Any:
         """A `.param` variable of the caller is the callee's; a register or constant is copied into one."""
@@ -544,8 +618,10 @@ class _Decoder:
                 starts.setdefault(n + 1, partial_barrier(item))
                 if partial_barrier(item):
                     starts[n] = starts[n + 1] = True
-            elif role in ("bra", "brx", "exit"):
+            elif role in JUMPS:
                 starts[n + 1] = True
+                if role in ("rcall", "rret"):
+                    starts[n] = True
         count = len(program.ops)
         ordered = sorted(s for s in starts if s < count)
         number = {s: k for k, s in enumerate(ordered)}

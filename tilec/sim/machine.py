@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tilec.sim.calls import Calls
 from tilec.sim.codegen import Unit
 from tilec.sim.decode import Op, Register, Special
 from tilec.sim.memory import Memory
@@ -92,6 +93,7 @@ class Machine:
         self.output: list[str] = []
         self.memory.live = self.live.copy()
         self.checker: Any = None
+        self.calls = Calls(self)
 
     # What programs ask for
 
@@ -171,17 +173,8 @@ class Machine:
             if name in ("%clock", "%clock_hi", "%clock64", "%globaltimer", "%globaltimer_lo", "%globaltimer_hi"):
                 now = 0 if name.endswith("_hi") else 1000 * (self.steps + sum(self.block_counts))
                 return np.array([[now]], np.uint64)
-            if name.startswith("%envreg") or name.startswith("%pm"):
-                return np.zeros((1, 1), np.uint32)
-            raise KeyError(name)
+            return np.zeros((1, 1), np.uint32)  # %envreg
         return found
-
-    def is_special(self, name: str) -> bool:
-        try:
-            self.special(name)
-        except KeyError:
-            return False
-        return True
 
     def active(self, mask: Mask | None) -> Mask:
         """(B, T) mask of the threads that execute an instruction."""

@@ -169,7 +169,7 @@ class Launch:
             self.heap.state[slot.offset : slot.offset + size] = WRITTEN if not v.extern else UNWRITTEN
         at = slot.offset
         width = size // max(1, size // {"f32": 4, "f64": 8}.get(v.type, max(1, int(v.type[1:]) // 8)))
-        for x in v.init:
+        for x in slot.init:
             if isinstance(x, Symbol):
                 value = HEAP + x.variable.offset + x.offset
             elif isinstance(x, (Imm, Const)):

@@ -73,7 +73,7 @@ def may_be_undefined(program: Program, uses: Callable[[Op], Any], defs: Callable
 def successors(program: Program, block: Block) -> list[int]:
     last = program.ops[block.stop - 1]
     out = [t.block for t in last.targets]
-    if last.row.role not in ("bra", "brx", "exit") or (last.guard is not None and last.row.role != "brx"):
+    if last.row.role not in ("bra", "brx", "exit", "rret") or (last.guard is not None and last.row.role != "brx"):
         out.append(block.number + 1)
     return [n for n in out if n < len(program.blocks)]
 

@@ -11,6 +11,19 @@ WINDOWS = {"shared": 0x0100_0000_0000, "local": 0x0200_0000_0000, "param": 0x030
 HEAP = 0x7F00_0000_0000  # global and const memory: generic addresses are the same
 
 
+SPECIALS = {"WARP_SZ"} | {f"%envreg{i}" for i in range(32)}
+SPECIALS |= {
+    f"%{name}.{axis}"
+    for name in ("tid", "ntid", "ctaid", "nctaid", "clusterid", "nclusterid", "cluster_ctaid", "cluster_nctaid")
+    for axis in "xyz"
+}
+SPECIALS |= {
+    "%laneid", "%warpid", "%nwarpid", "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge", "%smid", "%nsmid",
+    "%gridid", "%dynamic_smem_size", "%total_smem_size", "%cluster_ctarank", "%cluster_nctarank", "%is_explicit_cluster",
+    "%clock", "%clock_hi", "%clock64", "%globaltimer", "%globaltimer_lo", "%globaltimer_hi",
+}  # fmt: skip
+
+
 def space_of(mods: dict[str, Any]) -> str:
     """The state space that an address of this instruction is relative to: heap, shared, local, param or generic."""
     space = mods.get("space") or "generic"

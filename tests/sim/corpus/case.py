@@ -74,7 +74,7 @@ class Case:
     block: tuple[int, ...]
     shared: int
     make: Callable[[np.random.Generator], tuple[list, dict[int, Expected]]]
-    tier: int = 1  # 3: what the simulator refuses by name: Hopper's instructions, SIMD video instructions, recursion
+    tier: int = 1  # 3: needs Hopper's instructions
     known: tuple[str, ...] = ()  # kinds of findings that the kernel deserves although its result is right
 
     @property

@@ -513,7 +513,7 @@ def _(rng, n=100):
     return [x, poison(n, "i4"), poison(n, "f4"), n], {1: q.sum(1).astype("i4"), 2: (x - q * np.float32(0.75)).sum(1)}
 
 
-@case("nvcc_control", "recursion", grid=(1,), block=(32,), tier=3)
+@case("nvcc_control", "recursion", grid=(1,), block=(32,))
 def _(rng, n=16):
     m, k = integers(rng, 0, 3, n), integers(rng, 0, 5, n)
     return [m, k, poison(n, "i4"), n], {2: np.select([m == 0, m == 1], [k + 1, k + 2], 2 * k + 3)}

@@ -175,7 +175,7 @@ def _(rng, n=170):
     return [x, y, poison((14, n), "u4"), n], {2: o}
 
 
-@case("nvcc_arith", "video_simd", grid=(3,), block=(64,), tier=3)
+@case("nvcc_arith", "video_simd", grid=(3,), block=(64,))
 def _(rng, n=170):
     x, y = integers(rng, 0, 2**32, n, dtype="u4"), integers(rng, 0, 2**32, n, dtype="u4")
 

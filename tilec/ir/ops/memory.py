@@ -70,7 +70,7 @@ class Load(Access, Placed, Hinted):
             return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
         if offsets is None:
             raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
-        hints = {"cache": cache, "evict": evict, "prefetch": prefetch}
+        hints: dict[str, Any] = {"cache": cache, "evict": evict, "prefetch": prefetch}
         if mask is not None:
             return Gather.build(b, source, offsets, shape, mask=mask, other=other, dims=dims, layout=layout, **hints)
         wanted = static_shape(() if shape is None else shape)

@@ -92,13 +92,10 @@ class ReduceRegisters(Step):
     def groups(self) -> list[list[int]]:
         """For each register of the result, the operand's registers that it combines."""
         layout: Layout = self.x.type.layout
-        coords = np.delete(layout.coords()[0], list(self.axes), axis=1)
-        _, first, group = np.unique(coords, axis=0, return_index=True, return_inverse=True)
-        order = {g: i for i, g in enumerate(np.argsort(first))}
-        found: list[list[int]] = [[] for _ in first]
-        for register, g in enumerate(group.ravel().tolist()):
-            found[order[g]].append(register)
-        return found
+        found: dict[tuple[int, ...], list[int]] = {}
+        for register, coords in enumerate(layout.coords()[0].tolist()):
+            found.setdefault(tuple(c for axis, c in enumerate(coords) if axis not in self.axes), []).append(register)
+        return list(found.values())
 
     def eval(self, ctx: Any, x: Any) -> Any:
         given: TileType = self.x.type

@@ -18,6 +18,8 @@ instruction("brx.idx{.uni}", "_ _", role="brx")(_none)
 instruction("ret{.uni}", "", role="ret")(_none)
 instruction("exit", "", role="exit")(_none)
 instruction("call{.uni}", "_ _ _", role="call")(_none)
+instruction("call_recursive", "", role="rcall")(_none)  # these two are decode's own
+instruction("return_recursive", "", role="rret")(_none)
 
 
 @instruction("bar{.cta}.kind", "b32 b32?", role="bar", kind="sync")

@@ -32,7 +32,14 @@ def _packed(parts: Any, bits: int) -> Any:
 
 
 def _rows(name: str, op: Callable[[Any, Any], Any], bits: int) -> None:
-    @instruction(f"{name}{32 // bits}.D.A.B{{.sat}}{{.add}}", "b32 = b32 b32 b32", D=_SIGN, A=_SIGN, B=_SIGN, where=lambda sat, add, **_: not (sat and add))
+    @instruction(
+        f"{name}{32 // bits}.D.A.B{{.sat}}{{.add}}",
+        "b32 = b32 b32 b32",
+        D=_SIGN,
+        A=_SIGN,
+        B=_SIGN,
+        where=lambda sat, add, **_: not (sat and add),
+    )
     def simd(D: str, A: str, B: str, sat: bool, add: bool) -> Meaning:
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if D == "s32" else (0, (1 << bits) - 1)
 

@@ -1,0 +1,191 @@
+"""The machine: divergence, barriers, fairness, deadlock, memories, and undefined values, on PTX written by hand."""
+
+import numpy as np
+import pytest
+
+from .test_front import STORE, kernel, run
+
+
+def kinds(report):
+    return [f.kind for f in report.findings]
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_divergent_loops_rejoin(seed):
+    """Thread t adds up 0..t-1 in its own number of rounds, then the warp shuffles."""
+    y = np.zeros(64, np.int32)
+    body = STORE + """
+    .reg .b32 %i, %s, %o; .reg .pred %p;
+    mov.u32 %i, 0; mov.u32 %s, 0;
+    LOOP: setp.ge.s32 %p, %i, %t; @%p bra OUT; add.s32 %s, %s, %i; add.s32 %i, %i, 1; bra LOOP;
+    OUT: shfl.sync.bfly.b32 %o, %s, 1, 31, -1; st.global.u32 [%rd3], %o;
+    """
+    report = run(body, y, threads=64, seed=seed)
+    assert y.tolist() == [(t ^ 1) * ((t ^ 1) - 1) // 2 for t in range(64)]
+    assert report.findings == []
+
+
+@pytest.mark.parametrize(("op", "type_", "want"), [("popc.u32", ".b32", 20), ("and.pred", ".pred", 0), ("or.pred", ".pred", 1)])
+def test_barrier_reductions(op, type_, want):
+    y = np.zeros(96, np.int32)
+    out = "mov.b32 %r, %d;" if type_ == ".b32" else "selp.b32 %r, 1, 0, %d;"
+    body = STORE + f".reg .pred %p; .reg {type_} %d; .reg .b32 %r; setp.lt.u32 %p, %t, 20; bar.red.{op} %d, 0, %p; {out}"
+    body += "st.global.u32 [%rd3], %r;"
+    assert run(body, y, threads=96).findings == []
+    assert (y == want).all()
+
+
+def test_named_barriers_let_producers_run_ahead():
+    """Warp 0 fills a buffer that warp 1 reads, by bar.arrive and bar.sync in both directions."""
+    y = np.zeros(64, np.int32)
+    body = STORE + """
+    .reg .b32 %i, %v, %a; .reg .pred %p, %w; .shared .align 4 .b8 s[128];
+    and.b32 %a, %t, 31; shl.b32 %a, %a, 2; mov.b32 %v, s; add.s32 %a, %a, %v; setp.ge.u32 %w, %t, 32; mov.b32 %i, 0; @%w bra CONSUMER;
+    P: bar.sync 1, 64; add.s32 %v, %t, %i; st.shared.u32 [%a], %v; bar.arrive 2, 64; add.s32 %i, %i, 10;
+    setp.lt.s32 %p, %i, 30; @%p bra P; bra END;
+    CONSUMER: bar.arrive 1, 64; .reg .b32 %s; mov.b32 %s, 0;
+    C: bar.sync 2, 64; ld.shared.u32 %v, [%a]; add.s32 %s, %s, %v; add.s32 %i, %i, 10;
+    setp.lt.s32 %p, %i, 30; @!%p bra D; bar.arrive 1, 64; bra C;
+    D: st.global.u32 [%rd3], %s;
+    END:
+    """
+    assert run(body, y, threads=64).findings == []
+    assert y.tolist() == [0] * 32 + [3 * t + 30 for t in range(32)]
+    report = run(body.replace("bar.sync 2, 64; ld", "ld"), y, threads=64)
+    assert "race" in kinds(report)
+
+
+def test_deadlock_says_who_waits_where():
+    body = STORE + ".reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra A; bar.sync 2, 64; A: st.global.u32 [%rd3], %t;"
+    report = run(body, np.zeros(64, np.int32), threads=64)
+    (f,) = report.of("deadlock")
+    assert "threads 32..63 wait at barrier 2" in f.message
+    assert "for 64 threads" in f.message
+
+
+def test_endless_loop_is_a_deadlock():
+    body = STORE + ".reg .b32 %v; .reg .pred %p; L: ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;"
+    assert kinds(run(body, np.zeros(1, np.int32))) == ["deadlock"]
+
+
+COUNT = STORE + ".reg .b32 %i; .reg .pred %p; mov.b32 %i, 0; L: add.s32 %i, %i, 1; setp.lt.s32 %p, %i, 5000; @%p bra L;"
+
+
+def test_a_loop_that_only_counts_is_none():
+    y = np.zeros(32, np.int32)
+    assert run(COUNT + "st.global.u32 [%rd3], %i;", y).findings == []
+    assert (y == 5000).all()
+
+
+def test_steps_are_limited():
+    assert kinds(run(COUNT, np.zeros(32, np.int32), max_steps=1000)) == ["limit"]
+
+
+@pytest.mark.parametrize("threads", [5, 33, 100])
+def test_blocks_that_are_no_whole_warps(threads):
+    y = np.zeros(128, np.int32)
+    body = STORE + ".reg .b32 %m; bar.sync 0; activemask.b32 %m; popc.b32 %m, %m; st.global.u32 [%rd3], %m;"
+    assert run(body, y, threads=threads).findings == []
+    assert y.tolist() == [min(32, threads - t // 32 * 32) if t < threads else 0 for t in range(128)]
+
+
+def test_atomics_in_a_warp_run_one_after_the_other():
+    y, n = np.zeros(64, np.int32), np.zeros(1, np.int32)
+    params = ".param .u64 y, .param .u64 n"
+    body = STORE + ".reg .b32 %o; ld.param.u64 %rd4, [n]; atom.global.add.u32 %o, [%rd4], 2; st.global.u32 [%rd3], %o;"
+    run(body, y, threads=64, params=params, more=[n])
+    assert n[0] == 128
+    assert sorted(y.tolist()) == list(range(0, 128, 2))
+
+
+def test_red_zones_and_whereabouts():
+    y = np.zeros(30, np.int32)
+    report = run(STORE + "st.global.u32 [%rd3], %t;", y)
+    (f,) = report.findings
+    assert f.kind == "bounds"
+    assert "0 bytes behind the end of argument 0 (120 bytes), thread 30" in f.message
+    assert y.tolist() == list(range(30))
+
+
+def test_generic_addresses_of_every_space():
+    """One generic load reads global, shared and local memory in one warp; isspacep and cvta agree."""
+    y = np.arange(100, 132, dtype=np.int32)
+    body = STORE + """
+    .shared .align 4 .b8 s[128]; .local .align 4 .b8 l[4]; .reg .b64 %a<5>; .reg .b32 %v, %q; .reg .pred %p<4>;
+    mov.u64 %a1, s; cvta.shared.u64 %a1, %a1; mul.wide.u32 %a2, %t, 4; add.s64 %a1, %a1, %a2; add.s32 %v, %t, 1000; st.u32 [%a1], %v;
+    mov.u64 %a3, l; cvta.local.u64 %a3, %a3; add.s32 %v, %t, 2000; st.u32 [%a3], %v;
+    and.b32 %q, %t, 3; setp.eq.s32 %p1, %q, 1; setp.eq.s32 %p2, %q, 2; mov.u64 %a4, %rd3; @%p1 mov.u64 %a4, %a1; @%p2 mov.u64 %a4, %a3;
+    ld.u32 %v, [%a4]; isspacep.shared %p3, %a4; @%p3 add.s32 %v, %v, 10000; st.global.u32 [%rd3], %v;
+    """
+    assert run(body, y).findings == []
+    assert y.tolist() == [{1: 11000 + t, 2: 2000 + t}.get(t % 4, 100 + t) for t in range(32)]
+
+
+UNDEFINED = """
+.shared .align 16 .b8 s[16]; .reg .b32 %v<5>; .reg .b64 %a; .reg .pred %p; .reg .b16 %h<3>;
+st.shared.v2.u32 [s], {%t, 7}; st.shared.u8 [s+8], 3; bar.warp.sync -1;
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("ld.shared.v4.u32 {%v1, %v2, %v3, %v4}, [s]; st.global.u32 [%rd3], %v2;", None),  # the undefined lanes are not used
+        ("ld.shared.v4.u32 {%v1, %v2, %v3, %v4}, [s]; st.global.u32 [%rd3], %v4;", "a store"),
+        ("ld.shared.u32 %v1, [s+8]; and.b32 %v1, %v1, 255; st.global.u32 [%rd3], %v1;", None),  # one byte of four is written
+        ("ld.shared.u32 %v1, [s+8]; shr.u32 %v1, %v1, 4; st.global.u32 [%rd3], %v1;", "a store"),
+        ("ld.shared.u32 %v1, [s+8]; shl.b32 %v1, %v1, 24; st.global.u32 [%rd3], %v1;", None),
+        ("ld.shared.u32 %v1, [s+8]; prmt.b32 %v1, %v1, 0, 0x4440; st.global.u32 [%rd3], %v1;", None),
+        ("ld.shared.u32 %v1, [s+8]; mov.b32 {%h1, %h2}, %v1; cvt.u32.u8 %v1, %h1; st.global.u32 [%rd3], %v1;", None),
+        ("ld.shared.u32 %v1, [s+12]; setp.eq.s32 %p, %v1, 0; @%p bra L; st.global.u32 [%rd3], %v1; L:", "a branch"),
+        ("ld.shared.u32 %v1, [s+12]; cvt.u64.u32 %a, %v1; add.s64 %a, %a, %rd1; ld.global.u32 %v2, [%a];", "an address"),
+        ("ld.shared.u32 %v1, [s+12]; setp.lt.u32 %p, %t, 32; selp.b32 %v1, 5, %v1, %p; st.global.u32 [%rd3], %v1;", None),
+        ("st.global.u32 [%rd3], %v3;", "a store"),
+        ("setp.lt.u32 %p, %t, 9; @%p mov.b32 %v3, 1; @%p st.global.u32 [%rd3], %v3;", None),
+    ],
+)
+def test_undefined_values_are_reported_where_they_matter(body, found):
+    report = run(STORE + UNDEFINED + body, np.zeros(32, np.int32))
+    # All lanes store %t to one word: that race is none of this test's business.
+    assert [f.message.split("reaches ")[1].split(",")[0] for f in report.of("uninitialized")] == ([found] if found else [])
+
+
+def test_random_order_changes_the_order_of_warps():
+    text = STORE + ".reg .b32 %o; ld.param.u64 %rd4, [n]; atom.global.inc.u32 %o, [%rd4], 1000; st.global.u32 [%rd3], %o;"
+    orders = set()
+    for seed in range(4):
+        y = np.zeros(256, np.int32)
+        run(text, y, threads=256, params=".param .u64 y, .param .u64 n", more=[np.zeros(1, np.int32)], seed=seed)
+        assert sorted(y.tolist()) == list(range(256))
+        orders.add(tuple(y[::32]))
+    assert len(orders) > 1
+
+
+def test_races_name_the_barrier_and_both_places():
+    body = STORE + ".shared .align 4 .b8 s[256]; .reg .b32 %a, %v; shl.b32 %a, %t, 2; mov.b32 %v, s; add.s32 %a, %a, %v;\n"
+    body += "st.shared.u32 [%a], %t;\nxor.b32 %a, %a, 128;\nld.shared.u32 %v, [%a]; st.global.u32 [%rd3], %v;"
+    report = run(body, np.zeros(64, np.int32), threads=64)
+    (f,) = report.races
+    lines = kernel(body).splitlines()
+    assert lines[f.at.ptx_line - 1].startswith("ld.shared")
+    assert lines[f.other.ptx_line - 1].startswith("st.shared")
+    assert f"insert bar.sync 0 before PTX line {f.at.ptx_line}" in f.hint
+    assert run(body.replace("xor", "bar.sync 0; xor"), np.zeros(64, np.int32), threads=64).findings == []
+
+
+def test_recursion():
+    """Fibonacci by two calls, each thread to its own depth."""
+    head = """.func (.param .b32 r) fib (.param .b32 n) {
+    .reg .b32 %r<6>; .reg .pred %p;
+    ld.param.b32 %r1, [n]; mov.b32 %r2, %r1; setp.lt.s32 %p, %r1, 2; @%p bra END;
+    add.s32 %r3, %r1, -1;
+    { .param .b32 a; .param .b32 b; st.param.b32 [a], %r3; call (b), fib, (a); ld.param.b32 %r4, [b]; }
+    add.s32 %r3, %r1, -2;
+    { .param .b32 a; .param .b32 b; st.param.b32 [a], %r3; call (b), fib, (a); ld.param.b32 %r5, [b]; }
+    add.s32 %r2, %r4, %r5;
+    END: st.param.b32 [r], %r2; ret; }"""
+    y = np.zeros(32, np.int32)
+    body = STORE + """.reg .b32 %m, %v; and.b32 %m, %t, 7; { .param .b32 a; .param .b32 b; st.param.b32 [a], %m; call (b), fib, (a);
+    ld.param.b32 %v, [b]; } st.global.u32 [%rd3], %v;"""
+    assert run(body, y, head=head).findings == []
+    assert y.tolist() == [0, 1, 1, 2, 3, 5, 8, 13] * 4
