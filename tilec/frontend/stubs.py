@@ -68,6 +68,7 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
+    def __getitem__(self, index: Tile | int) -> SharedTile: ...
 
 Number = int | float | bool
 Operand = Tile | int | float | bool
