@@ -236,7 +236,7 @@ class Expressions:
         with self.at(target) as loc:
             if isinstance(target, ast.Name):
                 for part in leaves(value):
-                    if is_tile(part) and not part.name:
+                    if isinstance(part, Value) and not part.name:
                         part.name = target.id
                 self.variables[target.id] = value
                 self.assigned_at[target.id] = loc

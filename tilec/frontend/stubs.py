@@ -68,6 +68,8 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> SharedTile:
+        """The part at an index of the first axis, or of the first axes."""
 
 Number = int | float | bool
 Operand = Tile | int | float | bool
@@ -138,7 +140,8 @@ def _typed(op: type[Op], signature: inspect.Signature) -> inspect.Signature:
 def _result(op: type[Op], signature: inspect.Signature) -> str:
     if str(signature.return_annotation) in ("None", "<class 'NoneType'>"):
         return "None"
-    return "SharedTile" if "SharedType" in str(inspect.get_annotations(op.infer).get("return")) else "Tile"
+    given = str(inspect.get_annotations(op.infer).get("return"))
+    return "SharedTile" if "SharedType" in given else "GlobalTensor" if "TensorType" in given else "Tile"
 
 
 def _type(name: str, annotation: str) -> str:
