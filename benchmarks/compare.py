@@ -1,4 +1,4 @@
-"""tilec beside Triton: compile time of a cold process, and both interpreters. See README.md for how, and why so."""
+"""tilec beside Triton: import, compilation in cold processes, both interpreters, and the limits set. README.md says how, and why so."""
 
 from __future__ import annotations
 
@@ -13,42 +13,71 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KERNELS = ("vector_add", "softmax", "layer_norm", "matmul", "quantized_matmul")
+IMPORT_LIMIT = 100.0  # milliseconds
+COMPILE_LIMITS = {"vector_add": 40.0, "quantized_matmul": 250.0}
 
 
-def rounds(sides: Mapping[str, Callable[[], dict[str, float]]], count: int) -> dict[str, list[dict[str, float]]]:
-    """Measure each side once per round, in turn, the first to go changing; one round more goes before and is not counted."""
-    results: dict[str, list[dict[str, float]]] = {label: [] for label in sides}
+Measured = dict[str, float]
+
+
+def rounds(sides: Mapping[str, Callable[[], Measured]], count: int) -> dict[str, dict[str, list[float]]]:
+    """Measure each side once per round, in turn, the first to go changing; one round more goes before and is not counted.
+
+    Returns for each thing measured its values by side.
+    """
+    results: dict[str, dict[str, list[float]]] = {}
     order = list(sides)
     for n in range(count + 1):
         for label in order[n % len(order) :] + order[: n % len(order)]:
-            measured = sides[label]()
-            if n:
-                results[label].append(measured)
+            for what, value in sides[label]().items():
+                values = results.setdefault(what, {}).setdefault(label, [])
+                if n:
+                    values.append(value)
     return results
 
 
-def report(title: str, results: dict[str, list[dict[str, float]]]) -> None:
-    """A line per side: medians of what was measured, and the median over rounds of the ratio to the first side."""
-    first = next(iter(results.values()))
-    for label, measured in results.items():
-        medians = "".join(f"{statistics.median(m[k] for m in measured):12.1f} {k}" for k in measured[0])
-        key = next(iter(measured[0]))
-        ratio = statistics.median(m[key] / f[key] for m, f in zip(measured, first, strict=True))
-        print(f"  {title:18}{label:8}{medians}{ratio:9.2f} x {next(iter(results))}", flush=True)
+class Table:
+    """A line for each thing measured: medians, what is demanded beside what was found, and whether that is met."""
+
+    def __init__(self) -> None:
+        print(f"\n  {'':34}{'tilec':>10}{'Triton':>10}   {'demanded':22}{'measured':>10}")
+
+    def row(self, title: str, results: dict[str, list[float]], factor: int = 0, limit: float = 0) -> None:
+        """Milliseconds of each side by round. `factor`: how many times as fast tilec must be, by the median of the ratios within a round;
+        `limit`: what tilec's median must not exceed."""
+        shown = [f"{statistics.median(results[side]):8.1f}ms" if side in results else f"{'':10}" for side in ("tilec", "Triton")]
+        demand, found, met = "", "", True
+        if limit:
+            ms = statistics.median(results["tilec"])
+            demand, found, met = f"at most {limit:.0f} ms", f"{ms:.1f} ms", ms <= limit
+        elif "Triton" in results:
+            ratio = statistics.median(b / a for a, b in zip(results["tilec"], results["Triton"], strict=True))
+            demand, found, met = {0: "", 1: "faster"}.get(factor, f"{factor} times as fast"), f"{ratio:.2f} x", ratio >= factor
+        print(f"  {title:34}{''.join(shown)}   {demand:22}{found:>10}{'' if met else '   missed'}", flush=True)
 
 
-def cold(python: str, script: str, *args: str) -> Callable[[], dict[str, float]]:
-    """Wall time of a new process, from its start to its end, and the time within it that it reports."""
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    return done.stdout
 
-    def once() -> dict[str, float]:
+
+def cold(python: str, script: str, *args: str) -> Callable[[], Measured]:
+    """Wall time of a new process, from its start to its end, and the time of the compilation within it, imports excluded."""
+
+    def once() -> Measured:
         start = time.perf_counter()
-        done = subprocess.run([python, str(HERE / script), "compile", *args], capture_output=True, text=True)
-        wall = 1e3 * (time.perf_counter() - start)
-        if done.returncode:
-            raise SystemExit(f"{script} {' '.join(args)}: {done.stderr[-2000:]}")
-        return {"ms process": wall, "ms compile": float(done.stdout.split()[-1])}
+        out = run(python, str(HERE / script), "compile", *args)
+        return {"process": 1e3 * (time.perf_counter() - start), "compilation": float(out.split()[-1])}
 
     return once
+
+
+def imports() -> Measured:
+    """What `import tilec` adds to `import numpy`, in a new process."""
+    clock = "import time; t = time.perf_counter(); import numpy; u = time.perf_counter(); import tilec; print(1e3 * (time.perf_counter() - u))"
+    return {"ms": float(run(sys.executable, "-c", clock))}
 
 
 class Worker:
@@ -64,7 +93,7 @@ class Worker:
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self) -> Measured:
         assert self.process.stdin
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -81,16 +110,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kernels", nargs="*", default=KERNELS, choices=KERNELS, metavar="KERNEL")
     a = parser.parse_args()
-    pythons = {"tilec": (sys.executable, "with_tilec.py"), "triton": (a.peers, "with_triton.py")}
+    pythons = {"tilec": (sys.executable, "with_tilec.py"), "Triton": (a.peers, "with_triton.py")}
     if subprocess.run([a.peers, "-c", "import triton, torch"], capture_output=True).returncode:
         print(f"{a.peers} has no triton and torch: tilec alone is measured")
-        del pythons["triton"]
-    print(f"load {os.getloadavg()[0]:.1f}, {a.rounds} rounds, medians; compiling for {a.arch}")
+        del pythons["Triton"]
+    print(f"medians of {a.rounds} rounds in which the sides take turns; compiling for {a.arch}; load {os.getloadavg()[0]:.1f}")
+    table = Table()
+    table.row("import, beside NumPy's", rounds({"tilec": imports}, a.rounds)["ms"], limit=IMPORT_LIMIT)
     for kernel in a.kernels:
-        report(kernel, rounds({label: cold(*python, kernel, a.arch) for label, python in pythons.items()}, a.rounds))
-    print("interpreters, f16 matmul 512 x 512 x 512 in tiles of 64 x 64 x 32")
+        found = rounds({label: cold(*python, kernel, a.arch) for label, python in pythons.items()}, a.rounds)
+        table.row(f"{kernel}, process", found["process"], factor=1)
+        table.row(f"{kernel}, compilation in it", found["compilation"], limit=COMPILE_LIMITS.get(kernel, 0))
     workers = {label: Worker(*python, "matmul") for label, python in pythons.items()}
-    report("matmul", rounds(workers, a.rounds))
+    table.row("matmul of 512, interpreted", rounds(workers, a.rounds)["ms"], factor=5)
     for worker in workers.values():
         worker.close()
 

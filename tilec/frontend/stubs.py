@@ -68,8 +68,7 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
-    def __getitem__(self, index: Index | tuple[Index, ...]) -> SharedTile:
-        """The part at an index of the first axis, or of the first axes."""
+    def __getitem__(self, index: Tile | int) -> SharedTile: ...
 
 Number = int | float | bool
 Operand = Tile | int | float | bool
