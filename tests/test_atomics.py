@@ -49,7 +49,24 @@ def test_pairs_of_halves():
     x = np.random.default_rng(0).integers(-8, 9, (8, 256)).astype(np.float16)
     everywhere(fold, (x, np.zeros(256, np.float16)), {"y": x.sum(axis=0)}, T=f16, bn=256)
     assert "red.relaxed.gpu.global.add.noftz.f16x2" in fold.compile(T=f16, bn=256).ptx
-    assert "red.relaxed.gpu.global.add.noftz.bf16x2" in fold.compile(arch="sm_90a", T=bf16, bn=256).ptx
+    with pytest.raises(tc.TileError, match="bf16 begin with sm_90"):
+        fold.compile(arch="sm_80", T=bf16, bn=256)
+
+
+WIDE = {f16: "red.relaxed.gpu.global.add.noftz.v4.f16x2", bf16: "red.relaxed.gpu.global.add.noftz.v4.bf16x2", f32: "red.relaxed.gpu.global.add.v4.f32"}
+
+
+@pytest.mark.parametrize("dtype", WIDE, ids=str)
+@pytest.mark.parametrize("n", [512, 500, 129])
+def test_sixteen_bytes_at_once(dtype, n):
+    """From sm_90 on; columns that begin anywhere, or hang over the edge, are added to one by one."""
+    values = np.random.default_rng(0).integers(-8, 9, (6, n))
+    x, y = tc.Tensor.from_values(values, dtype), tc.Tensor.from_values(np.ones(n), dtype)
+    everywhere(fold, (x, y), {"y": 1 + values.sum(axis=0)}, arch="sm_90a", T=dtype, bn=512)
+    assert WIDE[dtype] in fold.compile(arch="sm_90a", T=dtype, bn=512).ptx
+
+
+def test_bf16_is_refused_where_the_hardware_lacks_it():
     with pytest.raises(tc.TileError, match="bf16 begin with sm_90"):
         fold.compile(arch="sm_80", T=bf16, bn=256)
 
@@ -138,6 +155,42 @@ def test_blocks_in_turn():
     for row in x[::-1]:
         expected = expected + row
     everywhere(relay, (np.zeros(1, np.int32), x, np.zeros(64, np.float32)), {"y": expected, "sem": [7]})
+
+
+@tc.kernel(warps=2)
+def stream(sem: i32[1], x: f16[M, N], made: f16[M, N], y: f16[M, N], *, bm: int = 16, bn: int = 64):
+    """Block 0 makes tiles, block 1 takes each when it is there: its loads must not run ahead of the wait."""
+    tc.grid(2)
+    tc.assume(N % 8 == 0)
+    for i in tc.range(0, M, bm, stages=3):
+        if tc.block_index(0) == 0:
+            tc.store(made, [i, 0], tc.load(x, [i, 0], [bm, bn]) * 2.0)
+            tc.semaphore_post(sem, 0)
+        else:
+            tc.semaphore_wait(sem, 0, i // bm + 1)
+        v = tc.load(made, [i, 0], [bm, bn])
+        if tc.block_index(0) == 1:
+            tc.store(y, [i, 0], v + 1.0)
+
+
+def test_loads_stay_behind_waits():
+    x = np.random.default_rng(0).integers(-8, 9, (64, 64)).astype(np.float16)
+    everywhere(stream, (np.zeros(1, np.int32), x, np.zeros_like(x), np.zeros_like(x)), {"y": 2 * x + 1})
+
+
+@tc.kernel(warps=1)
+def in_place(x: f32[M, 32], *, bm: int = 4):
+    """Each round reads what the round before wrote, through a view."""
+    tc.grid(1)
+    same = tc.tensor_view(x, 0, shape=[M, 32])
+    for i in tc.range(0, M - bm, bm, stages=3):
+        tc.sync()
+        tc.store(same, [i + bm, 0], tc.load(x, [i, 0], [bm, 32]) + 1.0)
+
+
+def test_loads_stay_behind_stores_to_a_view():
+    x = np.zeros((16, 32), np.float32)
+    everywhere(in_place, (x,), {"x": np.repeat(np.arange(4), 4)[:, None] + x})
 
 
 @tc.kernel(warps=1)

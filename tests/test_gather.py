@@ -51,6 +51,29 @@ def test_rows_are_read_in_vectors_of_16_bytes():
     assert "ld.global.v4.b32" in compiled.ptx or "ld.global.v4.u32" in compiled.ptx
 
 
+@tc.kernel(warps=2)
+def move_rows(x: f32[M, N], rows: i32[M], y: f32[M, N], *, bm: int = 16, bn: int = 32):
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(N % 4 == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    row, number = tc.load(rows, [i], [bm]), (i + tc.arange(bm))[:, None]
+    v = tc.gather(x, [row, j], [bm, bn], mask=number % 2 == 0, other=tc.broadcast(f32(number), [bm, bn]))
+    tc.scatter(y, [row, j], v, mask=number < M)
+
+
+def test_vectors_under_a_mask():
+    """The mask and the rows are the same for all of a vector, and rows begin at multiples of 16 bytes: there is no path for single elements."""
+    rng = np.random.default_rng(5)
+    x, rows = rng.standard_normal((21, 36)).astype(np.float32), rng.permutation(21).astype(np.int32)
+    y = np.zeros_like(x)
+    y[rows] = np.where(np.arange(21)[:, None] % 2 == 0, x[rows], np.arange(21)[:, None])
+    everywhere(move_rows, (x, rows, np.zeros_like(x)), {"y": y})
+    ptx = move_rows.compile().ptx
+    assert "ld.global.v4.b32" in ptx
+    assert "st.global.v4.b32" in ptx
+    assert "st.global.b32" not in ptx
+
+
 @tc.kernel(warps=1)
 def permute(x: f32[M, N], order: i32[M], y: f32[M, N], *, bm: int = 8, bn: int = 16):
     tc.grid(cdiv(M, bm), cdiv(N, bn))

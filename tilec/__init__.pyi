@@ -418,7 +418,7 @@ def fence(scope: str = 'gpu') -> None:
 def sync() -> None:
     """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
 
-def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], strides: Sequence[Index] | None = None) -> Tile:
+def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], strides: Sequence[Index] | None = None) -> GlobalTensor:
     """A tensor of other shape and strides on a tensor's memory, from element `offset` on: `tc.tensor_view(a, i * N, shape=[N // 64, 64])`.
 
     Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero

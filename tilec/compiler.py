@@ -36,6 +36,7 @@ from tilec.ir.types import TensorType
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
+from tilec.passes.lifetimes import memory_map
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.ordered import order_memory
 from tilec.passes.pipeline import pipeline
@@ -91,7 +92,7 @@ class Compiled:
     @property
     def metadata(self) -> dict[str, Any]:
         """Everything a launcher needs: parameters in order, grid, threads, shared bytes, constants."""
-        return {**describe(self.function), "shared_bytes": self.resources.shared_bytes, "arch": self.target.name}
+        return {**describe(self.function), "shared_bytes": self.resources.shared_bytes, "shared": memory_map(self.function), "arch": self.target.name}
 
 
 class Kernel:

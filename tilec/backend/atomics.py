@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+from tilec.backend.emit import llvm_type
 from tilec.backend.gather import ChosenAccess
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
 from tilec.backend.memory import Place, conjunction, first_holder, i32_add, place_of
 from tilec.backend.shared import SharedAccess
 from tilec.errors import require
-from tilec.ir.dtypes import bf16, f16
+from tilec.ir.dtypes import DType, bf16, f16, f32
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import NOWHERE
 from tilec.ir.ops.semaphores import Fence, SemaphorePost, SemaphoreWait
@@ -82,10 +84,21 @@ def atomic(g: Generator, op: Atomic) -> Sequence[Registers]:
             for r, (v, c) in enumerate(zip(values, compares, strict=True))
         ]
 
-    if not op.used and op.kind == "add" and op.value.type.dtype in (f16, bf16) and op.order == "relaxed" and access.run % 2 == 0:
-        pairs(g, op, access, values, first, single)
+    width = math.gcd(access.run, widest(g, op))
+    if width > 1:
+        vectors(g, op, access, width, first, single)
         return [["poison"] * len(values)]
     return [single()]
+
+
+def widest(g: Generator, op: Atomic) -> int:
+    """How many neighbours one reduction adds to: two halves, and from sm_90 on 16 bytes of halves or floats."""
+    dtype = op.value.type.dtype
+    if op.used or op.kind != "add" or op.order != "relaxed" or dtype not in (f16, bf16, f32):
+        return 1
+    if g.target.capability >= (9, 0):
+        return 128 // dtype.bits
+    return 2 if dtype == f16 else 1
 
 
 def instruction(op: Atomic, opcode: str) -> str:
@@ -129,23 +142,15 @@ def one(g: Generator, op: Atomic, address: str, inside: str, first: str, value: 
     return from_code(g, old, dtype)
 
 
-def pairs(g: Generator, op: Atomic, access: ChosenAccess, values: Registers, first: str, single: Callable[[], Registers]) -> None:
-    """Two neighbours at once where all are inside and lie on a multiple of four bytes, else one by one."""
-    whole = conjunction(g, [access.all_inside(), access.aligned(2)])
+def vectors(g: Generator, op: Atomic, access: ChosenAccess, width: int, first: str, single: Callable[[], Registers]) -> None:
+    """`width` neighbours at once where all are inside and aligned to it, else one by one."""
+    whole = conjunction(g, [access.all_inside(), access.aligned(width)])
     number = g.e.fresh()
     known = dict(access.memo)
-    g.e.branch(whole, f"pairs{number}", f"single{number}")
-    g.e.start(f"pairs{number}")
-    dtype = op.value.type.dtype
-    kind = "half" if dtype == f16 else "bfloat"
-    guard = "" if first == "true" else "@$2 "
-    for r in range(0, len(values), 2):
-        vector = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {values[r]}, i32 0")
-        vector = g.e.let(f"insertelement <2 x {kind}> {vector}, {kind} {values[r + 1]}, i32 1")
-        arguments = [f"ptr addrspace(1) {access.pointer(access.element(r))}", f"i32 {g.e.let(f'bitcast <2 x {kind}> {vector} to i32')}"]
-        arguments += [f"i1 {first}"] if guard else []
-        code = f"{guard}{instruction(op, 'red')}.noftz.{dtype}x2 [$0], $1;"
-        g.e.asm("void", code, "l,r,b,~{memory}" if guard else "l,r,~{memory}", *arguments, effect=True)
+    g.e.branch(whole, f"vectors{number}", f"single{number}")
+    g.e.start(f"vectors{number}")
+    for register in range(0, len(access.place.offsets), width):
+        add_vector(g, op, access.pointer(access.element(register)), g[op.value][register : register + width], first)
     g.e.jump(f"added{number}")
     g.e.start(f"single{number}")
     access.memo = dict(known)
@@ -153,6 +158,30 @@ def pairs(g: Generator, op: Atomic, access: ChosenAccess, values: Registers, fir
     g.e.jump(f"added{number}")
     g.e.start(f"added{number}")
     access.memo = known
+
+
+def add_vector(g: Generator, op: Atomic, address: str, values: Registers, first: str) -> None:
+    """One reduction of as many elements as there are values; halves go in pairs."""
+    dtype = op.value.type.dtype
+    words = [f"float {v}" for v in values]
+    if dtype.bits == 16:
+        words = [f"i32 {packed(g, dtype, low, high)}" for low, high in zip(values[::2], values[1::2], strict=True)]
+    n = len(words)
+    guard = "" if first == "true" else f"@${n + 1} "
+    names = ", ".join(f"${i + 1}" for i in range(n))
+    kind = ("noftz" if dtype.bits == 16 else "") + (f".v{n}" if n > 1 else "") + (f".{dtype}x2" if dtype.bits == 16 else f".{dtype}")
+    code = f"{guard}{instruction(op, 'red')}.{kind.lstrip('.')} [$0], {f'{{{names}}}' if n > 1 else names};"
+    arguments = [f"ptr addrspace(1) {address}", *words, *([f"i1 {first}"] if guard else [])]
+    letters = ["l", *["r" if dtype.bits == 16 else "f"] * n, *(["b"] if guard else [])]
+    g.e.asm("void", code, ",".join([*letters, "~{memory}"]), *arguments, effect=True)
+
+
+def packed(g: Generator, dtype: DType, low: str, high: str) -> str:
+    """Two halves as an i32."""
+    kind = llvm_type(dtype)
+    vector = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
+    vector = g.e.let(f"insertelement <2 x {kind}> {vector}, {kind} {high}, i32 1")
+    return g.e.let(f"bitcast <2 x {kind}> {vector} to i32")
 
 
 # semaphores

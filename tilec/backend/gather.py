@@ -43,6 +43,12 @@ class ChosenAccess(GlobalAccess):
         """The mask for each register; empty without one."""
         return [] if self.op.mask is None else self.spread(self.op.mask)
 
+    @property
+    def uniform(self) -> bool:
+        """Whether the elements of a vector are touched together or not at all, for all that indices and mask say."""
+        mask = self.op.mask
+        return self.fast is not None and (mask is None or mask.type.shape[self.fast] == 1)
+
     def spread(self, value: Value) -> Registers:
         """A value that broadcasts to the tile: its register for each of the tile's."""
         if value.type.layout is None or self.type.layout is None:
@@ -134,11 +140,20 @@ def gather(g: Generator, op: Gather) -> Sequence[Registers]:
             return value
         return g.e.let(f"select i1 {condition}, {kind} {value}, {kind} {others[register]}")
 
+    def vectors() -> Registers:
+        loaded = load_vectors(g, access, masked=True)
+        conditions = [access.inside(r - r % access.run) for r in registers]
+        return [
+            g.e.let(f"select i1 {c}, {kind} {value}, {kind} {others[r]}") if others and c != "true" else value
+            for r, (value, c) in enumerate(zip(loaded, conditions, strict=True))
+        ]
+
     registers = range(registers_of(op.result.type))
     if not op.shape:
         return [[element(0)]]
     fast = (lambda: load_packed(g, access)) if packed else (lambda: load_vectors(g, access))
-    return [two_paths(g, access, fast, lambda: [element(r) for r in registers], [kind] * len(registers))]
+    whole = vectors if access.uniform and not packed else None
+    return [two_paths(g, access, fast, lambda: [element(r) for r in registers], [kind] * len(registers), whole)]
 
 
 @emits(Scatter)
@@ -157,4 +172,6 @@ def scatter(g: Generator, op: Scatter) -> None:
     if not op.tile_shape:
         slow()
         return
-    two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [])
+    single = first_holder(g, op.value.type) == "true"
+    vectors = (lambda: store_vectors(g, access, values, masked=True)) if access.uniform and single and not packed else None
+    two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [], vectors)

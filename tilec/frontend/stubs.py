@@ -139,7 +139,8 @@ def _typed(op: type[Op], signature: inspect.Signature) -> inspect.Signature:
 def _result(op: type[Op], signature: inspect.Signature) -> str:
     if str(signature.return_annotation) in ("None", "<class 'NoneType'>"):
         return "None"
-    return "SharedTile" if "SharedType" in str(inspect.get_annotations(op.infer).get("return")) else "Tile"
+    given = str(inspect.get_annotations(op.infer).get("return"))
+    return "SharedTile" if "SharedType" in given else "GlobalTensor" if "TensorType" in given else "Tile"
 
 
 def _type(name: str, annotation: str) -> str:

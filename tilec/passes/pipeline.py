@@ -25,10 +25,13 @@ from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.ops.arith import Add, Eq, Gt, Lt, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
+from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
+from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.views import TensorView
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 
@@ -159,13 +162,22 @@ class Pipeline(Rewriter):
 
 
 def movable_loads(op: For) -> list[Load]:
-    """The loads of the loop's own body that may start rounds ahead."""
-    written = {v for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
+    """The loads of the loop's own body that may start rounds ahead: of what neither the loop nor, where it waits for them, other blocks write."""
+    written = {viewed(v) for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
+    if any(isinstance(inner, SemaphoreWait | Atomic | Fence) for inner in op.body.walk()):
+        return []
     return [
         inner
         for inner in op.body.ops
         if isinstance(inner, Load) and inner.shape and inner.memory not in written and copyable(inner) and follows_counter(inner, op)
     ]
+
+
+def viewed(value: Value) -> Value:
+    """The tensor whose memory a view is of."""
+    while isinstance(value.owner, TensorView):
+        value = value.owner.memory
+    return value
 
 
 def copyable(load: Load) -> bool:

@@ -3,8 +3,8 @@
     %s = shared dtype=f16 shape=[64, 32]                       ->  %s = shared dtype=f16 shape=[64, 32] layout=shared(..)
     %s = shared dtype=f16 shape=[64, 32] layout=shared(..)     ->  %s = shared dtype=f16 shape=[64, 32] layout=shared(..) offset=0
 
-Tiles stated by the author lie one after another, each on a multiple of 1024 bytes; the scratch tiles of layout conversions, none of which
-outlives the barrier before the next, share one place behind them.
+Tiles stated by the author lie on multiples of 1024 bytes, two of them in the same place if a barrier keeps their uses apart (`lifetimes`); the
+scratch tiles of layout conversions, none of which outlives the barrier before the next, share one place behind them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tilec.ir.ops.memory import Shared
 from tilec.ir.shared import SharedLayout, row_major, swizzled
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
+from tilec.passes.lifetimes import places
 
 ALIGNMENT = 1024  # of every tile, so that swizzles up to the hardware's widest start at a period
 VECTOR = 16  # bytes of the widest access
@@ -63,11 +64,9 @@ class PlaceShared(Rewriter):
     def run(self, function: Function) -> Function:
         tiles = [op for op in function.walk() if isinstance(op, Shared)]
         self.types = {op: SharedType(op.dtype, op.shape, op.layout) for op in tiles}
-        self.offsets: dict[Shared, int] = {}
-        end = 0
-        for op in (t for t in tiles if not t.scratch):
-            self.offsets[op] = end
-            end += -(-self.types[op].nbytes // ALIGNMENT) * ALIGNMENT
+        kept = {op: self.types[op].nbytes for op in tiles if not op.scratch}
+        self.offsets: dict[Shared, int] = places(function, kept, ALIGNMENT)
+        end = max((-(-(at + kept[op]) // ALIGNMENT) * ALIGNMENT for op, at in self.offsets.items()), default=0)
         self.offsets.update((t, end) for t in tiles if t.scratch)
         self.refuse_too_much(function, tiles)
         return super().run(function)
