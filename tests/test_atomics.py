@@ -162,15 +162,14 @@ def stream(sem: i32[1], x: f16[M, N], made: f16[M, N], y: f16[M, N], *, bm: int 
     """Block 0 makes tiles, block 1 takes each when it is there: its loads must not run ahead of the wait."""
     tc.grid(2)
     tc.assume(N % 8 == 0)
-    for i in tc.range(0, M, bm, stages=3):
-        if tc.block_index(0) == 0:
+    if tc.block_index(0) == 0:
+        for i in range(0, M, bm):
             tc.store(made, [i, 0], tc.load(x, [i, 0], [bm, bn]) * 2.0)
             tc.semaphore_post(sem, 0)
-        else:
+    else:
+        for i in tc.range(0, M, bm, stages=3):
             tc.semaphore_wait(sem, 0, i // bm + 1)
-        v = tc.load(made, [i, 0], [bm, bn])
-        if tc.block_index(0) == 1:
-            tc.store(y, [i, 0], v + 1.0)
+            tc.store(y, [i, 0], tc.load(made, [i, 0], [bm, bn]) + 1.0)
 
 
 def test_loads_stay_behind_waits():
