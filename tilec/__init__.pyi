@@ -431,6 +431,12 @@ def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
     """
 
+def warps(first: int, count: int) -> AbstractContextManager[None]:
+    """`with tc.warps(0, 4):` what follows is run by `count` warps from warp `first` on, and a barrier in it is theirs alone.
+
+    The other warps pass it by, so that several groups work at once. No value leaves it; scalars enter it, tiles through shared memory.
+    """
+
 def range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:
     """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
 
