@@ -66,8 +66,9 @@ def test_too_much_shared_memory_is_refused_with_its_buffers() -> None:
 
     with pytest.raises(TileError, match="shared memory") as error:
         greedy.compile("sm_86")
-    assert "65536 bytes" in str(error.value)
-    assert "f32[128, 128]" in str(error.value)
+    assert "131072 bytes of shared memory per block; sm_86 has 101376" in str(error.value)
+    for name in ("first", "second"):
+        assert f"65536 bytes: shared tile {name}, shared f32[128, 128]" in str(error.value)
 
 
 def test_too_many_threads_are_refused() -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: E501, I001
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from tilec.compiler import (
