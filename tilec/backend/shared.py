@@ -53,7 +53,10 @@ def shared_slice(g: Generator, op: SharedSlice) -> Sequence[Registers]:
 
 @emits(Sync)
 def sync(g: Generator, op: Sync) -> None:
-    g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
+    if g.barrier:
+        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.count", g.barrier)
+    else:
+        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
 
 
 class SharedAccess:
