@@ -217,3 +217,20 @@ kernel @f(%x: global {name}[{n}], %y: global {name}[{n}]) warps=2 {{
     bits = np.unpackbits(y, bitorder="little")
     np.testing.assert_array_equal(bits[: n * dtype.bits], np.unpackbits(packed, bitorder="little")[: n * dtype.bits])
     assert (bits[n * dtype.bits :] == 1).all()
+
+
+def test_many_registers_are_stored_under_few_branches() -> None:
+    """A reshape that no layout follows: every thread holds all 2040 elements, and the first one stores them. LLVM's SimplifyCFG aborts the
+    process at a thousand branches in a row."""
+    function = stages(tilec.parse("""
+kernel @f(%x: global i64[40, 17, 3], %y: global i64[40, 51]) warps=8 {
+  %0 = constant value=0 dtype=i32 : i32
+  %t = load %x, [%0, %0, %0] shape=[40, 17, 3] dims=[0, 1, 2] : i64[40, 17, 3]
+  %r = reshape %t shape=[40, 51] : i64[40, 51]
+  store %y, [%0, %0], %r dims=[0, 1]
+}""").verify())["placed"]
+    assert to_llvm(function, target("sm_80")).count("br i1") < 100
+    x, y = np.arange(2040).reshape(40, 17, 3), np.zeros((40, 51), np.int64)
+    report = run_ptx(ptx_of(function, "sm_80"), "f", (1,), (256,), [x, y], shared_size(function))
+    assert report.findings == []
+    np.testing.assert_array_equal(y, x.reshape(40, 51))

@@ -70,6 +70,7 @@ ATTRIBUTES: dict[str, list[Any]] = {
     "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
 }  # fmt: skip
 WRITTEN = {
+    "in_warps": "in_warps first=0 count=2 body={\n  sync\n}",
     "atomic": '%r = atomic %n, none, %t, [%n], [], %b kind="add" order="release" dims=[] axes=[] : i32',
     "gather": "%r = gather %o, %t, [%n], [%v], none shape=[4] dims=[-1] axes=[0] cache=\"cg\" : i32[4]",
     "scatter": "scatter %v, %t, [%n], [%v], none dims=[-1] axes=[0]",

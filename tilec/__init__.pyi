@@ -2,6 +2,7 @@
 # ruff: noqa: E501, I001
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from tilec.compiler import (
@@ -429,6 +430,12 @@ def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.
 
     The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
+    """
+
+def warps(first: int, count: int) -> AbstractContextManager[None]:
+    """`with tc.warps(0, 4):` what follows is run by `count` warps from warp `first` on, and a barrier in it is theirs alone.
+
+    The other warps pass it by, so that several groups work at once. No value leaves it; scalars enter it, tiles through shared memory.
     """
 
 def range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:

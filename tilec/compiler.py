@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilec.arguments import Arguments, spanned
-from tilec.backend import atomics, gather, memory, nvptx, views, warp  # noqa: F401 - their rules of code generation register themselves
+from tilec.backend import atomics, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
@@ -33,6 +33,7 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
+from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts

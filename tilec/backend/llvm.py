@@ -25,7 +25,7 @@ from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
 from tilec.ir.ops.views import TensorView
-from tilec.ir.types import TensorType
+from tilec.ir.types import TensorType, Warps
 
 Registers = list[str]
 Rule = Callable[["Generator", Any], "Sequence[Registers] | None"]
@@ -61,6 +61,8 @@ class Generator:
         self.values: dict[Value, Registers] = {}
         self.origins: dict[Value, str] = {}  # of views: the element of their parameter's memory that they begin at, an i64
         self.bases: dict[Layout, list[str]] = {}
+        self.barrier = ""  # of the group of warps that runs what is emitted: its number and its threads; empty for the whole block
+        self.groups: dict[Warps, tuple[str, dict[Layout, list[str]], str]] = {}  # thread number in the group, places, barrier
         self.uses_shared = False
 
     # the module
@@ -84,6 +86,13 @@ class Generator:
         self.thread = self.e.call("i32", "llvm.nvvm.read.ptx.sreg.tid.x")
         self.strides = {p: self.strides_of(p) for p in self.function.params if isinstance(p.type, TensorType)}
         self.preamble, self.e.text = self.e.text, []
+
+    def relative_thread(self, first: int) -> str:
+        """The thread's number from thread `first` on."""
+        body, self.e.text = self.e.text, self.preamble
+        number = self.e.let(f"sub i32 {self.thread}, {first}") if first else self.thread
+        self.e.text = body
+        return number
 
     def base(self, layout: Layout) -> list[str]:
         """This thread's place in a layout: the coordinates of its register 0."""

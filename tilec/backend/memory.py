@@ -47,6 +47,15 @@ class Place:
     shape: tuple[int, ...]
     covers: tuple[int, ...]  # the layout's shape, which may be larger
 
+    def within(self, g: Generator, axis: int, c: int) -> str:
+        """Whether the coordinate `base + c` along an axis belongs to the tile and not to the layout's padding, an i1."""
+        least = self.covers[axis] - max(offset[axis] for offset in self.offsets)  # beyond every base
+        if c + least <= self.shape[axis]:
+            return "true"
+        if c >= self.shape[axis]:
+            return "false"
+        return g.e.let(f"icmp ult i32 {i32_add(g, self.base[axis], c)}, {self.shape[axis]}")
+
 
 def place_of(g: Generator, type: Any) -> Place:
     layout = type.layout if type.layout is not None else held_by_all(g.function.threads)
@@ -56,6 +65,8 @@ def place_of(g: Generator, type: Any) -> Place:
 
 def conjunction(g: Generator, conditions: Sequence[str]) -> str:
     """All of some i1 values; "true" of none."""
+    if "false" in conditions:
+        return "false"
     unique = list(dict.fromkeys(c for c in conditions if c != "true"))
     result = unique[0] if unique else "true"
     for other in unique[1:]:
@@ -147,9 +158,7 @@ class GlobalAccess:
             at = self.offsets[axis] if self._all_or_nothing(tile_axis) else i32_add(g, self.starts[tile_axis], c)
             sure = self._all_or_nothing(tile_axis) and g.is_below(self.op.offsets[axis], self.tensor, axis)
             conditions = ["true" if sure else g.e.let(f"icmp ult i32 {at}, {g.extent(self.tensor, axis)}")]
-            if self.place.covers[tile_axis] > self.place.shape[tile_axis]:
-                within = i32_add(g, self.place.base[tile_axis], c)
-                conditions.append(g.e.let(f"icmp ult i32 {within}, {self.place.shape[tile_axis]}"))
+            conditions.append(self.place.within(g, tile_axis, c))
             self.memo[key] = conjunction(g, conditions)
         return self.memo[key]
 

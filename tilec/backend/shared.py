@@ -53,7 +53,10 @@ def shared_slice(g: Generator, op: SharedSlice) -> Sequence[Registers]:
 
 @emits(Sync)
 def sync(g: Generator, op: Sync) -> None:
-    g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
+    if g.barrier:
+        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.count", g.barrier)
+    else:
+        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
 
 
 class SharedAccess:
@@ -160,14 +163,17 @@ class SharedAccess:
                 self.memo[key] = self.g.e.let(f"xor i32 {self.thread_part(0)}, {low}")
         return self.memo[key]
 
-    def inside(self, register: int) -> str:
-        """Whether a register's element belongs to the tile and not to the layout's padding."""
+    def inside(self, register: int, also: str = "true") -> str:
+        """Whether a register's element belongs to the tile and not to the layout's padding; `also` is another condition."""
         conditions = []
-        for axis, (n, covered) in enumerate(zip(self.place.shape, self.place.covers, strict=True)):
-            if covered > n:
-                at = i32_add(self.g, self.place.base[axis], self.place.offsets[register][axis])
-                conditions.append(self.g.e.let(f"icmp ult i32 {at}, {n}"))
-        return conjunction(self.g, conditions)
+        for axis, c in enumerate(self.place.offsets[register]):
+            if ("in", axis, c) not in self.memo:
+                self.memo["in", axis, c] = self.place.within(self.g, axis, c)
+            conditions.append(self.memo["in", axis, c])
+        key = ("all", *conditions, also)
+        if key not in self.memo:
+            self.memo[key] = conjunction(self.g, [*conditions, also])
+        return self.memo[key]
 
 
 def power_of_two(n: int) -> bool:
@@ -202,25 +208,34 @@ def store_shared(g: Generator, op: StoreShared) -> None:
     values = [to_memory(g, v, op.value.type.dtype) for v in g[op.value]]
     size = run * access.memory.item_bytes
     first = first_holder(g, op.value.type)
+    stores = []
     for register in range(0, len(values), run):
         vector = values[register]
         for i in range(run if run > 1 else 0):
             vector = g.e.let(f"insertelement <{run} x {kind}> {vector if i else 'poison'}, {kind} {values[register + i]}, i32 {i}")
         type = kind if run == 1 else f"<{run} x {kind}>"
-        address, condition = access.address(register), conjunction(g, [access.inside(register), first])
-        store_if(g, condition, f"store {type} {vector}, ptr addrspace(3) {address}, align {size}")
+        stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
+    emit_where(g, stores)
 
 
-def store_if(g: Generator, condition: str, instruction: str) -> None:
-    if condition == "true":
-        g.e.line(instruction)
-        return
-    number = g.e.fresh()
-    g.e.branch(condition, f"put{number}", f"next{number}")
-    g.e.start(f"put{number}")
-    g.e.line(instruction)
-    g.e.jump(f"next{number}")
-    g.e.start(f"next{number}")
+def emit_where(g: Generator, instructions: Sequence[tuple[str, str]]) -> None:
+    """Instructions without results, each under its condition, in any order: those under one condition share a branch. LLVM's passes give
+    up, and the process with them, at a thousand branches in a row."""
+    groups: dict[str, list[str]] = {}
+    for condition, instruction in instructions:
+        groups.setdefault(condition, []).append(instruction)
+    for condition, group in groups.items():
+        if condition == "false":
+            continue
+        number = g.e.fresh()
+        if condition != "true":
+            g.e.branch(condition, f"put{number}", f"next{number}")
+            g.e.start(f"put{number}")
+        for instruction in group:
+            g.e.line(instruction)
+        if condition != "true":
+            g.e.jump(f"next{number}")
+            g.e.start(f"next{number}")
 
 
 @emits(ldmatrix.LoadMatrix)
@@ -286,8 +301,9 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size:
     run = size * 8 // source.dtype.bits
     kind = source.hints.get("cache", "cg") if size == 16 else "ca"
     first = first_holder(g, source.type)
+    copies = []
     for register in range(0, len(source.place.offsets), run):
-        condition = conjunction(g, [target.inside(register), first])
+        condition = target.inside(register, first)
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
         if {"evict", "prefetch"} & source.hints.keys():
@@ -298,16 +314,18 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size:
             copy = f"call void @{name}({', '.join(arguments)})"
         else:
             copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
-        store_if(g, condition, copy)
+        copies.append((condition, copy))
+    emit_where(g, copies)
 
 
 def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> None:
     first = first_holder(g, source.type)
+    stores = []
     for register in range(len(source.place.offsets)):
         code = load_where(g, source.pointer(source.element(register)), source.dtype.bits, source.inside(register))
         value = to_memory(g, from_code(g, code, source.dtype), source.dtype)
-        condition = conjunction(g, [target.inside(register), first])
-        store_if(g, condition, f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}")
+        stores.append((target.inside(register, first), f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}"))
+    emit_where(g, stores)
 
 
 @emits(Commit)

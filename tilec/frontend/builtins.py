@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property, update_wrapper
 from typing import Any
 
@@ -174,6 +175,14 @@ def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """
 
 
+@_like
+def warps(first: int, count: int) -> AbstractContextManager[None]:  # type: ignore[empty-body]
+    """`with tc.warps(0, 4):` what follows is run by `count` warps from warp `first` on, and a barrier in it is theirs alone.
+
+    The other warps pass it by, so that several groups work at once. No value leaves it; scalars enter it, tiles through shared memory.
+    """
+
+
 def _range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:  # type: ignore[empty-body]
     """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
 
@@ -189,6 +198,7 @@ OPERATIONS: dict[str, Builtin] = {name: Builtin(op) for name, op in BUILTINS.ite
 LANGUAGE: dict[str, Any] = {
     **OPERATIONS,
     "grid": grid,
+    "warps": warps,
     "range": _like(_range),
     "static_range": _like(_static_range),
     "cdiv": cdiv,

@@ -83,6 +83,8 @@ class Program:
     body: Block = field(default_factory=Block)
     grid: tuple[Value, ...] | None = None
     active: list[Any] = field(default_factory=list)  # functions being inlined, outermost first
+    warps: int = 4  # of a block
+    in_warps: bool = False  # whether a group of them is being parsed
 
 
 class Expressions:

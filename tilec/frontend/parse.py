@@ -35,6 +35,7 @@ from tilec.ir.core import Block, Builder, Function, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.ops.base import constant
 from tilec.ir.ops.control import For, If, While, condition
+from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import TileType
 
 REFUSED = {
@@ -72,7 +73,7 @@ def _parse(signature: Signature, constants: dict[str, Any], warps: int) -> Funct
     named = {p.name: p for p in params}
     extents = [n for p in signature.parameters for n in p.shape if isinstance(n, str)]
     dims = {n: constants[n] if n in constants else named[n] for n in extents}
-    program = Program(dims, [p for p in params if isinstance(p.type, TileType)])
+    program = Program(dims, [p for p in params if isinstance(p.type, TileType)], warps=warps)
     own = {p.name: named[p.name] for p in signature.parameters}
     frame = Statements(program, source, {**own, **constants}, Builder(program.body), None)
     frame.run(is_kernel=True)
@@ -182,6 +183,40 @@ class Statements(Calls):
         if self.is_kernel and s.value is not None:
             raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter")
         return Returned(self(s.value) if s.value else None)
+
+    def stmt_With(self, s: ast.With) -> None:
+        """`with tc.warps(first, count):` is the only one there is."""
+        (item, *more) = s.items
+        call = item.context_expr
+        if more or item.optional_vars or not isinstance(call, ast.Call) or self(call.func) is not LANGUAGE["warps"]:
+            message, hint = REFUSED["With"]
+            raise TileError(message, hint=hint + ", but for `with tc.warps(first, count):`")
+        with self.at(call):
+            group = self.group_of(call)
+        before = self.variables
+        self.program.in_warps = True
+        group.body, _ = self.region(s.body, dict(before))
+        self.program.in_warps = False
+        self.b.insert(group)
+        group.check_entering()
+        lost = "{} is assigned by warps {} to {} only and has no value for the others"
+        last = group.first + group.count - 1
+        hint = "hand it over through shared memory"
+        gone = {n: Undefined(lost.format(n, group.first, last), self.assigned_at.get(n), hint) for n in assigned(s.body)}
+        self.variables = {**before, **gone}
+
+    def group_of(self, call: ast.Call) -> InWarps:
+        """The group that `tc.warps(first, count)` names."""
+        args, kwargs = self.arguments(call)
+        named = dict(zip(("first", "count"), args, strict=False)) | kwargs
+        good = set(named) == {"first", "count"} and len(args) <= 2 and all(type(n) is int for n in named.values())
+        require(good, "tc.warps takes the number of the first warp and how many there are, both known at compile time")
+        require(not self.program.in_warps, "a group of warps within a group", hint="end the outer one first")
+        first, count = named["first"], named["count"]
+        inside = first >= 0 and count > 0 and first + count <= self.program.warps
+        hint = "@tc.kernel(warps=...) sets how many"
+        require(inside, f"the block has {self.program.warps} warps, and these are {count} from warp {first} on", hint=hint)
+        return InWarps(first, count, Block())
 
     # branches
 

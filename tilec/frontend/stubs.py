@@ -30,6 +30,7 @@ _HEAD = '''"""Types of the language. Written by `python -m tilec.frontend.stubs`
 # ruff: noqa: E501, I001
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 '''

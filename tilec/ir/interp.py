@@ -27,6 +27,7 @@ from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.debug import Breakpoint
 from tilec.ir.ops.semaphores import SemaphoreWait
+from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import SharedType, TileType
 
 CHUNK = 1 << 18  # elements of the largest tile times blocks that run together
@@ -544,6 +545,8 @@ class Program:
     def op(self, op: Op) -> list[ast.stmt]:
         if op.mnemonic == "yield":
             return []
+        if isinstance(op, InWarps):  # one group after another, as none waits for another one inside
+            return self.block(op.body)
         special = {For: self.for_loop, While: self.while_loop, If: self.branch, Breakpoint: self.breakpoint}.get(type(op))
         if special is not None:
             made: list[ast.stmt] = special(op)  # type: ignore[operator]

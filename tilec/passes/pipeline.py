@@ -34,6 +34,7 @@ from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.views import TensorView
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
+from tilec.passes.layouts import padded
 
 
 def pipeline(function: Function, target: Hardware) -> Function:
@@ -60,9 +61,11 @@ class Pipeline(Rewriter):
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
         each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
+        others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and o not in loads]
+        scratch = max((SharedType(o.result.type.dtype, o.shape, padded(o.result.type)).nbytes for o in others), default=0)
         for stages in range(op.stages, 1, -1):
             try:
-                self.target.check(self.function.threads, self.shared_bytes + stages * each)
+                self.target.check(self.function.threads, self.shared_bytes + stages * each + scratch)
             except TileError:
                 continue
             if stages < op.stages:

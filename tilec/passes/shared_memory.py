@@ -16,6 +16,7 @@ from tilec.errors import TileError
 from tilec.ir.core import Function, Op, Rewriter, Value
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.memory import Shared
+from tilec.ir.ops.warps import InWarps
 from tilec.ir.shared import SharedLayout, row_major, swizzled
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
@@ -64,10 +65,12 @@ class PlaceShared(Rewriter):
     def run(self, function: Function) -> Function:
         tiles = [op for op in function.walk() if isinstance(op, Shared)]
         self.types = {op: SharedType(op.dtype, op.shape, op.layout) for op in tiles}
-        kept = {op: self.types[op].nbytes for op in tiles if not op.scratch}
+        groups = [op for op in function.walk() if isinstance(op, InWarps)]
+        own = {op for group in groups for op in group.walk()}  # groups run at once: their scratch tiles lie apart
+        kept = {op: self.types[op].nbytes for op in tiles if not op.scratch or op in own}
         self.offsets: dict[Shared, int] = places(function, kept, ALIGNMENT)
         end = max((-(-(at + kept[op]) // ALIGNMENT) * ALIGNMENT for op, at in self.offsets.items()), default=0)
-        self.offsets.update((t, end) for t in tiles if t.scratch)
+        self.offsets.update((t, end) for t in tiles if t not in kept)
         self.refuse_too_much(function, tiles)
         return super().run(function)
 

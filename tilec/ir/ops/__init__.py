@@ -16,6 +16,7 @@ from tilec.ir.ops import (
     shape,
     sync,
     views,
+    warps,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "shape",
     "sync",
     "views",
+    "warps",
 ]
