@@ -1,6 +1,7 @@
 """Wrong kernels and calls: for each the place that the error points to, marked by carets under the line, and words that it must hold."""
 
 import re
+import sys
 import traceback
 
 import pytest
@@ -737,7 +738,8 @@ def test_wrong_call(case, tmp_path):
     error = caught.value
     if marker:
         line = CALLED.count("\n") + 1
-        assert (error.loc.file, error.loc.line, error.loc.column, error.loc.end_column) == (str(file), line, 1, len(marker[0]) + 1)
+        end = len(marker[0]) + 1 if sys.version_info >= (3, 11) else 0  # Python 3.10 tells the line only
+        assert (error.loc.file, error.loc.line, error.loc.column, error.loc.end_column) == (str(file), line, 1, end)
     for word in words:
         assert word in str(error)
 

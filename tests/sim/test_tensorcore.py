@@ -107,7 +107,7 @@ def random_codes(shape, kind, rng):
         "e5m2": (0, 0x3C, 0x40, 0x42), "tf32": (0, 0x3F800000, 0x40000000, 0x40400000),
         "f64": (0, 0x3FF0000000000000, 0x4000000000000000, 0x4008000000000000),
     }[kind]
-    codes = np.array(small, np.uint64)[np.abs(values)] | np.where(values < 0, 1 << (BITS[kind] - 1), 0).astype(np.uint64)
+    codes = np.array(small, np.uint64)[np.abs(values)] | np.where(values < 0, np.uint64(1 << (BITS[kind] - 1)), np.uint64(0))
     return codes.astype({16: np.uint16, 8: np.uint8, 32: np.uint32, 64: np.uint64}[BITS[kind]]), values
 
 

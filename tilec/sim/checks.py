@@ -390,9 +390,9 @@ class Checker:
         M = self.M
         if a.data is None or a.size > 16:
             return
-        raw = np.ascontiguousarray(np.broadcast_to(a.data, M.shape)).view(np.uint8).reshape(-1, a.size)
-        where = np.broadcast_to(a.index, M.shape).reshape(-1)
-        tid = np.broadcast_to(self.tid, M.shape).reshape(-1)
+        raw: Array = np.ascontiguousarray(np.broadcast_to(a.data, M.shape)).view(np.uint8).reshape(-1, a.size)
+        where: Array = np.broadcast_to(a.index, M.shape).reshape(-1)
+        tid: Array = np.broadcast_to(self.tid, M.shape).reshape(-1)
         if mask is not None:
             keep = mask.reshape(-1)
             raw, where, tid = raw[keep], where[keep], tid[keep]

@@ -52,7 +52,7 @@ class Costs:
             index, times = a.address, self.B  # every block does the same
         rows = self.B // times
         index = np.broadcast_to(index, (rows, self.T)).reshape(-1, 32)
-        active = np.ones(index.shape, bool) if mask is None else np.broadcast_to(mask, (rows, self.T)).reshape(-1, 32)
+        active: Array = np.ones(index.shape, bool) if mask is None else np.broadcast_to(mask, (rows, self.T)).reshape(-1, 32)
         some = active.any(1)
         if not some.all():
             index, active = index[some], active[some]
@@ -109,8 +109,8 @@ def passes(index: Array, active: Array, size: int) -> tuple[int, int]:
     unit = max(size, 4)
     lanes = min(32, BANKS_BYTES // unit)  # that are taken together
     banks = BANKS_BYTES // unit
-    cells = index.reshape(-1, lanes) // unit
-    busy = active.reshape(-1, lanes)
+    cells: Array = index.reshape(-1, lanes) // unit
+    busy: Array = active.reshape(-1, lanes)
     working = busy.any(1)
     cells, busy = cells[working], busy[working]
     first = np.take_along_axis(cells, busy.argmax(1)[:, None], 1)

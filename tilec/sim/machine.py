@@ -75,7 +75,7 @@ class Machine:
         self.R: list[Any] = [np.zeros((1, 1), t) for t in unit.analysis.canon]
         self.block_counts = [0] * (len(unit.program.blocks) + 1)  # runs with every thread
         self.issue_counts = [0] * (len(unit.program.blocks) + 1)  # warps that issued a block in the masked code
-        self.live = np.ones(self.shape, bool)
+        self.live: Mask = np.ones(self.shape, bool)
         self.live[:, self.threads :] = False
         self.groups: dict[int, Group] = {}
         self.barriers: dict[int, Barrier] = {}
