@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,7 +249,7 @@ def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = 
     """From the last stage to machine code."""
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
-    ptx = nvptx.to_ptx(llvm, where)
+    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
     made = assembler.assemble(ptx, where, lineinfo)
     found, shared = made.resources, shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
@@ -378,10 +378,9 @@ def reordering_bound(function: Function, parsed: Function, name: str, args: tupl
 def load_kernel(where: str) -> Kernel:
     """The kernel that "FILE.py:KERNEL" names. Raises TileError if there is none."""
     path, _, name = where.rpartition(":")
-    file = Path(path)
-    require(path and file.is_file(), f"{path or where} is no file", hint="name a kernel as in examples/softmax.py:softmax")
-    module_name = f"_tilec_{file.stem}_{abs(hash(file.resolve()))}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
+    require(os.path.isfile(path), f"{path or where} is no file", hint="name a kernel as in examples/softmax.py:softmax")
+    module_name = f"_tilec_{os.path.basename(path).partition('.')[0]}_{abs(hash(os.path.realpath(path)))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     require(spec is not None and spec.loader is not None, f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[module_name] = module

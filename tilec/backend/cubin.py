@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import tempfile
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from tilec.backend import tools
 from tilec.backend.target import Target, target
 from tilec.errors import TileError, require
 
@@ -50,14 +48,16 @@ class AssemblerError(Exception):
 
 
 def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    from tilec.backend import tools
+
     tool = tools.find("ptxas")
     require(tool, "this needs ptxas, and there is none", hint="pip install 'tilec[ptxas]', or set TILEC_PTXAS to its path")
     assert tool
-    with tempfile.TemporaryDirectory(prefix="tilec-") as folder:
-        source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+    with tools.scratch() as folder:
+        source, result = tools.Path(folder, "kernel.ptx"), tools.Path(folder, "kernel.cubin")
         source.write_text(ptx)
         options = [f"-arch={arch}", "-v", *(["-lineinfo"] if lineinfo else [])]
-        done = subprocess.run([tool, *options, str(source), "-o", str(result)], capture_output=True, text=True)
+        done = tools.run([tool, *options, str(source), "-o", str(result)])
         if done.returncode:  # a negative one is a signal
             raise AssemblerError(done.stderr.strip() or f"it crashed with signal {-done.returncode}")
         return result.read_bytes(), done.stderr
@@ -108,6 +108,17 @@ def load() -> None:
         _nvjitlink()
 
 
+@cache
+def load_meanwhile() -> None:
+    """Load the assembler in a thread. Worth it while LLVM is at work, which holds no interpreter lock; what goes wrong is said when it is used."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            load()
+
+    threading.Thread(target=quietly, daemon=True).start()
+
+
 def choose(prefer: str | None = None) -> str:
     """The name of the assembler to use: the kernel's, else the user's, else nvJitLink."""
     name = prefer or os.environ.get("TILEC_ASSEMBLER") or "nvjitlink"
@@ -125,6 +136,8 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
     try:
         data, log = MAKERS[maker](ptx, arch.name, lineinfo)
     except AssemblerError as e:
+        from tilec.backend import tools
+
         raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx")) from e
     if notes := [line.strip() for line in log.splitlines() if re.search(r"\(C75\d\d\)", line)]:
         hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None

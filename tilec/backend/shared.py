@@ -108,7 +108,8 @@ class SharedAccess:
         if key not in self.memo:
             g = self.g
             byte = str(int(element) * size) if element.isdigit() else element if size == 1 else g.e.let(f"mul nuw nsw i32 {element}, {size}")
-            self.memo[key] = g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {i32_add(g, byte, self.start)}")
+            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {byte}")  # the same round after round, unlike a stage's start
+            self.memo[key] = thread if self.start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {self.start}")
         if not constant:
             return self.memo[key]
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * size}")
@@ -196,7 +197,7 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
             vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
         else:
             whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
-            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
+            vector = g.e.split(kind, whole, run)
         out += [from_memory(g, v, dtype) for v in vector]
     return [out]
 
@@ -210,9 +211,7 @@ def store_shared(g: Generator, op: StoreShared) -> None:
     first = first_holder(g, op.value.type)
     stores = []
     for register in range(0, len(values), run):
-        vector = values[register]
-        for i in range(run if run > 1 else 0):
-            vector = g.e.let(f"insertelement <{run} x {kind}> {vector if i else 'poison'}, {kind} {values[register + i]}, i32 {i}")
+        vector = values[register] if run == 1 else g.e.join(kind, values[register : register + run])
         type = kind if run == 1 else f"<{run} x {kind}>"
         stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
     emit_where(g, stores)
@@ -260,7 +259,7 @@ def halves(g: Generator, word: str, type: TileType) -> Registers:
     """The two elements in a 32-bit word."""
     kind = "half" if type.dtype.is_float and type.dtype.mantissa_bits == 10 else "bfloat" if type.dtype.is_float else "i16"
     pair = g.e.let(f"bitcast i32 {word} to <2 x {kind}>")
-    return [g.e.let(f"extractelement <2 x {kind}> {pair}, i32 {i}") for i in range(2)]
+    return g.e.split(kind, pair, 2)
 
 
 # asynchronous copies

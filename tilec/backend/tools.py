@@ -1,12 +1,16 @@
-"""Where NVIDIA's command line tools are, if anywhere (ptxas and nvdisasm), and where input that one of them refused is kept."""
+"""NVIDIA's command line tools: where they are, if anywhere (ptxas and nvdisasm), how they are run, where input that one refused is kept.
+
+Whoever needs this imports it late: it brings in subprocess and tempfile, and these take a tenth of what `import tilec` does.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +44,16 @@ def find(name: str) -> str | None:
 def _find(name: str, *environment: str | None) -> str | None:
     """`environment` is only the key: the search is repeated when it changes."""
     return next((str(c) for c in _candidates(name) if c and os.access(c, os.X_OK)), None)
+
+
+def run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a tool to its end, `text` as its standard input, and keep what it says."""
+    return subprocess.run(command, input=text, capture_output=True, text=True)
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone at the end of `with`."""
+    return tempfile.TemporaryDirectory(prefix="tilec-")
 
 
 def keep(text: str, name: str) -> str:

@@ -7,7 +7,6 @@ broadcast as in NumPy. Each result is the exact one rounded once to the type, ex
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
@@ -551,9 +550,10 @@ def _by_fractions(x: Any, y: Any, z: Any, where: Any) -> Any:
     """`x * y + z` rounded once to float64, one element after another, where it is asked for."""
 
     def one(x: float, y: float, z: float) -> float:
-        total = Fraction(x) * Fraction(y) + Fraction(z)
+        (a, b), (c, d), (e, f) = x.as_integer_ratio(), y.as_integer_ratio(), z.as_integer_ratio()
+        total = a * c * f + e * b * d
         try:
-            return float(total)
+            return total / (b * d * f)  # integers are divided with one rounding
         except OverflowError:
             return math.inf if total > 0 else -math.inf
 
