@@ -22,6 +22,7 @@ from tilec.ir.dtypes import DType, bf16, bool_, f16, f32, f64, i16, i32, i64, u1
 from tilec.ir.interp import Memory, evaluate_launch, execute
 from tilec.ir.layout import Layout, local, spatial
 from tilec.ir.ops import arith as ops
+from tilec.ir.ops import functions as more
 from tilec.ir.ops.base import Broadcast, constant
 from tilec.ir.ops.control import BlockIndex, For, If, While
 from tilec.ir.ops.matmul import Dot, default_accumulator
@@ -302,12 +303,14 @@ class Maker:
             return self.pick((ops.And, ops.Or, ops.Xor)).build(self.b, x, self.tile(dtype, shape))
         y = self.tile(dtype, self.broadcastable(shape))
         if dtype.is_float:
-            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where, None))
+            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where, None, more.Copysign))
         else:
             kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.FloorDiv, ops.Mod, ops.And, ops.Or, ops.Xor, ops.Shl,
                               ops.Shr, ops.Where))  # fmt: skip
         if kind is ops.Div:
             y = ops.Maximum.build(self.b, ops.Abs.build(self.b, y), 0.5)  # 1 / 0 would tell 0 from -0
+        if kind is more.Copysign:
+            y = ops.Where.build(self.b, ops.Eq.build(self.b, ops.Mul.build(self.b, y, 0.0), 0.0), ops.Add.build(self.b, y, 0.0), 1.0)  # nor that of NaN
         if kind in (ops.FloorDiv, ops.Mod):
             y = ops.Or.build(self.b, y, 1)
         if kind is ops.Fma:
@@ -329,8 +332,8 @@ class Maker:
         if x.type.dtype.is_bool:
             return ops.Not.build(self.b, x)
         if x.type.dtype.is_float:
-            return self.pick((ops.Neg, ops.Abs, ops.Floor, ops.Ceil, ops.Sqrt)).build(self.b, x)
-        return self.pick((ops.Neg, ops.Abs, ops.Not)).build(self.b, x)
+            return self.pick((ops.Neg, ops.Abs, ops.Floor, ops.Ceil, ops.Sqrt, more.Round, more.Trunc, more.Sign, more.IsNan, more.IsFinite)).build(self.b, x)
+        return self.pick((ops.Neg, ops.Abs, ops.Not, more.Popcount, more.CountLeadingZeros, more.CountTrailingZeros, more.Sign)).build(self.b, x)
 
     def compare(self) -> Value:
         x = self.some(lambda t: t.dtype.computes)

@@ -115,14 +115,42 @@ WRONG = {
     v = s & 1
         ^^^^^
 """, "& is not defined on f32"),
+    "bits of a float's popcount": ("""
+    v = tc.popcount(s)
+        ^^^^^^^^^^^^^^
+""", "popcount is not defined on f32", "tc.bitcast(x, u32)"),
+    "bitcast of another width": ("""
+    v = tc.bitcast(s, i64)
+        ^^^^^^^^^^^^^^^^^^
+""", "the bits of f32 are not those of a i64", "of one width"),
+    "isnan of integers": ("""
+    v = tc.isnan(n)
+        ^^^^^^^^^^^
+""", "isnan is not defined on i32"),
+    "clip without bounds": ("""
+    v = tc.clip(s)
+        ^^^^^^^^^^
+""", "clip needs a bound"),
+    "power of a tile": ("""
+    v = s ** s
+        ^^^^^^
+""", "** takes an integer known at compile time", "tc.exp2(y * tc.log2(x))"),
+    "negative power of an integer": ("""
+    v = n ** -1
+        ^^^^^^^
+""", "i32 has no power -1"),
+    "divisor that is no scalar": ("""
+    v = tc.divisor(s)
+        ^^^^^^^^^^^^^
+""", "a divisor is an i32 or u32 scalar, not f32"),
+    "divisor of another type": ("""
+    v = tc.divmod(tc.cast(n, u32), tc.divisor(n))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x is u32, but the divisor is i32"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^
 """, "exp is not defined on i32", "cast to a floating type first"),
-    "power": ("""
-    v = s ** 2
-        ^^^^^^
-""", "** is not defined on tiles", "x * x"),
     "tensor in arithmetic": ("""
     v = x + 1.0
         ^^^^^^^

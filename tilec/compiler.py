@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilec.arguments import Arguments, spanned
-from tilec.backend import atomics, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
+from tilec.backend import atomics, functions, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel

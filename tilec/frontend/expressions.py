@@ -31,6 +31,7 @@ from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
 from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
 from tilec.ir.ops.base import Binary, tile
 from tilec.ir.ops.control import If, condition
+from tilec.ir.ops.functions import Power
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.shape import Reshape, Transpose
@@ -275,8 +276,10 @@ class Expressions:
         if symbol in ("in", "not in"):
             raise TileError(f"{symbol!r} is not defined at run time", hint="compare with ==")
         if symbol == "**":
+            if is_tile(x) and isinstance(y, int):
+                return Power.build(self.b, x, y)
             raise TileError(
-                "** is not defined on tiles", hint="write x * x for a square, tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
+                "** takes an integer known at compile time", hint="write tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
             )
         for given, other in ((x, y), (y, x)):
             if not isinstance(given, Value) and not is_number(given):
