@@ -147,6 +147,18 @@ WRONG = {
     v = tc.divmod(tc.cast(n, u32), tc.divisor(n))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "x is u32, but the divisor is i32"),
+    "seed that is no integer": ("""
+    v = tc.uniform(s, tc.arange(block))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the seed is an integer, not f32"),
+    "random offsets that are no integers": ("""
+    v = tc.random_bits(0, tc.load(x, [0], [block]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the offset is an integer, not f32[64]"),
+    "uniform integers": ("""
+    v = tc.uniform(n, tc.arange(block), i32)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "uniform numbers are floating ones, not i32"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^

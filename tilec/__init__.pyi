@@ -466,6 +466,30 @@ def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Ope
 def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
     """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
 
+def philox(seed: Operand, c0: Operand, c1: Operand = 0, c2: Operand = 0, c3: Operand = 0) -> Tile:
+    """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.
+
+    The words of Philox 4x32-10. `seed` is an integer scalar of up to 64 bits.
+    """
+
+def random_bits(seed: Operand, offsets: Operand) -> Tile:
+    """Random u32, one for each of `offsets` (an integer tile of up to 64 bits): the first word of Philox 4x32-10 of seed and offset.
+
+    Equal offsets give equal numbers: name each place of the tensor, as in `row * N + tc.arange(N)`.
+    """
+
+def uniform(seed: Operand, offsets: Operand, dtype: DType = f32) -> Tile:
+    """Uniform numbers of [0, 1), multiples of 2**-24 for f32 (2**-11, 2**-8, 2**-53 for f16, bf16, f64), one for each of `offsets`.
+
+    Seed and offsets are as for `tc.random_bits`; the numbers are the same everywhere, bit for bit.
+    """
+
+def normal(seed: Operand, offsets: Operand) -> Tile:
+    """Numbers of the standard normal distribution (f32), one for each of `offsets`, by Box and Muller; none is beyond 5.8.
+
+    Seed and offsets are as for `tc.random_bits`. On the GPU a number x is within 2**-21 * |x| + 2**-22 of the interpreter's.
+    """
+
 def sum(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """Sum of the elements, in the tile's own type."""
 
