@@ -27,6 +27,7 @@ from tilec.ir.ops.base import Broadcast, constant
 from tilec.ir.ops.control import BlockIndex, For, If, While
 from tilec.ir.ops.matmul import Dot, default_accumulator
 from tilec.ir.ops.memory import Load, Shared, Store
+from tilec.ir.ops.pieces import Concatenate, Part, Slice
 from tilec.ir.ops.reduce import Max, Min, Prod, Sum
 from tilec.ir.ops.shape import Arange, Reshape, Transpose, View
 from tilec.ir.ops.sync import Sync
@@ -141,7 +142,7 @@ class Maker:
     def steps(self, count: int) -> None:
         made = (
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
-            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores,
+            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join, self.element,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()
@@ -393,6 +394,35 @@ class Maker:
         if len(shape) > 3 or math.prod(shape) > LARGEST or shape == x.type.shape:
             return None
         return self.b.emit(Broadcast(x, shape))
+
+    def cut(self) -> Value:
+        x = self.some(lambda t: bool(t.shape), TYPES)
+        starts, steps, shape = [], [], []
+        for n in x.type.shape:
+            step = self.pick((1, 1, 2, -1, 3))
+            start = self.choose(n) if self.maybe() else (0 if step > 0 else n - 1)
+            fits = (n - 1 - start) // step + 1 if step > 0 else start // -step + 1
+            starts.append(start)
+            steps.append(step)
+            shape.append(fits - self.choose(fits) if self.maybe() else fits)
+        return self.b.emit(Slice(x, tuple(starts), tuple(steps), tuple(shape)))
+
+    def join(self) -> Value | None:
+        x = self.some(lambda t: bool(t.shape) and t.size <= LARGEST // 2, TYPES)
+        if x.type.size > LARGEST // 2:
+            return None
+        axis = self.choose(len(x.type.shape))
+        shape = tuple(self.pick((n, n, 1, max(1, n // 2))) if a == axis else n for a, n in enumerate(x.type.shape))
+        y = self.load(x.type.dtype, shape)
+        return Concatenate.build(self.b, [x, y] if self.maybe() else [y, x], axis)
+
+    def element(self) -> Value:
+        x = self.some(lambda t: bool(t.shape), TYPES)
+        at = [self.small(n) for n in x.type.shape]
+        dims = self.order(len(at))[: self.choose(2) and self.choose(len(at))]
+        for d in dims:
+            at[d] = constant(self.b, 0, i32)
+        return self.b.emit(Part(x, tuple(at), tuple(x.type.shape[d] for d in dims), dims))
 
     def arange(self) -> Value:
         start, n = self.choose(5), self.pick(EXTENTS)

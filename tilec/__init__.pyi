@@ -466,6 +466,33 @@ def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Ope
 def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
     """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
 
+def concatenate(xs: Sequence[Tile], axis: int = 0) -> Tile:
+    """Tiles of one type one after another along an axis; their other extents agree."""
+
+def split(x: Tile, parts: int, axis: int = 0) -> Tile:
+    """The tile in `parts` equal tiles along an axis, as a tuple."""
+
+def flip(x: Tile, axis: int = 0) -> Tile:
+    """The elements in reverse order along an axis."""
+
+def expand_dims(x: Tile, axis: int) -> Tile:
+    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it."""
+
+def squeeze(x: Tile, axis: int) -> Tile:
+    """The tile without an axis of extent 1."""
+
+def permute(x: Tile, axes: Sequence[int]) -> Tile:
+    """The axes in another order: axis i of the result is axis `axes[i]` of x."""
+
+def stack(xs: Sequence[Tile], axis: int = 0) -> Tile:
+    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result."""
+
+def interleave(x: Tile, y: Tile, axis: int = -1) -> Tile:
+    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ..."""
+
+def repeat(x: Tile, count: int, axis: int = 0) -> Tile:
+    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+
 def philox(seed: Operand, c0: Operand, c1: Operand = 0, c2: Operand = 0, c3: Operand = 0) -> Tile:
     """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.
 
