@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilec.arguments import Arguments, spanned
-from tilec.backend import atomics, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
+from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
@@ -35,6 +35,7 @@ from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
+from tilec.passes import pieces as piece_layouts  # noqa: F401
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lifetimes import memory_map

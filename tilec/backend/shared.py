@@ -82,7 +82,7 @@ class SharedAccess:
     def run(self) -> int:
         """Elements of one vector access."""
         axis = self.memory.rank - 1
-        if axis not in self.dims or self.layout is None or self.place.covers != self.place.shape:
+        if axis not in self.dims or self.layout is None or self.place.covers != self.place.shape or any(s != 1 for s in self.scale):
             return 1
         assert self.memory.layout is not None
         run = math.gcd(self.layout.vector_run(self.dims.index(axis)), self.memory.layout.run(axis), self.layout.registers)
@@ -130,7 +130,7 @@ class SharedAccess:
         if "line" not in self.memo:
             g, parts = self.g, list(self.offsets)
             for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
-                wide = base if scale == 1 or base == "0" else g.e.let(f"mul nuw nsw i32 {base}, {scale}")
+                wide = base if scale == 1 or base == "0" else g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
                 parts[axis] = i32_add(g, parts[axis], wide)
             self.memo["line"] = self.offset(parts)
         return self.memo["line"]
@@ -183,12 +183,16 @@ def power_of_two(n: int) -> bool:
 
 @emits(LoadShared)
 def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
-    access = SharedAccess.of(g, op, op.result.type)
-    dtype = op.result.type.dtype
+    return [load_from(g, SharedAccess.of(g, op, op.result.type), op.result.type)]
+
+
+def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
+    """The registers of a tile of this type."""
+    dtype = type.dtype
     kind, run = in_memory(dtype), access.run
     size = run * access.memory.item_bytes
     out: Registers = []
-    for register in range(0, registers_of(op.result.type), run):
+    for register in range(0, registers_of(type), run):
         address = access.address(register)
         inside = access.inside(register)
         if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
@@ -199,7 +203,7 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
             whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
             vector = g.e.split(kind, whole, run)
         out += [from_memory(g, v, dtype) for v in vector]
-    return [out]
+    return out
 
 
 @emits(StoreShared)
