@@ -18,8 +18,9 @@ lint: .venv/.test
 test: lint
 	@$(PY) -m pytest -n auto --dist worksteal
 
-bench: .venv/.base $(if $(filter .venv/%,$(PEERS)),.venv/.bench)
+bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
+	@$(PY) benchmarks/counts.py
 
 gpu:
 	@PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
@@ -33,7 +34,7 @@ clean:
 	@$(PY) -m compileall -q tilec  # once here, as some environments forbid Python to do it later
 	@touch $@
 
-.venv/.test .venv/.bench: .venv/.%: .venv/.base
+.venv/.test .venv/.bench .venv/.sass: .venv/.%: .venv/.base
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
