@@ -225,11 +225,12 @@ def test_compile_writes_a_build_for_each_architecture_and_variant(kernels: Path,
 
 
 def test_the_description_of_a_launch() -> None:
+    tensor = {"kind": "tensor", "type": "f16", "bits": 16, "shape": ["M", "N"], "alignment": 16}
     assert describe(parse(SCALE)) == {
         "name": "scale",
         "parameters": [
-            {"name": "x", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["N", 1]},
-            {"name": "y", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["y.stride0", "y.stride1"]},
+            {**tensor, "name": "x", "strides": ["N", 1], "strided": False, "written": False},
+            {**tensor, "name": "y", "strides": ["y.stride0", "y.stride1"], "strided": True, "written": True},
             {"name": "s", "kind": "scalar", "type": "f16"},
             {"name": "M", "kind": "dimension", "type": "i32"},
             {"name": "N", "kind": "dimension", "type": "i32"},
