@@ -11,10 +11,12 @@ import re
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tilec.backend.target import TARGETS, Target, target
-from tilec.backend.tools import keep
+from tilec.backend.tools import identity as identity_of
+from tilec.backend.tools import keep, package, version
 from tilec.errors import TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
@@ -71,6 +73,13 @@ def _machine(cpu: str, features: str) -> Any:
 def load() -> None:
     """Load LLVM now, which else happens on the first use."""
     _llvm()
+
+
+@cache
+def identity() -> str:
+    """Which LLVM this is, without loading it."""
+    found = [f for folder in package("llvmlite") for f in sorted(Path(folder, "binding").glob("*llvmlite.*")) if f.suffix != ".py"]
+    return f"llvmlite {version('llvmlite')} {identity_of(found[0] if found else None)}"
 
 
 def check(text: str, arch: Target) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 
-def _package(name: str) -> list[Path]:
+def package(name: str) -> list[Path]:
     """The folders of a package, without importing it."""
     spec = importlib.util.find_spec(name)
     return [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
@@ -20,13 +23,13 @@ def _package(name: str) -> list[Path]:
 def _candidates(name: str) -> Iterator[Path | str | None]:
     """What was asked for, then what was installed beside tilec (its version is one that suits tilec), then what the machine has."""
     yield os.environ.get(f"TILEC_{name.upper()}")
-    for folder in _package("nvidia"):
+    for folder in package("nvidia"):
         yield from sorted(folder.glob(f"*/bin/{name}"), reverse=True)
     yield shutil.which(name)
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if variable in os.environ:
             yield Path(os.environ[variable]) / "bin" / name
-    for folder in _package("triton"):
+    for folder in package("triton"):
         yield folder / "backends/nvidia/bin" / f"{name}-blackwell"  # the newer of the two that Triton brings
         yield folder / "backends/nvidia/bin" / name
 
@@ -47,3 +50,25 @@ def keep(text: str, name: str) -> str:
     path = Path(tempfile.mkdtemp(prefix="tilec-"), name)
     path.write_text(text)
     return f"what it was given is kept in {path}"
+
+
+def version(package: str) -> str:
+    """The version of an installed distribution, such as "nvidia-nvjitlink", read from the names beside the packages; "" if it is not told.
+
+    importlib.metadata says the same, and takes longer to load than a compiled kernel.
+    """
+    start = re.sub(r"[-_.]+", "_", package).lower() + "-"
+    for folder in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(folder or "."):
+                if name.lower().startswith(start) and name.endswith(".dist-info"):
+                    return name[len(start) : -len(".dist-info")]
+    return ""
+
+
+def identity(path: str | Path | None) -> str:
+    """Tells a file from every other that may lie in its place: its name, size and time. "" for none."""
+    if not path:
+        return ""
+    about = os.stat(path)
+    return f"{Path(path).name} {about.st_size} {about.st_mtime_ns}"
