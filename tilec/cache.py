@@ -75,7 +75,7 @@ def folder() -> Path | None:
     """Where entries lie; None if there is no cache."""
     named = os.environ.get("TILEC_CACHE_DIR")
     if named is not None:
-        return None if named.strip().lower() in ("", "off") else Path(named).expanduser()
+        return None if named.strip().lower() in ("", "off") else Path(os.path.expanduser(named))
     return _default()
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | run | layout | bisect | sim`.
+"""The command line: `tilec compile | show | run | layout | bisect | cache | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--svg", metavar="FILE", type=Path, help="draw it into this file instead")
     made.add_argument("--bits", type=int, default=16, help="of an element in shared memory (default: 16)")
 
+    made = command(cache, "tilec cache clear")
+    made.add_argument("what", nargs="?", choices=["list", "clear"], default="list", help="list what is there (the default), or remove it all")
+
     commands.add_parser("sim", help="Run PTX of any compiler on the CPU, and judge it", add_help=False)
 
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
@@ -206,7 +209,35 @@ def bisect(args: argparse.Namespace) -> int:
     return WRONG_KERNEL if wrong else DONE
 
 
+def cache(args: argparse.Namespace) -> None:
+    """List or clear the cache. Shows each kernel in it, with the time since it was compiled and since it was used."""
+    from tilec import cache
+
+    place = cache.folder()
+    if place is None:
+        print("there is no cache: TILEC_CACHE_DIR is off")
+    elif args.what == "clear":
+        try:
+            count, size = cache.clear()
+        except OSError as error:
+            raise UsageError(f"{error.filename or place} can't be removed: {error.strerror}") from None
+        print(f"removed {count} kernels, {size / 1024:.1f} KB, from {place}")
+    else:
+        found = cache.entries()
+        rows = ([e.kernel, e.arch, f"{e.size / 1024:.1f}", _since(e.age), _since(e.unused)] for e in found)
+        print("\n".join(_table(["kernel", "arch", "KB", "made", "used"], rows)))
+        print(f"{len(found)} kernels, {sum(e.size for e in found) / 1024:.1f} KB, in {place}; {cache.limit() >> 20} MB at most")
+
+
 # What they share
+
+
+def _since(seconds: float) -> str:
+    """A span of time in its largest fitting unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
 
 
 def _load(place: str) -> Any:

@@ -112,15 +112,15 @@ def identity() -> str:
     """Which assembler would be used, without loading it. Once nvJitLink is loaded, this is the one that was."""
     maker = choose()
     if maker == "ptxas":
-        return f"ptxas {tools.version('nvidia-cuda-nvcc')} {tools.identity(tools.find('ptxas'))}"
+        return f"ptxas {tools.version('nvidia-cuda-nvcc', 'nvidia')} {tools.identity(tools.find('ptxas'))}"
     path = str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path) if _nvjitlink.cache_info().currsize else _nvjitlink_file()
-    return f"nvjitlink {tools.version('nvidia-nvjitlink')} {tools.identity(path)}"
+    return f"nvjitlink {tools.version('nvidia-nvjitlink', 'nvidia')} {tools.identity(path)}"
 
 
 @cache
 def _nvjitlink_file() -> str | None:
     """Where the bindings look for nvJitLink first: among the packages. If it is not there they are asked, which takes longer."""
-    for folder in tools.package("nvidia"):
+    for folder in tools.packages("nvidia"):
         for file in sorted([*folder.glob("*/lib/libnvJitLink.so*"), *folder.glob("*/bin/**/nvJitLink_*.dll")]):
             return str(file)
     return str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tilec.backend.target import TARGETS, Target, target
 from tilec.backend.tools import identity as identity_of
-from tilec.backend.tools import keep, package, version
+from tilec.backend.tools import keep, packages, version
 from tilec.errors import TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
@@ -78,8 +78,8 @@ def load() -> None:
 @cache
 def identity() -> str:
     """Which LLVM this is, without loading it."""
-    found = [f for folder in package("llvmlite") for f in sorted(Path(folder, "binding").glob("*llvmlite.*")) if f.suffix != ".py"]
-    return f"llvmlite {version('llvmlite')} {identity_of(found[0] if found else None)}"
+    found = [f for folder in packages("llvmlite") for f in sorted(Path(folder, "binding").glob("*llvmlite.*"))]
+    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(found[0] if found else None)}"
 
 
 def check(text: str, arch: Target) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,8 @@ from functools import cache
 from pathlib import Path
 
 
-def package(name: str) -> list[Path]:
+@cache
+def packages(name: str) -> list[Path]:
     """The folders of a package, without importing it."""
     spec = importlib.util.find_spec(name)
     return [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
@@ -23,13 +23,13 @@ def package(name: str) -> list[Path]:
 def _candidates(name: str) -> Iterator[Path | str | None]:
     """What was asked for, then what was installed beside tilec (its version is one that suits tilec), then what the machine has."""
     yield os.environ.get(f"TILEC_{name.upper()}")
-    for folder in package("nvidia"):
+    for folder in packages("nvidia"):
         yield from sorted(folder.glob(f"*/bin/{name}"), reverse=True)
     yield shutil.which(name)
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if variable in os.environ:
             yield Path(os.environ[variable]) / "bin" / name
-    for folder in package("triton"):
+    for folder in packages("triton"):
         yield folder / "backends/nvidia/bin" / f"{name}-blackwell"  # the newer of the two that Triton brings
         yield folder / "backends/nvidia/bin" / name
 
@@ -52,15 +52,16 @@ def keep(text: str, name: str) -> str:
     return f"what it was given is kept in {path}"
 
 
-def version(package: str) -> str:
-    """The version of an installed distribution, such as "nvidia-nvjitlink", read from the names beside the packages; "" if it is not told.
+@cache
+def version(distribution: str, package: str) -> str:
+    """The version of an installed distribution, such as "nvidia-nvjitlink", read from the names beside its package; "" if it is not told.
 
     importlib.metadata says the same, and takes longer to load than a compiled kernel.
     """
-    start = re.sub(r"[-_.]+", "_", package).lower() + "-"
-    for folder in sys.path:
+    start = re.sub(r"[-_.]+", "_", distribution).lower() + "-"
+    for folder in packages(package):
         with suppress(OSError):
-            for name in os.listdir(folder or "."):
+            for name in os.listdir(folder.parent):
                 if name.lower().startswith(start) and name.endswith(".dist-info"):
                     return name[len(start) : -len(".dist-info")]
     return ""
