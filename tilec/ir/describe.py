@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tilec.ir.core import Effect, Function, Op, Value
-from tilec.ir.dtypes import DType
+from tilec.ir.dtypes import Codebook, DType
 from tilec.ir.ops.arith import Abs, Cast, Maximum, Minimum, Neg, Not, Where
 from tilec.ir.ops.base import Binary, Constant
 from tilec.ir.ops.control import Assume
@@ -27,7 +27,7 @@ def describe(function: Function) -> dict[str, Any]:
     """Name, parameters in the order in which the machine code takes them, constants, grid, assumptions, threads of a block.
 
     A tensor's type has `bits`; it begins at a multiple of `alignment` bytes, its strides count elements, and `written` says whether the
-    kernel may write it.
+    kernel may write it. A type that is a table of the author's has a `codebook`.
     """
     texts: dict[Value, str] = {p: p.name for p in function.params}
     facts = [a for op in function.launch.ops for a in _evaluate(op, texts)]
@@ -75,6 +75,7 @@ def _parameters(function: Function) -> Iterator[dict[str, Any]]:
             yield {
                 "name": p.name, "kind": "tensor", "type": str(p.type.dtype), "bits": p.type.dtype.bits, "shape": list(p.type.shape),
                 "strides": steps_of, "strided": p.type.strided, "alignment": ALIGNMENT, "written": p in changed,
+                **({"codebook": list(p.type.dtype.entries)} if isinstance(p.type.dtype, Codebook) else {}),
             }  # fmt: skip
         else:
             kind = "dimension" if p.name in dims else "stride" if p.name in steps else "scalar"
