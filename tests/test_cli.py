@@ -208,7 +208,7 @@ def test_compile_writes_a_build_for_each_architecture_and_variant(kernels: Path,
     options = ["--arch", "sm_80", "--arch", "sm_90a", "--set", "t=f16", "--variant", "block=64, shape=(1, 2)", "--variant", "block=128"]
     assert main(["compile", "k.py:scale", *options, "--out", "out"]) == 0
     stems = ["scale.sm_80.block64-shape1_2", "scale.sm_90a.block64-shape1_2", "scale.sm_80.block128", "scale.sm_90a.block128"]
-    assert {p.name for p in (kernels / "out").iterdir()} == {f"{s}.{e}" for s in stems for e in ("ptx", "cubin")} | {"scale.json"}
+    assert {p.name for p in (kernels / "out").iterdir()} == {f"{s}.{e}" for s in stems for e in ("ptx", "cubin")} | {"scale.json", "scale.h"}
     assert ".target sm_90a" in (kernels / "out/scale.sm_90a.block128.ptx").read_text()
     assert (kernels / "out/scale.sm_80.block128.cubin").read_bytes().startswith(b"\x7fELF")
     about = json.loads((kernels / "out/scale.json").read_text())

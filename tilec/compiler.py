@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tilec import cache, keys
-from tilec.arguments import Arguments, spanned
+from tilec.arguments import Arguments, machine_arguments
 from tilec.backend import atomics, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
@@ -36,7 +36,6 @@ from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
-from tilec.ir.types import TensorType
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes.fuse import fuse_multiply_add
@@ -322,21 +321,6 @@ def restored(entry: cache.Entry, where: Target, stages: Callable[[], dict[str, F
         return stages() if what == "stages" else zlib.decompress(entry.parts[what]).decode()
 
     return Compiled(entry.head["kernel"], where, entry.parts["cubin"], resources, entry.head["log"], entry.head["metadata"], made)
-
-
-def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
-    """What a launch passes for each parameter: the bytes of each tensor, a typed scalar for the rest."""
-    scalars = bound.scalars()
-    found: list[Any] = []
-    for p in function.params:
-        if isinstance(p.type, TensorType):
-            array = bound.tensors[p.name]
-            found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
-        else:
-            dtype = p.type.dtype
-            code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
-            found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
-    return found
 
 
 def in_words(array: Any, dtype: DType) -> Any:
