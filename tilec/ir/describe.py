@@ -117,12 +117,17 @@ def _evaluate(op: Op, texts: dict[Value, str]) -> Iterator[str]:
 
 
 def _converted(text: str, source: DType, target: DType) -> str:
-    """A conversion: none between integers, which are exact, nor between floats."""
+    """A conversion: none between floats, nor to an integer type that holds every value of the other; others wrap around."""
     if target.is_bool:
         return text if source.is_bool else f"({text} != 0)"
     if target.is_float:
         return text if source.is_float else f"float({text})"
-    return text if source.is_int else f"int({text})"
+    if not source.is_int:
+        return f"int({text})"
+    if target.min <= source.min and source.max <= target.max:
+        return text
+    size, half = 1 << target.bits, 1 << target.bits - 1
+    return f"(({text} + {half}) % {size} - {half})" if target.min < 0 else f"({text} % {size})"
 
 
 def _tidy(expression: str) -> str:
