@@ -20,6 +20,7 @@ test: lint
 
 bench: .venv/.base $(if $(filter .venv/%,$(PEERS)),.venv/.bench)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
+	@$(PY) benchmarks/warm.py
 
 gpu:
 	@PYTHONPATH=. $(PYTHON) benchmarks/gpu.py

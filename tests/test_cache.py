@@ -199,7 +199,7 @@ def test_a_size_that_is_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_command_lists_and_clears(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n, name in enumerate(("matmul", "softmax")):
-        cache.write(cache.digest(name), {"kernel": name, "arch": "sm_90a", "made": time.time() - 7200 - n}, {"x": bytes(5000)})
+        cache.write(cache.digest(name), {"kernel": name, "arch": "sm_90a", "made": time.time() - 7200 - n}, {"x": bytes(5550)})
         os.utime(place / f"{cache.digest(name)}{cache.ENDING}", (time.time() - 3600 * (3 + n),) * 2)
     cache.write(cache.digest("other"), {"exact": "x"})
     (place / f"{'0' * 32}{cache.ENDING}").write_bytes(b"nonsense")
@@ -208,7 +208,7 @@ def test_the_command_lists_and_clears(place: Path, capsys: pytest.CaptureFixture
     assert main(["cache"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:3]] == [
-        ["kernel", "arch", "KB", "made", "used"], ["matmul", "sm_90a", "5.0", "2h", "3h"], ["softmax", "sm_90a", "5.0", "2h", "4h"],
+        ["kernel", "arch", "KB", "made", "used"], ["matmul", "sm_90a", "5.6", "2h", "3h"], ["softmax", "sm_90a", "5.6", "2h", "4h"],
     ]  # fmt: skip
     assert lines[3].startswith("2 kernels, ")
     assert str(place) in lines[3]

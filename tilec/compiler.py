@@ -174,26 +174,29 @@ class Kernel:
 
     def _fetched(self, constants: dict[str, Any], where: Target, lineinfo: bool) -> Compiled:
         """From the cache on disk, or else compiled and put there."""
+
+        def stages() -> dict[str, Function]:
+            return self._staged(constants, where)
+
         tools = keys.tools() if PIPELINE is _SHIPPED and cache.folder() else None
         if tools is None:
-            return compile_stages(self._staged(constants, where), where, lineinfo)
+            return compile_stages(stages(), where, lineinfo)
         told = None if lineinfo else fingerprint(self.signature, constants, self.warps)
         quick = keys.quick(told, where, tools) if told else None
         pointer = cache.read(quick) if quick else None
         entry = cache.read(pointer.head["exact"]) if pointer else None
-        if entry is None:
-            exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
-            entry = cache.read(exact)
-            built = None if entry else compile_stages(self._staged(constants, where), where, lineinfo)
-            if keys.tools() == tools and (_key(constants), where.name) not in self._noticed:  # notices are to be given again
-                if built:
-                    cache.write(exact, *stored(built))
-                if quick:
-                    cache.write(quick, {"exact": exact})
-            if built:
-                return built
-        assert entry
-        return restored(entry, where, lambda: self._staged(constants, where))
+        if entry:
+            return restored(entry, where, stages)
+        exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
+        entry = cache.read(exact) if exact else None
+        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo)
+        noticed = (_key(constants), where.name) in self._noticed  # what was said is to be said again
+        if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
+            if not entry:
+                cache.write(exact, *stored(built))
+            if quick:
+                cache.write(quick, {"exact": exact})
+        return built
 
     # running
 

@@ -37,10 +37,14 @@ def tools() -> str | None:
         return None
 
 
-def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str:
-    """The key of a function as parsed; with line tables its places count, else they don't."""
-    constants = json.dumps(describe(function)["constants"])  # those without a textual form too
-    return store.digest("IR", print_function(function, locations=lineinfo), constants, arch.name, str(lineinfo), tools)
+def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str | None:
+    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form."""
+    try:
+        text = print_function(function, locations=lineinfo)
+    except TypeError:
+        return None
+    constants = json.dumps(describe(function)["constants"])  # those that the text leaves out too
+    return store.digest("IR", text, constants, arch.name, str(lineinfo), tools)
 
 
 def quick(fingerprint: str, arch: Target, tools: str) -> str:

@@ -153,10 +153,7 @@ class HelperFunction:
     def __init__(self, function: Callable[..., Any]):
         update_wrapper(self, function)
         self.function = function
-
-    @cached_property
-    def source(self) -> Source:
-        return Source(self.function)
+        self.source = Source(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
