@@ -40,7 +40,7 @@ def layer_norm(x, w, b, y, ncols, eps, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def matmul(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+def matmul_masked(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
     """C[M, N] = A[M, K] @ B[K, N], row-major f16; any sizes, so every access is masked, as tilec's are."""
     im = tl.program_id(0) * BM + tl.arange(0, BM)
     jn = tl.program_id(1) * BN + tl.arange(0, BN)
@@ -55,8 +55,50 @@ def matmul(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
 
 
 @triton.jit
+def matmul(a, b, c, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """The same for sizes that tiles divide, without masks."""
+    im = tl.program_id(0) * BM + tl.arange(0, BM)
+    jn = tl.program_id(1) * BN + tl.arange(0, BN)
+    kk = tl.arange(0, BK)
+    pa = a + im[:, None] * K + kk[None, :]
+    pb = b + kk[:, None] * N + jn[None, :]
+    acc = tl.zeros((BM, BN), dtype=tl.float32)
+    for _ in range(0, K, BK):
+        acc = tl.dot(tl.load(pa), tl.load(pb), acc)
+        pa += BK
+        pb += BK * N
+    tl.store(c + im[:, None] * N + jn[None, :], acc.to(tl.float16))
+
+
+@triton.jit
+def attention(q, k, v, o, L, scale, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    """o = softmax(q @ k^T * scale) @ v for each head, all [heads, L, D] f16, L a multiple of the tiles; `scale` includes log2(e)."""
+    im = tl.program_id(0) * BM + tl.arange(0, BM)
+    dd = tl.arange(0, D)
+    head = tl.program_id(1) * L * D
+    tq = tl.load(q + head + im[:, None] * D + dd[None, :])
+    jn = tl.arange(0, BN)
+    pk = k + head + jn[None, :] * D + dd[:, None]
+    pv = v + head + jn[:, None] * D + dd[None, :]
+    top = tl.full((BM,), -float("inf"), dtype=tl.float32)
+    total = tl.zeros((BM,), dtype=tl.float32)
+    acc = tl.zeros((BM, D), dtype=tl.float32)
+    for _ in range(0, L, BN):
+        scores = tl.dot(tq, tl.load(pk)) * scale
+        new = tl.maximum(top, tl.max(scores, axis=1))
+        p = tl.exp2(scores - new[:, None])
+        shrink = tl.exp2(top - new)
+        total = total * shrink + tl.sum(p, axis=1)
+        acc = tl.dot(p.to(tl.float16), tl.load(pv), acc * shrink[:, None])
+        top = new
+        pk += BN * D
+        pv += BN * D
+    tl.store(o + head + im[:, None] * D + dd[None, :], (acc / total[:, None]).to(tl.float16))
+
+
+@triton.jit
 def matmul_even(a, b, c, N, K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
-    """The same for sizes that tiles divide, without masks: with them Triton's interpreter takes three times as long.
+    """As `matmul`: with masks Triton's interpreter takes three times as long.
 
     K is a constant, as the interpreter of Triton 3.6 can't count to a variable with NumPy 2.4.
     """
@@ -104,8 +146,18 @@ CONFIGURATIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]]
         {"num_warps": 4},
     ),
     "matmul": (
-        {"a": "*fp16", "b": "*fp16", "c": "*fp16", **_SIZES},
+        {"a": "*fp16", "b": "*fp16", "c": "*fp16", "N": "i32", "K": "i32"},
         {"BM": 128, "BN": 128, "BK": 32},
+        {"num_warps": 4, "num_stages": 3},
+    ),
+    "matmul_v3": (
+        {"a": "*fp16", "b": "*fp16", "c": "*fp16", **_SIZES},
+        {"BM": 64, "BN": 64, "BK": 32},
+        {"num_warps": 4, "num_stages": 3},
+    ),
+    "attention": (
+        {"q": "*fp16", "k": "*fp16", "v": "*fp16", "o": "*fp16", "L": "i32", "scale": "fp32"},
+        {"D": 64, "BM": 128, "BN": 64},
         {"num_warps": 4, "num_stages": 3},
     ),
     "quantized_matmul": (
@@ -120,7 +172,7 @@ def source(name: str) -> tuple[Any, dict[str, int]]:
     """What triton.compile takes: pointers and sizes are marked divisible by 16, as Triton's launcher does for aligned tensors."""
     from triton.compiler import ASTSource
 
-    kernel = globals()[name]
+    kernel = globals()[{"matmul_v3": "matmul_masked"}.get(name, name)]
     signature, constants, options = CONFIGURATIONS[name]
     types = {arg: signature.get(arg, "constexpr") for arg in kernel.arg_names}
     divisible = {(i,): [["tt.divisibility", 16]] for i, arg in enumerate(kernel.arg_names) if types[arg] == "i32" or types[arg][0] == "*"}

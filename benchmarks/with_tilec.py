@@ -1,4 +1,5 @@
-"""tilec's side of the comparison: `compile KERNEL ARCH` once, or `interpret KERNEL` once per line of the input. Prints milliseconds."""
+"""tilec's side of the comparison: `process KERNEL ARCH` compiles once, as users do; `compile KERNEL ARCH` prints the milliseconds of it,
+libraries loaded before; `interpret KERNEL` prints them once per line of the input."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from tilec import int4  # noqa: E402
 
 # constants as near as may be to the configurations in triton_kernels.py
-CONSTANTS: dict[str, dict[str, Any]] = {"quantized_matmul": {"W": int4}}
+CONSTANTS: dict[str, dict[str, Any]] = {"quantized_matmul": {"W": int4}, "attention": {"whole": True}}
 EXAMPLES = {"matmul": "matmul_plain"}
 
 
@@ -53,7 +54,9 @@ def interpreted_matmul() -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "compile":
+    if sys.argv[1] == "process":
+        assert kernel(sys.argv[2]).compile(arch=sys.argv[3], **CONSTANTS.get(sys.argv[2], {})).cubin
+    elif sys.argv[1] == "compile":
         print(compile_(*sys.argv[2:]))
     else:
         once = {"matmul": interpreted_matmul}[sys.argv[2]]()

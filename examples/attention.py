@@ -38,7 +38,7 @@ def attention(
         total = total * shrink + tc.sum(p, axis=1)
         acc = tc.dot(f16(p), tc.load(v, [h, j, 0], [bn, D]), acc * shrink[:, None])
         top = new
-    tc.store(o, [h, i, 0], f16(acc / total[:, None]))
+    tc.store(o, [h, i, 0], f16(acc * (1 / total)[:, None]))      # few quotients, many products
 
 
 @attention.example

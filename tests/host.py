@@ -22,6 +22,9 @@ APPROXIMATIONS = {
     "lg2.approx.f": ("call double @llvm.log2.f64(double %d)", 1.5 * ULP),
     "rsqrt.approx.f": ("fdiv double 1.0, %root", 1.5 * ULP),
     "rcp.approx.ftz.f": ("fdiv double 1.0, %d", 0.5 * ULP),
+    "sqrt.approx.f": ("fadd double %root, 0.0", 0.5 * ULP),
+    "sin.approx.ftz.f": ("call double @llvm.sin.f64(double %d)", 2**-20.5 * 0.9999),
+    "cos.approx.ftz.f": ("call double @llvm.cos.f64(double %d)", 2**-20.5 * 0.9999),
 }
 APPROXIMATION = """
 define float @host.{name}(float %x) {{
@@ -59,7 +62,7 @@ define bfloat @__truncsfbf2(float %x) {
 def support(skew):
     """The functions that replace the GPU's, with `skew` (-1 to 1) times the error that they are allowed."""
     made = [
-        APPROXIMATION.format(name=name, function=function, error=skew * error, least=float(name.startswith("lg2")))
+        APPROXIMATION.format(name=name, function=function, error=skew * error, least=float(name[:3] in ("lg2", "sin", "cos")))
         for name, (function, error) in APPROXIMATIONS.items()
     ]
     return BFLOAT + "".join(made)
@@ -79,7 +82,8 @@ class Host:
         e.start("entry")
         e.jump("loop")
         e.start("loop")
-        e.text.append("  %i = phi i64 [ 0, %entry ], [ %next, %loop ]")
+        head = len(e.text)
+        e.text.append("")
         operands = []
         for number, dtype in enumerate(inputs):
             kind = "i8" if dtype.is_bool else llvm_type(dtype)
@@ -90,6 +94,7 @@ class Host:
         if output.is_bool:
             result, kind = e.let(f"zext i1 {result} to i8"), "i8"
         e.line(f"store {kind} {result}, ptr {e.let(f'getelementptr {kind}, ptr %out, i64 %i')}")
+        e.text[head] = f"  %i = phi i64 [ 0, %entry ], [ %next, %{e.label} ]"
         e.text += ["  %next = add i64 %i, 1", "  %done = icmp eq i64 %next, %n", "  br i1 %done, label %end, label %loop"]
         e.text += ["end:", "  ret void"]
         parameters = ", ".join([f"ptr %in{k}" for k in range(len(inputs))] + ["ptr %out", "i64 %n"])

@@ -22,10 +22,12 @@ from tilec.ir.dtypes import DType, bf16, bool_, f16, f32, f64, i16, i32, i64, u1
 from tilec.ir.interp import Memory, evaluate_launch, execute
 from tilec.ir.layout import Layout, local, spatial
 from tilec.ir.ops import arith as ops
+from tilec.ir.ops import functions as more
 from tilec.ir.ops.base import Broadcast, constant
 from tilec.ir.ops.control import BlockIndex, For, If, While
 from tilec.ir.ops.matmul import Dot, default_accumulator
 from tilec.ir.ops.memory import Load, Shared, Store
+from tilec.ir.ops.pieces import Concatenate, Part, Slice
 from tilec.ir.ops.reduce import Max, Min, Prod, Sum
 from tilec.ir.ops.shape import Arange, Reshape, Transpose, View
 from tilec.ir.ops.sync import Sync
@@ -140,7 +142,7 @@ class Maker:
     def steps(self, count: int) -> None:
         made = (
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
-            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores,
+            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join, self.element,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()
@@ -302,12 +304,14 @@ class Maker:
             return self.pick((ops.And, ops.Or, ops.Xor)).build(self.b, x, self.tile(dtype, shape))
         y = self.tile(dtype, self.broadcastable(shape))
         if dtype.is_float:
-            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where, None))
+            kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.Div, ops.Fma, ops.Where, None, more.Copysign))
         else:
             kind = self.pick((ops.Add, ops.Mul, ops.Sub, ops.Maximum, ops.Minimum, ops.FloorDiv, ops.Mod, ops.And, ops.Or, ops.Xor, ops.Shl,
                               ops.Shr, ops.Where))  # fmt: skip
         if kind is ops.Div:
             y = ops.Maximum.build(self.b, ops.Abs.build(self.b, y), 0.5)  # 1 / 0 would tell 0 from -0
+        if kind is more.Copysign:
+            y = ops.Where.build(self.b, ops.Eq.build(self.b, ops.Mul.build(self.b, y, 0.0), 0.0), ops.Add.build(self.b, y, 0.0), 1.0)  # nor that of NaN
         if kind in (ops.FloorDiv, ops.Mod):
             y = ops.Or.build(self.b, y, 1)
         if kind is ops.Fma:
@@ -329,8 +333,8 @@ class Maker:
         if x.type.dtype.is_bool:
             return ops.Not.build(self.b, x)
         if x.type.dtype.is_float:
-            return self.pick((ops.Neg, ops.Abs, ops.Floor, ops.Ceil, ops.Sqrt)).build(self.b, x)
-        return self.pick((ops.Neg, ops.Abs, ops.Not)).build(self.b, x)
+            return self.pick((ops.Neg, ops.Abs, ops.Floor, ops.Ceil, ops.Sqrt, more.Round, more.Trunc, more.Sign, more.IsNan, more.IsFinite)).build(self.b, x)
+        return self.pick((ops.Neg, ops.Abs, ops.Not, more.Popcount, more.CountLeadingZeros, more.CountTrailingZeros, more.Sign)).build(self.b, x)
 
     def compare(self) -> Value:
         x = self.some(lambda t: t.dtype.computes)
@@ -390,6 +394,35 @@ class Maker:
         if len(shape) > 3 or math.prod(shape) > LARGEST or shape == x.type.shape:
             return None
         return self.b.emit(Broadcast(x, shape))
+
+    def cut(self) -> Value:
+        x = self.some(lambda t: bool(t.shape), TYPES)
+        starts, steps, shape = [], [], []
+        for n in x.type.shape:
+            step = self.pick((1, 1, 2, -1, 3))
+            start = self.choose(n) if self.maybe() else (0 if step > 0 else n - 1)
+            fits = (n - 1 - start) // step + 1 if step > 0 else start // -step + 1
+            starts.append(start)
+            steps.append(step)
+            shape.append(fits - self.choose(fits) if self.maybe() else fits)
+        return self.b.emit(Slice(x, tuple(starts), tuple(steps), tuple(shape)))
+
+    def join(self) -> Value | None:
+        x = self.some(lambda t: bool(t.shape) and t.size <= LARGEST // 2, TYPES)
+        if x.type.size > LARGEST // 2:
+            return None
+        axis = self.choose(len(x.type.shape))
+        shape = tuple(self.pick((n, n, 1, max(1, n // 2))) if a == axis else n for a, n in enumerate(x.type.shape))
+        y = self.load(x.type.dtype, shape)
+        return Concatenate.build(self.b, [x, y] if self.maybe() else [y, x], axis)
+
+    def element(self) -> Value:
+        x = self.some(lambda t: bool(t.shape), TYPES)
+        at = [self.small(n) for n in x.type.shape]
+        dims = self.order(len(at))[: self.choose(2) and self.choose(len(at))]
+        for d in dims:
+            at[d] = constant(self.b, 0, i32)
+        return self.b.emit(Part(x, tuple(at), tuple(x.type.shape[d] for d in dims), dims))
 
     def arange(self) -> Value:
         start, n = self.choose(5), self.pick(EXTENTS)

@@ -68,6 +68,7 @@ ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
     "layout": [None, REGISTERS],
     "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
+    "starts": [(0, 0)], "steps": [(1, 1)],
 }  # fmt: skip
 WRITTEN = {
     "in_warps": "in_warps first=0 count=2 body={\n  sync\n}",
@@ -91,7 +92,7 @@ def instance(cls: type[Op]) -> Function:
         if f.kind in (Kind.OPERAND, Kind.OPTIONAL):
             choices.append(TYPES)
         elif f.kind is Kind.VARIADIC:
-            choices.append([(TileType(t),) * n for n in (2, 3, 1) for t in (i32, i64)])
+            choices.append([(TileType(t, shape),) * n for shape in ((), (16, 8)) for n in (2, 3, 1) for t in (i32, i64)])
         else:
             choices.append(ATTRIBUTES.get(f.name, [f.default]))
     for choice in itertools.product(*choices):

@@ -115,14 +115,54 @@ WRONG = {
     v = s & 1
         ^^^^^
 """, "& is not defined on f32"),
+    "bits of a float's popcount": ("""
+    v = tc.popcount(s)
+        ^^^^^^^^^^^^^^
+""", "popcount is not defined on f32", "tc.bitcast(x, u32)"),
+    "bitcast of another width": ("""
+    v = tc.bitcast(s, i64)
+        ^^^^^^^^^^^^^^^^^^
+""", "the bits of f32 are not those of a i64", "of one width"),
+    "isnan of integers": ("""
+    v = tc.isnan(n)
+        ^^^^^^^^^^^
+""", "isnan is not defined on i32"),
+    "clip without bounds": ("""
+    v = tc.clip(s)
+        ^^^^^^^^^^
+""", "clip needs a bound"),
+    "power of a tile": ("""
+    v = s ** s
+        ^^^^^^
+""", "** takes an integer known at compile time", "tc.exp2(y * tc.log2(x))"),
+    "negative power of an integer": ("""
+    v = n ** -1
+        ^^^^^^^
+""", "i32 has no power -1"),
+    "divisor that is no scalar": ("""
+    v = tc.divisor(s)
+        ^^^^^^^^^^^^^
+""", "a divisor is an i32 or u32 scalar, not f32"),
+    "divisor of another type": ("""
+    v = tc.divmod(tc.cast(n, u32), tc.divisor(n))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "x is u32, but the divisor is i32"),
+    "seed that is no integer": ("""
+    v = tc.uniform(s, tc.arange(block))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the seed is an integer, not f32"),
+    "random offsets that are no integers": ("""
+    v = tc.random_bits(0, tc.load(x, [0], [block]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the offset is an integer, not f32[64]"),
+    "uniform integers": ("""
+    v = tc.uniform(n, tc.arange(block), i32)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "uniform numbers are floating ones, not i32"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^
 """, "exp is not defined on i32", "cast to a floating type first"),
-    "power": ("""
-    v = s ** 2
-        ^^^^^^
-""", "** is not defined on tiles", "x * x"),
     "tensor in arithmetic": ("""
     v = x + 1.0
         ^^^^^^^
@@ -214,10 +254,58 @@ WRONG = {
     v = x[0]
         ^^^^
 """, "a tensor is not indexed", "tc.load(a, [i, k], [64, 32])"),
-    "subscript of a tile": ("""
-    v = tc.arange(block)[3]
-        ^^^^^^^^^^^^^^^^^^^
-""", "a tile is not indexed", "tc.where"),
+    "index beyond a tile": ("""
+    v = tc.arange(block)[64]
+        ^^^^^^^^^^^^^^^^^^^^
+""", "index 64 is out of bounds for axis 0 of i32[64]"),
+    "too many indices": ("""
+    v = tc.arange(block)[3, 4]
+        ^^^^^^^^^^^^^^^^^^^^^^
+""", "i32[64] has 1 axes, but 2 indices are given"),
+    "empty slice": ("""
+    v = tc.arange(block)[5:5]
+        ^^^^^^^^^^^^^^^^^^^^^
+""", "the slice of axis 0 is empty"),
+    "slice at run time": ("""
+    v = tc.arange(block)[n:]
+                         ^
+""", "a slice's bound must be known at compile time"),
+    "tile as an index": ("""
+    v = tc.arange(block)[tc.arange(4)]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "an index is an integer scalar, not i32[4]"),
+    "tiles that don't fit together": ("""
+    v = tc.concatenate([tc.load(a, [0, 0], [4, 8]), tc.load(a, [0, 0], [4, 16])])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tiles of shapes [4, 8] and [4, 16] do not fit together along axis 0"),
+    "concatenated types": ("""
+    v = tc.concatenate([tc.load(x, [0], [8]), tc.arange(8)])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tiles of f32 and i32 do not mix", "tc.cast(x, f32)"),
+    "concatenated scalars": ("""
+    v = tc.concatenate([n, n])
+        ^^^^^^^^^^^^^^^^^^^^^^
+""", "concatenate takes tiles, not scalars", "tc.stack"),
+    "nothing to stack": ("""
+    v = tc.stack([])
+        ^^^^^^^^^^^^
+""", "stack needs tiles"),
+    "stacked shapes": ("""
+    v = tc.stack([tc.arange(4), tc.arange(8)])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tiles of shapes [4] and [8] can't be stacked"),
+    "unequal split": ("""
+    v = tc.split(tc.arange(8), 3)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "8 elements don't split into 3 equal parts"),
+    "axis of a flip": ("""
+    v = tc.flip(tc.arange(8), 1)
+        ^^^^^^^^^^^^^^^^^^^^^^^^
+""", "axis 1 is out of range for a tile with 1 axes"),
+    "squeezed axis": ("""
+    v = tc.squeeze(tc.arange(8), 0)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "axis 0 has 8 elements"),
     "assigned element": ("""
     y[0] = s
     ^^^^

@@ -240,8 +240,8 @@ def log2(x: Operand) -> Tile:
     or bf16.
     """
 
-def sqrt(x: Operand) -> Tile:
-    """Square root, correctly rounded."""
+def sqrt(x: Operand, approx: bool = False) -> Tile:
+    """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5."""
 
 def rsqrt(x: Operand) -> Tile:
     """Reciprocal square root `1 / sqrt(x)`.
@@ -252,8 +252,11 @@ def rsqrt(x: Operand) -> Tile:
 def reciprocal(x: Operand, approx: bool = False) -> Tile:
     """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
 
-def tanh(x: Operand) -> Tile:
-    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
+def tanh(x: Operand, approx: bool = False) -> Tile:
+    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: relative error at most 2**-11.
+    """
 
 def floor(x: Operand) -> Tile:
     """The largest integer not above x, as a floating number."""
@@ -370,6 +373,82 @@ def assume(fact: Tile | bool) -> None:
     A fact known at compile time is checked there. The frontend adds the author's text.
     """
 
+def round(x: Operand) -> Tile:
+    """The nearest integer, as a floating number; halves go to the even one (as numpy.round)."""
+
+def trunc(x: Operand) -> Tile:
+    """The nearest integer towards zero, as a floating number."""
+
+def copysign(x: Operand, y: Operand) -> Tile:
+    """The magnitude of `x` with the sign of `y`, on floating tiles; zeros have signs, too."""
+
+def sign(x: Operand) -> Tile:
+    """-1, 0 or 1 as `x` is below, at or above 0; NaN for NaN."""
+
+def clip(x: Tile, low: Operand | None = None, high: Operand | None = None) -> Tile:
+    """`x` held between `low` and `high`, numbers or tiles of its type; NaN stays NaN (as numpy.clip)."""
+
+def isnan(x: Tile) -> Tile:
+    """Where a floating tile is NaN, as bools."""
+
+def isinf(x: Tile) -> Tile:
+    """Where a floating tile is infinite, of either sign, as bools."""
+
+def isfinite(x: Tile) -> Tile:
+    """Where a floating tile is neither infinite nor NaN, as bools."""
+
+def power(x: Tile, n: int) -> Tile:
+    """`x ** n` for an integer n known at compile time, by repeated multiplication, each product rounded."""
+
+def popcount(x: Operand) -> Tile:
+    """How many bits of an integer are 1."""
+
+def clz(x: Operand) -> Tile:
+    """How many bits of an integer are 0 above its highest 1: the type's width for 0."""
+
+def ctz(x: Operand) -> Tile:
+    """How many bits of an integer are 0 below its lowest 1: the type's width for 0."""
+
+def bitcast(x: Tile, dtype: DType) -> Tile:
+    """The bits of each element read as another computing type of the same width, as in `tc.bitcast(x, u32)`."""
+
+def sin(x: Operand, approx: bool = False) -> Tile:
+    """Sine of radians. On the GPU the error is at most 2**-25 + 2**-22.5 of the result in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: absolute error at most 2**-20.5 within 2 pi, 2**-14.7 within 100 pi, no bound beyond.
+    """
+
+def cos(x: Operand, approx: bool = False) -> Tile:
+    """Cosine of radians. On the GPU the error is at most 2**-25 + 2**-22.5 of the result in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: absolute error at most 2**-20.5 within 2 pi, 2**-14.7 within 100 pi, no bound beyond.
+    """
+
+def expm1(x: Operand) -> Tile:
+    """`exp(x) - 1`, precise near 0, too. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16."""
+
+def log1p(x: Operand) -> Tile:
+    """`log(1 + x)`, precise near 0, too. On the GPU the relative error is at most 2**-21.4 in f32, plus one rounding to f16 or bf16."""
+
+def sigmoid(x: Operand, approx: bool = False) -> Tile:
+    """`1 / (1 + exp(-x))`. On the GPU the relative error is at most 2**-20.8 in f32, plus one rounding; below 2**-126 it is 0.
+
+    With `approx`, fewer instructions: relative error at most 2**-20.5 + |x| * 2**-23.
+    """
+
+def erf(x: Operand) -> Tile:
+    """The error function. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16."""
+
+def divisor(d: Tile) -> Tile:
+    """What `tc.divmod` needs to divide by the positive integer scalar `d` (i32 or u32) without dividing: computed once, ahead of a loop.
+
+    A tuple (d, multiplier, shift) of scalars; after Granlund and Montgomery, "Division by invariant integers using multiplication"
+    (PLDI 1994), figure 4.1. A divisor that is not positive is undefined.
+    """
+
+def divmod(x: Tile, d: Operand | tuple[Tile, Tile, Tile]) -> Tile:
+    """`(x // d, x % d)`. `d` is an integer or, faster, `tc.divisor(d)`, made once ahead of a loop: then one multiplication, no division."""
+
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
 
@@ -395,6 +474,57 @@ def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Ope
 
 def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
     """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+
+def concatenate(xs: Sequence[Tile], axis: int = 0) -> Tile:
+    """Tiles of one type one after another along an axis; their other extents agree."""
+
+def split(x: Tile, parts: int, axis: int = 0) -> Tile:
+    """The tile in `parts` equal tiles along an axis, as a tuple."""
+
+def flip(x: Tile, axis: int = 0) -> Tile:
+    """The elements in reverse order along an axis."""
+
+def expand_dims(x: Tile, axis: int) -> Tile:
+    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it."""
+
+def squeeze(x: Tile, axis: int) -> Tile:
+    """The tile without an axis of extent 1."""
+
+def permute(x: Tile, axes: Sequence[int]) -> Tile:
+    """The axes in another order: axis i of the result is axis `axes[i]` of x."""
+
+def stack(xs: Sequence[Tile], axis: int = 0) -> Tile:
+    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result."""
+
+def interleave(x: Tile, y: Tile, axis: int = -1) -> Tile:
+    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ..."""
+
+def repeat(x: Tile, count: int, axis: int = 0) -> Tile:
+    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+
+def philox(seed: Operand, c0: Operand, c1: Operand = 0, c2: Operand = 0, c3: Operand = 0) -> Tile:
+    """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.
+
+    The words of Philox 4x32-10. `seed` is an integer scalar of up to 64 bits.
+    """
+
+def random_bits(seed: Operand, offsets: Operand) -> Tile:
+    """Random u32, one for each of `offsets` (an integer tile of up to 64 bits): the first word of Philox 4x32-10 of seed and offset.
+
+    Equal offsets give equal numbers: name each place of the tensor, as in `row * N + tc.arange(N)`.
+    """
+
+def uniform(seed: Operand, offsets: Operand, dtype: DType = f32) -> Tile:
+    """Uniform numbers of [0, 1), multiples of 2**-24 for f32 (2**-11, 2**-8, 2**-53 for f16, bf16, f64), one for each of `offsets`.
+
+    Seed and offsets are as for `tc.random_bits`; the numbers are the same everywhere, bit for bit.
+    """
+
+def normal(seed: Operand, offsets: Operand) -> Tile:
+    """Numbers of the standard normal distribution (f32), one for each of `offsets`, by Box and Muller; none is beyond 5.8.
+
+    Seed and offsets are as for `tc.random_bits`. On the GPU a number x is within 2**-21 * |x| + 2**-22 of the interpreter's.
+    """
 
 def sum(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """Sum of the elements, in the tile's own type."""

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tilec.arguments import Arguments, machine_arguments
@@ -51,10 +51,10 @@ class Choice:
 class BundledKernel:
     """A kernel of a bundle: called like any other, with arrays and scalars, but without constants, which are settled."""
 
-    def __init__(self, about: dict[str, Any], folder: Path):
+    def __init__(self, about: dict[str, Any], folder: str):
         self.about = about
         self.__name__ = str(about["name"])
-        self.builds = [Build(b, _bytes(folder / b["cubin"]), _bytes(folder / b["ptx"]).decode()) for b in about["builds"]]
+        self.builds = [Build(b, _bytes(os.path.join(folder, b["cubin"])), _bytes(os.path.join(folder, b["ptx"])).decode()) for b in about["builds"]]
         self.function = function_of(about["builds"][0])
         self._loaded: dict[tuple[str, str], LoadedKernel] = {}
 
@@ -153,15 +153,15 @@ class Bundle(Mapping[str, BundledKernel]):
 
 
 @presented
-def load(folder: str | Path) -> Bundle:
+def load(folder: str | os.PathLike[str]) -> Bundle:
     """The kernels that `tilec compile` wrote into a folder: `tilec.load("build").matmul(a, b, c)`.
 
     They need neither LLVM nor the kernels' source. Raises TileError if the folder has none, or files are missing.
     """
-    place = Path(folder)
-    require(place.is_dir(), f"there is no folder {folder}")
+    place = os.fspath(folder)
+    require(os.path.isdir(place), f"there is no folder {place}")
     found = {}
-    for path in sorted(place.glob("*.json")):
+    for path in sorted(os.path.join(place, name) for name in os.listdir(place) if name.endswith(".json")):
         try:
             about = json.loads(_bytes(path))
         except ValueError:
@@ -169,7 +169,7 @@ def load(folder: str | Path) -> Bundle:
         if isinstance(about, dict) and "builds" in about and "variants" in about:
             require(about.get("format") == FORMAT, f"{path} has the format {about.get('format')}, and this tilec reads {FORMAT}", hint="compile it anew")
             found[about["name"]] = BundledKernel(about, place)
-    require(found, f"{folder} holds no bundle", hint="tilec compile FILE.py:KERNEL --out DIR writes one")
+    require(found, f"{place} holds no bundle", hint="tilec compile FILE.py:KERNEL --out DIR writes one")
     return Bundle(found)
 
 
@@ -182,9 +182,10 @@ def function_of(about: dict[str, Any]) -> Function:
     return Function(about["name"], tuple(params), Block(), Block(), about["threads"] // 32)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: str) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise TileError(f"{path} can't be read: {error.strerror}") from None
 

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tilec.errors import require
@@ -71,27 +70,26 @@ def digest(*parts: str | bytes) -> str:
 # where
 
 
-def folder() -> Path | None:
+def folder() -> str | None:
     """Where entries lie; None if there is no cache."""
     named = os.environ.get("TILEC_CACHE_DIR")
     if named is not None:
-        return None if named.strip().lower() in ("", "off") else Path(os.path.expanduser(named))
+        return None if named.strip().lower() in ("", "off") else os.path.expanduser(named)
     return _default()
 
 
 @cache
-def _default() -> Path | None:
+def _default() -> str | None:
     """The `tilec` folder where the system wants caches to be."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        return Path(base, "tilec", "Cache") if base else None
+        return os.path.join(base, "tilec", "Cache") if base else None
     if sys.platform != "darwin" and os.path.isabs(os.environ.get("XDG_CACHE_HOME", "")):
-        return Path(os.environ["XDG_CACHE_HOME"], "tilec")
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user without one
+        return os.path.join(os.environ["XDG_CACHE_HOME"], "tilec")
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # a user without one
         return None
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tilec"
+    return os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache", "tilec")
 
 
 def limit() -> int:
@@ -111,15 +109,16 @@ def read(key: str) -> Entry | None:
     place = folder()
     if place is None:
         return None
-    path = place / f"{key}{ENDING}"
+    path = os.path.join(place, key + ENDING)
     try:
-        entry = unpacked(path.read_bytes(), key)
+        with open(path, "rb") as file:
+            entry = unpacked(file.read(), key)
     except OSError:
         return None
     with suppress(OSError):
         if entry is None:
-            path.unlink()
-        elif time.time() - path.stat().st_mtime > 60:
+            os.unlink(path)
+        elif time.time() - os.stat(path).st_mtime > 60:
             os.utime(path)  # used now
     return entry
 
@@ -130,15 +129,16 @@ def write(key: str, head: Mapping[str, Any], parts: Mapping[str, bytes] | None =
     data = packed(key, head, parts or {})
     if place is None or len(data) > limit():
         return
-    part = place / f".{key}.{os.getpid()}.{os.urandom(4).hex()}{PART}"
+    part = os.path.join(place, f".{key}.{os.getpid()}.{os.urandom(4).hex()}{PART}")
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(place, mode=0o700, exist_ok=True)
         try:
-            part.write_bytes(data)
-            part.replace(place / f"{key}{ENDING}")
+            with open(part, "xb") as file:
+                file.write(data)
+            os.replace(part, os.path.join(place, key + ENDING))
         except BaseException:
             with suppress(OSError):
-                part.unlink()
+                os.unlink(part)
             raise
         _grown(place, len(data))
     except OSError:
@@ -184,7 +184,7 @@ class _File:
     used: float
 
 
-def _files(place: Path, ending: str = ENDING) -> Iterator[_File]:
+def _files(place: str, ending: str = ENDING) -> Iterator[_File]:
     """Files of the cache; what vanishes meanwhile is left out."""
     with os.scandir(place) as found:
         for file in found:
@@ -194,10 +194,10 @@ def _files(place: Path, ending: str = ENDING) -> Iterator[_File]:
                     yield _File(file.path, about.st_size, about.st_mtime)
 
 
-_taken: dict[Path, list[int]] = {}  # by folder: bytes at the last look plus what was written since, and how many writes that were
+_taken: dict[str, list[int]] = {}  # by folder: bytes at the last look plus what was written since, and how many writes that were
 
 
-def _grown(place: Path, size: int) -> None:
+def _grown(place: str, size: int) -> None:
     """Keep to the limit. The folder is looked through only if it may be too large by now, or after some writes, as others write too."""
     known = _taken.setdefault(place, [limit() + 1, 0])
     known[0] += size
@@ -206,7 +206,7 @@ def _grown(place: Path, size: int) -> None:
         known[:] = [trim(place, limit()), 0]
 
 
-def trim(place: Path, most: int) -> int:
+def trim(place: str, most: int) -> int:
     """Remove the entries that were not used for longest until the others take at most `most` bytes, and what killed writers left behind.
 
     Returns the bytes taken then. Raises OSError if the folder can't be read.
@@ -231,7 +231,7 @@ def entries() -> list[Listed]:
     found: list[tuple[float, Listed]] = []
     now = time.time()
     with suppress(OSError):
-        for file in _files(folder() or Path(os.devnull)):
+        for file in _files(folder() or os.devnull):
             with suppress(OSError, ValueError, KeyError), open(file.path, "rb") as opened:
                 head, _ = _head(opened.read(1 << 20))
                 if "kernel" in head:
@@ -242,7 +242,7 @@ def entries() -> list[Listed]:
 def clear() -> tuple[int, int]:
     """Remove all entries; returns how many kernels and how many bytes in all. Raises OSError for a folder that can't be changed."""
     place, count, size = folder(), len(entries()), 0
-    if place is None or not place.is_dir():
+    if place is None or not os.path.isdir(place):
         return 0, 0
     for file in [*_files(place), *_files(place, PART)]:
         os.unlink(file.path)

@@ -131,7 +131,7 @@ def compile(args: argparse.Namespace) -> None:
     what tilec.load reads, and NAME.h, a launcher in C. A launch takes the first variant whose assumptions hold, --rule goes before.
     Nothing is written unless all of it compiles.
     """
-    from tilec.backend import bundle, tools
+    from tilec.backend import bundle, versions
 
     kernel, always = _load(args.kernel), _merged(args.set)
     archs = [_arch(a) for a in args.arch or [ARCH]]
@@ -156,7 +156,7 @@ def compile(args: argparse.Namespace) -> None:
     rules = [{"when": when, "variant": labels[_meant(settings, variants)]} for when, settings in args.rule]
     about = {"format": 1, "name": name, "variants": labels, "rules": rules, "builds": builds}
     cubins = None if args.separate else {file: data for file, data in files.items() if file.endswith(".cubin")}
-    files[f"{name}.h"] = bundle.header(about, cubins, f"tilec {tools.version('tilec', 'tilec')}".rstrip()).encode()
+    files[f"{name}.h"] = bundle.header(about, cubins, f"tilec {versions.version('tilec', 'tilec')}".rstrip()).encode()
     files[f"{name}.json"] = (json.dumps(about, indent=2) + "\n").encode()
     _write(args.out, files)
     facts = ("cubin", "threads", "registers", "spill_bytes", "shared_bytes")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tilec import cache, keys
 from tilec.arguments import Arguments, machine_arguments
-from tilec.backend import atomics, gather, groups, memory, nvptx, views, warp  # noqa: F401 - their rules register themselves
+from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
@@ -38,6 +38,7 @@ from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
+from tilec.passes import pieces as piece_layouts  # noqa: F401
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lifetimes import memory_map
@@ -294,7 +295,7 @@ def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = 
     """From the last stage to machine code."""
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
-    ptx = nvptx.to_ptx(llvm, where)
+    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
     cubin = assembler.assemble(ptx, where, lineinfo)
     found, shared = cubin.resources, shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
@@ -432,10 +433,9 @@ def reordering_bound(function: Function, parsed: Function, name: str, args: tupl
 def load_kernel(where: str) -> Kernel:
     """The kernel that "FILE.py:KERNEL" names. Raises TileError if there is none."""
     path, _, name = where.rpartition(":")
-    file = Path(path)
-    require(path and file.is_file(), f"{path or where} is no file", hint="name a kernel as in examples/softmax.py:softmax")
-    module_name = f"_tilec_{file.stem}_{abs(hash(file.resolve()))}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
+    require(os.path.isfile(path), f"{path or where} is no file", hint="name a kernel as in examples/softmax.py:softmax")
+    module_name = f"_tilec_{os.path.basename(path).partition('.')[0]}_{abs(hash(os.path.realpath(path)))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     require(spec is not None and spec.loader is not None, f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[module_name] = module

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import linecache
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
@@ -127,7 +127,7 @@ def presented(entry: Callable[P, R]) -> Callable[P, R]:
 def caller() -> Loc | None:
     """The place outside of tilec that called into it: line, and from Python 3.11 on the columns of the call."""
     frame = sys._getframe()
-    here = str(Path(__file__).parent)
+    here = os.path.dirname(__file__)
     while frame is not None and frame.f_code.co_filename.startswith(here):
         frame = frame.f_back  # type: ignore[assignment]
     if frame is None:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from tilec.ir.core import Function
 from tilec.ir.describe import describe
 from tilec.ir.text import print_function
 
-ROOT = Path(__file__).parent
+ROOT = os.path.dirname(os.path.abspath(__file__))
 LOADED = time.time()  # tilec's sources were read by then
 RECENT = 5.0  # seconds; a source so young when it was loaded may have changed in between
 
@@ -66,7 +65,7 @@ def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> s
     key = store.digest("tilec", repr(look))
     known = store.read(key)
     if known is None:
-        found = store.digest(*(part for path, *_ in look for part in (os.path.relpath(path, ROOT), Path(path).read_bytes())))
+        found = store.digest(*(part for path, *_ in look for part in (os.path.relpath(path, ROOT), _content(path))))
         store.write(key, {"digest": found})
         return found
     return str(known.head["digest"])
@@ -74,7 +73,7 @@ def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> s
 
 def _look() -> list[tuple[str, int, int, int, int]]:
     """Each file's path, size, number on the disk, time that it claims, and time of the last change."""
-    return sorted(_files(str(ROOT)))
+    return sorted(_files(ROOT))
 
 
 def _files(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
@@ -87,6 +86,11 @@ def _files(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
                 about = file.stat()
                 changed = about.st_mtime_ns if os.name == "nt" else about.st_ctime_ns  # which is when it was made on Windows
                 yield file.path, about.st_size, about.st_ino, about.st_mtime_ns, changed
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _counts(name: str) -> bool:

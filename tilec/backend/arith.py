@@ -19,6 +19,8 @@ from tilec.ir.ops import arith as ops
 
 Rule = Callable[..., str]  # (e, dtype, *operands) -> value; dtype is that of the last operand
 RULES: dict[type[Op], Rule] = {}
+Conversion = Callable[[Emitter, str, DType, DType], str]
+CONVERSIONS: dict[type[Op], Conversion] = {ops.Cast: cast}  # ops of an operand x and an attribute dtype: rules that see both types
 
 
 def lower(e: Emitter, op: Op, operands: Sequence[str], target: Target) -> str:
@@ -27,8 +29,8 @@ def lower(e: Emitter, op: Op, operands: Sequence[str], target: Target) -> str:
     Raises TileError, at the op's place, for what GPUs are not given: exp, log and the like of f64. Every target has the same rules
     today; `target` is what native conversions will ask.
     """
-    if isinstance(op, ops.Cast):
-        return cast(e, operands[0], op.x.type.dtype, op.dtype)
+    if type(op) in CONVERSIONS:
+        return CONVERSIONS[type(op)](e, operands[0], op.operands[0].type.dtype, op.attributes["dtype"])
     with op.loc or nullcontext():
         return RULES[type(op)](e, op.operands[-1].type.dtype, *operands)
 
@@ -40,7 +42,7 @@ def combine(e: Emitter, kind: type[Op], dtype: DType, x: str, y: str) -> str:
 
 def covers(kind: type[Op]) -> bool:
     """Is this class of ops lowered here?"""
-    return kind in RULES or kind is ops.Cast
+    return kind in RULES or kind in CONVERSIONS
 
 
 def lowers(*kinds: type[Op]) -> Callable[[Rule], Rule]:

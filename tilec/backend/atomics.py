@@ -179,9 +179,7 @@ def add_vector(g: Generator, op: Atomic, address: str, values: Registers, first:
 def packed(g: Generator, dtype: DType, low: str, high: str) -> str:
     """Two halves as an i32."""
     kind = llvm_type(dtype)
-    vector = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
-    vector = g.e.let(f"insertelement <2 x {kind}> {vector}, {kind} {high}, i32 1")
-    return g.e.let(f"bitcast <2 x {kind}> {vector} to i32")
+    return g.e.let(f"bitcast <2 x {kind}> {g.e.join(kind, (low, high))} to i32")
 
 
 # semaphores

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import tempfile
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from tilec.backend import tools
+from tilec.backend import versions
 from tilec.backend.target import Target, target
 from tilec.errors import TileError, require
 
@@ -50,14 +49,16 @@ class AssemblerError(Exception):
 
 
 def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    from tilec.backend import tools
+
     tool = tools.find("ptxas")
     require(tool, "this needs ptxas, and there is none", hint="pip install 'tilec[ptxas]', or set TILEC_PTXAS to its path")
     assert tool
-    with tempfile.TemporaryDirectory(prefix="tilec-") as folder:
-        source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+    with tools.scratch() as folder:
+        source, result = tools.Path(folder, "kernel.ptx"), tools.Path(folder, "kernel.cubin")
         source.write_text(ptx)
         options = [f"-arch={arch}", "-v", *(["-lineinfo"] if lineinfo else [])]
-        done = subprocess.run([tool, *options, str(source), "-o", str(result)], capture_output=True, text=True)
+        done = tools.run([tool, *options, str(source), "-o", str(result)])
         if done.returncode:  # a negative one is a signal
             raise AssemblerError(done.stderr.strip() or f"it crashed with signal {-done.returncode}")
         return result.read_bytes(), done.stderr
@@ -108,21 +109,36 @@ def load() -> None:
         _nvjitlink()
 
 
+@cache
+def load_meanwhile() -> None:
+    """Load the assembler in a thread. Worth it while LLVM is at work, which holds no interpreter lock; what goes wrong is said when it is used."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            load()
+
+    threading.Thread(target=quietly, daemon=True).start()
+
+
 def identity() -> str:
     """Which assembler would be used, without loading it. Once nvJitLink is loaded, this is the one that was."""
-    maker = choose()
-    if maker == "ptxas":
-        return f"ptxas {tools.version('nvidia-cuda-nvcc', 'nvidia')} {tools.identity(tools.find('ptxas'))}"
+    if choose() == "ptxas":
+        from tilec.backend import tools
+
+        return f"ptxas {versions.version('nvidia-cuda-nvcc', 'nvidia')} {versions.identity(tools.find('ptxas'))}"
     path = str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path) if _nvjitlink.cache_info().currsize else _nvjitlink_file()
-    return f"nvjitlink {tools.version('nvidia-nvjitlink', 'nvidia')} {tools.identity(path)}"
+    return f"nvjitlink {versions.version('nvidia-nvjitlink', 'nvidia')} {versions.identity(path)}"
 
 
 @cache
-def _nvjitlink_file() -> str | None:
+def _nvjitlink_file() -> str:
     """Where the bindings look for nvJitLink first: among the packages. If it is not there they are asked, which takes longer."""
-    for folder in tools.packages("nvidia"):
-        for file in sorted([*folder.glob("*/lib/libnvJitLink.so*"), *folder.glob("*/bin/**/nvJitLink_*.dll")]):
-            return str(file)
+    for folder in versions.packages("nvidia"):
+        for toolkit in versions.names_in(folder):
+            for place in (os.path.join(folder, toolkit, "lib"), os.path.join(folder, toolkit, "bin", "x86_64")):
+                for name in versions.names_in(place):
+                    if name.startswith(("libnvJitLink.so", "nvJitLink_")):
+                        return os.path.join(place, name)
     return str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path)
 
 
@@ -149,6 +165,8 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
     try:
         data, log = MAKERS[maker](ptx, arch.name, lineinfo)
     except AssemblerError as e:
+        from tilec.backend import tools
+
         raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx")) from e
     if notes := [line.strip() for line in log.splitlines() if re.search(r"\(C75\d\d\)", line)]:
         hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tilec.errors import Loc
@@ -67,6 +70,12 @@ def _bfloat(value: float) -> int:
     return bits + 0x7FFF + (bits >> 16 & 1) >> 16
 
 
+# what may be computed earlier than it stands, and even if it is not wanted
+MOVABLE = frozenset(
+    ["add", "sub", "mul", "shl", "lshr", "ashr", "and", "or", "xor", "icmp", "select", "zext", "sext", "trunc", "bitcast", "getelementptr"]
+)
+
+
 class Emitter:
     """Appends instructions to the current basic block of one function.
 
@@ -75,13 +84,16 @@ class Emitter:
     """
 
     def __init__(self, lines: Lines | None = None) -> None:
-        self.text: list[str] = []
+        self.text: list[Any] = []  # lines, and lists of lines
         self.count = 0
+        self.levels: dict[str, int] = {}  # of values that are made in loops: in how many
+        self.ahead: list[list[Any]] = []  # lines that stand before each loop around the current block, outermost first
         self.label = "entry"
         self.lines = lines
         self.loc: Loc | None = None
         self.declared: list[str] = []  # module-level text: globals
         self.metadata: list[str] = []
+        self.elements: dict[str, tuple[str, str, int, int]] = {}  # of vectors that were split: type, vector, place, count
         self.cache: dict[Any, Any] = {}  # of values that dominate everything after them: cleared where they might not
 
     def fresh(self, prefix: str = "") -> str:
@@ -89,15 +101,23 @@ class Emitter:
         self.count += 1
         return f"{prefix}{self.count}" if prefix else f"v{self.count}"
 
-    def line(self, text: str) -> None:
-        """An instruction without a result."""
+    def line(self, text: str, level: int | None = None) -> None:
+        """An instruction without a result; before the loop at `level`, if given."""
         debug = self.lines.reference(self.loc) if self.lines is not None and self.loc is not None else ""
-        self.text.append(f"  {text}{debug}")
+        (self.text if level is None else self.ahead[level]).append(f"  {text}{debug}")
 
     def let(self, text: str) -> str:
-        """An instruction with a result; returns its name."""
+        """An instruction with a result; returns its name. What does not change in a loop goes before it."""
         name = f"%{self.fresh()}"
-        self.line(f"{name} = {text}")
+        if not self.ahead:
+            self.line(f"{name} = {text}")
+            return name
+        level = len(self.ahead)
+        if text.partition(" ")[0] in MOVABLE:
+            level = max((self.levels.get(operand, 0) for operand in re.findall(r"%v\d+", text)), default=0)
+        if level:
+            self.levels[name] = level
+        self.line(f"{name} = {text}", level if level < len(self.ahead) else None)
         return name
 
     def call(self, result: str, function: str, *arguments: str) -> str:
@@ -122,7 +142,54 @@ class Emitter:
         """All members of a struct value."""
         return [self.let(f"extractvalue {type} {aggregate}, {i}") for i in range(count)]
 
+    # vectors
+
+    def split(self, kind: str, vector: str, count: int) -> list[str]:
+        """The elements of `kind` of a vector. Those that nobody uses leave no trace in `body`."""
+        names = [self.let(f"extractelement <{count} x {kind}> {vector}, i32 {i}") for i in range(count)]
+        self.elements.update((name, (kind, vector, i, count)) for i, name in enumerate(names))
+        return names
+
+    def join(self, kind: str, elements: Sequence[str]) -> str:
+        """A vector of elements of `kind`: the very one that they were split from, if they were."""
+        whole = self.elements.get(elements[0], ("", "", 0, 0))[1]
+        if all(self.elements.get(name) == (kind, whole, i, len(elements)) for i, name in enumerate(elements)):
+            return whole
+        vector = "poison"
+        for i, name in enumerate(elements):
+            vector = self.let(f"insertelement <{len(elements)} x {kind}> {vector}, {kind} {name}, i32 {i}")
+        return vector
+
+    def body(self, *texts: list[Any]) -> list[str]:
+        """All lines but those of elements that no line uses."""
+        lines = list(flatten(texts))
+        uses = Counter(re.findall(r"%v\d+", "\n".join(lines)))
+        dead = {name for name in self.elements if uses[name] == 1}
+        return [line for line in lines if not (dead and line[2:].partition(" ")[0] in dead)]
+
     # control flow
+
+    def by_level(self, values: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The values that do not change in the innermost loop here, and those that do."""
+        here = len(self.ahead)
+        moving = [v for v in values if here and self.levels.get(v, 0) == here]
+        return [v for v in values if v not in moving], moving
+
+    def enter_loop(self) -> None:
+        """What is emitted from here on is done again and again."""
+        self.ahead.append([])
+        self.text.append(self.ahead[-1])
+
+    def leave_loop(self) -> None:
+        self.ahead.pop()
+
+    @contextmanager
+    def prelude(self, text: list[Any]) -> Iterator[None]:
+        """Emit to `text`, which stands before everything."""
+        kept = self.text, self.ahead
+        self.text, self.ahead = text, []
+        yield
+        self.text, self.ahead = kept
 
     def start(self, label: str) -> None:
         """Begin a basic block."""
@@ -137,6 +204,14 @@ class Emitter:
 
     def phi(self, type: str, incoming: Sequence[tuple[str, str]]) -> str:
         return self.let(f"phi {type} " + ", ".join(f"[ {v}, %{label} ]" for v, label in incoming))
+
+
+def flatten(text: Any) -> Iterator[str]:
+    for part in text:
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from flatten(part)
 
 
 class Lines:

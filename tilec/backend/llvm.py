@@ -77,7 +77,7 @@ class Generator:
         shared = ["@shared = external addrspace(3) global [0 x i8], align 1024"] if self.uses_shared else []
         head = f"define ptx_kernel void @{symbol(self.function)}({params}) {attributes}{debug} {{"
         lines = [self.lines.module()] if self.lines else []
-        return "\n".join([*shared, *self.e.declared, head, "entry:", *self.preamble, *self.e.text, "}", "!0 = !{}", *lines, ""])
+        return "\n".join([*shared, *self.e.declared, head, "entry:", *self.e.body(self.preamble, self.e.text), "}", "!0 = !{}", *lines, ""])
 
     def prologue(self) -> None:
         """What everything may use: parameters, the thread's number, extents and strides of tensors. (Places in layouts join them later.)"""
@@ -89,17 +89,14 @@ class Generator:
 
     def relative_thread(self, first: int) -> str:
         """The thread's number from thread `first` on."""
-        body, self.e.text = self.e.text, self.preamble
-        number = self.e.let(f"sub i32 {self.thread}, {first}") if first else self.thread
-        self.e.text = body
-        return number
+        with self.e.prelude(self.preamble):
+            return self.e.let(f"sub i32 {self.thread}, {first}") if first else self.thread
 
     def base(self, layout: Layout) -> list[str]:
         """This thread's place in a layout: the coordinates of its register 0."""
         if layout not in self.bases:
-            body, self.e.text = self.e.text, self.preamble  # so that it dominates everything
-            self.bases[layout] = self.place(layout)
-            self.e.text = body
+            with self.e.prelude(self.preamble):  # so that it dominates everything
+                self.bases[layout] = self.place(layout)
         return self.bases[layout]
 
     def place(self, layout: Layout) -> list[str]:
@@ -360,13 +357,13 @@ class Phis:
     def __init__(self, g: Generator, types: Sequence[str], starts: Registers, before: str):
         self.g, self.types, self.starts, self.before = g, types, starts, before
         self.names = [f"%{g.e.fresh()}" for _ in types]
-        self.at = len(g.e.text)
-        g.e.text += [""] * len(types)
+        g.e.levels.update((name, len(g.e.ahead)) for name in self.names)
+        self.lines: list[str] = []
+        g.e.text.append(self.lines)
 
     def close(self, ends: Registers, label: str) -> None:
         rows = zip(self.names, self.types, self.starts, ends, strict=True)
-        for i, (name, type, start, end) in enumerate(rows):
-            self.g.e.text[self.at + i] = f"  {name} = phi {type} [ {start}, %{self.before} ], [ {end}, %{label} ]"
+        self.lines += [f"  {name} = phi {type} [ {start}, %{self.before} ], [ {end}, %{label} ]" for name, type, start, end in rows]
 
 
 @emits(For)
@@ -376,6 +373,7 @@ def for_loop(g: Generator, op: For) -> Sequence[Registers]:
     kind = llvm_type(op.start.type.dtype)
     starts = [g.scalar(op.start), *flat(g, op.inits)]
     before = e.label
+    e.enter_loop()
     e.jump(head)
     e.start(head)
     phis = Phis(g, [kind, *types_of([v.type for v in op.inits])], starts, before)
@@ -387,6 +385,7 @@ def for_loop(g: Generator, op: For) -> Sequence[Registers]:
     following = e.let(f"add {kind} {phis.names[0]}, {g.scalar(op.step)}")
     phis.close([following, *flat(g, op.body.yielded)], e.label)
     e.jump(head)
+    e.leave_loop()
     e.start(done)
     return spread(g, op.results, phis.names[1:])
 
@@ -408,6 +407,7 @@ def while_loop(g: Generator, op: While) -> Sequence[Registers]:
     head, body, done = f"while{number}", f"body{number}", f"done{number}"
     before = e.label
     starts = flat(g, op.inits)
+    e.enter_loop()
     e.jump(head)
     e.start(head)
     phis = Phis(g, types_of([v.type for v in op.inits]), starts, before)
@@ -419,6 +419,7 @@ def while_loop(g: Generator, op: While) -> Sequence[Registers]:
     g.block(op.body)
     phis.close(flat(g, op.body.yielded), e.label)
     e.jump(head)
+    e.leave_loop()
     e.start(done)
     return spread(g, op.results, phis.names)
 

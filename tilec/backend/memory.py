@@ -82,6 +82,14 @@ def i32_add(g: Generator, a: str, b: str | int) -> str:
     return str(b) if a == "0" else g.e.let(f"add nsw i32 {a}, {b}")
 
 
+def i64_sum(g: Generator, terms: Sequence[str]) -> str:
+    total = "0"
+    for term in terms:
+        if term != "0":
+            total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
+    return total
+
+
 # global memory
 
 
@@ -98,6 +106,7 @@ class GlobalAccess:
         self.offsets = [g.scalar(v) for v in op.offsets]
         self.starts = [i32_add(g, self.offsets[axis], base) for axis, base in zip(op.dims, self.place.base, strict=True)]
         self.memo: dict[Any, str] = {}
+        self.steps: dict[str, tuple[str, str]] = {}  # of offsets that are sums: the two of which
         last = op.memory.type.rank - 1
         self.fast = op.dims.index(last) if last in op.dims and contiguous(op.memory) else None
         self.run = self._run(type)
@@ -126,12 +135,12 @@ class GlobalAccess:
         coordinates = list(self.offsets)
         for axis, start in zip(self.op.dims, self.starts, strict=True):
             coordinates[axis] = start
-        total = g.origins.get(self.tensor, "0")
+        terms = [g.origins.get(self.tensor, "0")]
         for c, stride in zip(coordinates, self.strides, strict=True):
             wide = g.widened(c)
-            term = wide if stride == "1" else g.e.let(f"mul nsw i64 {wide}, {stride}")
-            total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
-        return total
+            terms.append(wide if stride == "1" else g.e.let(f"mul nsw i64 {wide}, {stride}"))
+        fixed, moving = (i64_sum(g, part) for part in g.e.by_level(terms))
+        return self.step(fixed, moving)
 
     def element(self, register: int) -> str:
         """The element offset of a register, an i64."""
@@ -142,7 +151,14 @@ class GlobalAccess:
                 key = ("step", tile_axis, c)
                 if key not in self.memo:
                     self.memo[key] = str(c) if stride == "1" else g.e.let(f"mul nsw i64 {stride}, {c}")
-                total = self.memo[key] if total == "0" else g.e.let(f"add nsw i64 {total}, {self.memo[key]}")
+                total = self.step(total, self.memo[key])
+        return total
+
+    def step(self, first: str, last: str) -> str:
+        """The sum of two offsets, which `pointer` adds one after the other."""
+        total = i64_sum(self.g, [first, last])
+        if "0" not in (first, last):
+            self.steps[total] = (first, last)
         return total
 
     def inside(self, register: int) -> str:
@@ -227,8 +243,14 @@ class GlobalAccess:
         return math.prod(self.g.extent_divisor(self.tensor, a) for a in range(axis + 1, self.tensor.type.rank))
 
     def pointer(self, element: str) -> str:
-        """The address of an element that fills bytes."""
-        return self.g.e.let(f"getelementptr inbounds {in_memory(self.dtype)}, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {element}")
+        """The address of an element that fills bytes: what does not change in a loop is added first, what sets registers apart last."""
+        if element == "0":
+            return self.g.scalar(self.tensor)
+        if ("pointer", element) not in self.memo:
+            first, last = self.steps.get(element, ("0", element))
+            start = self.pointer(first)
+            self.memo["pointer", element] = self.g.e.let(f"getelementptr {in_memory(self.dtype)}, ptr addrspace(1) {start}, i64 {last}")
+        return self.memo["pointer", element]
 
     def byte(self, offset: str) -> str:
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {offset}")
@@ -341,7 +363,7 @@ def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Re
             whole = g.e.let(f"load {type}, ptr addrspace(1) {address}, align {size}")
         else:
             whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
-        vector = [whole] if run == 1 else [g.e.let(f"extractelement {type} {whole}, i32 {i}") for i in range(run)]
+        vector = [whole] if run == 1 else g.e.split(kind, whole, run)
         out += [from_memory(g, v, access.dtype) for v in vector]
     return out
 
@@ -351,10 +373,8 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked:
     size = run * max(8, access.dtype.bits) // 8
     type = kind if run == 1 else f"<{run} x {kind}>"
     for register in range(0, len(values), run):
-        vector = "poison"
         raw = [to_memory(g, v, access.dtype) for v in values[register : register + run]]
-        for i, v in enumerate(raw):
-            vector = v if run == 1 else g.e.let(f"insertelement {type} {vector}, {kind} {v}, i32 {i}")
+        vector = raw[0] if run == 1 else g.e.join(kind, raw)
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
         if access.hints:
@@ -381,10 +401,7 @@ def load_words_where(g: Generator, address: str, size: int, condition: str) -> s
     result = "{" + ", ".join(["i32"] * n) + "}"
     constraints = ",".join(["=&r"] * n) + ",l,b"
     whole = g.e.asm(result, code, constraints, f"ptr addrspace(1) {address}", f"i1 {condition}", effect=True)
-    vector = "poison"
-    for i, word in enumerate(g.e.extract(whole, result, n)):
-        vector = g.e.let(f"insertelement <{n} x i32> {vector}, i32 {word}, i32 {i}")
-    return vector
+    return g.e.join("i32", g.e.extract(whole, result, n))
 
 
 def store_words_where(g: Generator, address: str, size: int, value: str, condition: str) -> None:
@@ -393,7 +410,7 @@ def store_words_where(g: Generator, address: str, size: int, value: str, conditi
         store_where(g, address, 8 * size, value, condition)
         return
     n = size // 4
-    words = [g.e.let(f"extractelement <{n} x i32> {value}, i32 {i}") for i in range(n)]
+    words = g.e.split("i32", value, n)
     names = ", ".join(f"${i + 1}" for i in range(n))
     code = f"@${n + 1} st.global.v{n}.b32 [$0], {{{names}}};"
     constraints = "l," + ",".join(["r"] * n) + ",b,~{memory}"
@@ -467,9 +484,8 @@ def load_words(g: Generator, address: str, word: int, count: int) -> Registers:
         if together == 1:
             out.append(g.e.let(f"load i{8 * word}, ptr addrspace(1) {at}, align {word}"))
             continue
-        kind = f"<{together} x i{8 * word}>"
-        whole = g.e.let(f"load {kind}, ptr addrspace(1) {at}, align {word * together}")
-        out += [g.e.let(f"extractelement {kind} {whole}, i32 {i}") for i in range(together)]
+        whole = g.e.let(f"load <{together} x i{8 * word}>, ptr addrspace(1) {at}, align {word * together}")
+        out += g.e.split(f"i{8 * word}", whole, together)
     return out
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tilec.backend.target import TARGETS, Target, target
-from tilec.backend.tools import identity as identity_of
-from tilec.backend.tools import keep, packages, version
+from tilec.backend.versions import identity as identity_of
+from tilec.backend.versions import names_in, packages, version
 from tilec.errors import TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
@@ -54,6 +53,11 @@ NEVER = re.compile(r"@llvm\.(a?(?:sin|cos|tan)h?|atan2|log|log2|log10|exp|exp10|
 SINGLE = re.compile(r"(?<!\w)(afn|fast) [^@\n]*@llvm\.(?:sin|cos|tanh)\.(?:v\d+)?f(?:16|32)|@llvm\.exp2\.(?:v\d+)?f(?:16|32)")
 
 
+# LLVM's passes before code generation. The IR comes with loops' invariants hoisted, addresses split and nothing to inline, so that the
+# level -O1 does no better for the hot loops of this repository's examples, takes three times as long, and copies loops' first rounds.
+PASSES = ("simplify_cfg", "instruction_combine", "new_gvn", "instruction_combine")
+
+
 @cache
 def _llvm() -> Any:
     import llvmlite.binding as llvm
@@ -78,7 +82,8 @@ def load() -> None:
 @cache
 def identity() -> str:
     """Which LLVM this is, without loading it."""
-    found = [f for folder in packages("llvmlite") for f in sorted(Path(folder, "binding").glob("*llvmlite.*"))]
+    folders = [os.path.join(folder, "binding") for folder in packages("llvmlite")]
+    found = [os.path.join(folder, name) for folder in folders for name in names_in(folder) if "llvmlite." in name]
     return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(found[0] if found else None)}"
 
 
@@ -94,12 +99,11 @@ def check(text: str, arch: Target) -> None:
             raise TileError(f"llvm.{found[1]} has no lowering for GPUs", hint="exp2 of f32 and f16 has, and sin, cos, tanh marked afn")
 
 
-def to_ptx(text: str, arch: Target | str, opt: int = 1) -> str:
+def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None = None) -> str:
     """PTX of a module given as LLVM IR text; `HEADER` is put before it if it states no target itself.
 
-    `opt` from 0 to 3 is the level of LLVM's passes. On a matmul and a 4-bit product written by another compiler, unoptimized, 1 gave hot
-    loops as long as those of 3 with at most one register more, and took a tenth to a fifth less time in the passes. Raises TileError,
-    which names the file where the IR was kept, when LLVM refuses it.
+    `meanwhile` is called before the long work, which holds no interpreter lock. Raises TileError, which names the file where the IR was
+    kept, when LLVM refuses it.
     """
     arch = target(arch)
     if "target triple" not in text:
@@ -107,26 +111,37 @@ def to_ptx(text: str, arch: Target | str, opt: int = 1) -> str:
     check(text, arch)
     run = _isolated if os.environ.get("TILEC_ISOLATE") else _generate
     try:
-        return run(text, arch, opt)
+        return run(text, arch, meanwhile)
     except RuntimeError as e:
+        from tilec.backend.tools import keep
+
         raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
 
 
-def _generate(text: str, arch: Target, opt: int) -> str:
+def _generate(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
     llvm = _llvm()
     module = llvm.parse_assembly(text)
     module.verify()
     machine = _machine(arch.name, arch.features)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=opt))
-    builder.getModulePassManager().run(module, builder)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    manager = llvm.create_new_module_pass_manager()
+    for name in PASSES:
+        getattr(manager, f"add_{name}_pass")()
+    if meanwhile:
+        meanwhile()
+    manager.run(module, builder)
     return machine.emit_assembly(module)
 
 
-def _isolated(text: str, arch: Target, opt: int) -> str:
+def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
     """The same in a process of its own, so that LLVM's abort() becomes a RuntimeError."""
+    from tilec.backend import tools
+
+    if meanwhile:
+        meanwhile()
     run = "import sys; from tilec.backend import nvptx, target as t; "
-    run += f"sys.stdout.write(nvptx._generate(sys.stdin.read(), t.target({arch.name!r}), {opt}))"
-    done = subprocess.run([sys.executable, "-c", run], input=text, capture_output=True, text=True)
+    run += f"sys.stdout.write(nvptx._generate(sys.stdin.read(), t.target({arch.name!r})))"
+    done = tools.run([sys.executable, "-c", run], text)
     if done.returncode:
         said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.MULTILINE)
         raise RuntimeError(said[0] if said else "it crashed")

@@ -27,18 +27,12 @@ def lower(e: Emitter, op: Elementwise, first: Sequence[str], second: Sequence[st
     """Two elements of the result, from the operands of each."""
     dtype: DType = op.result.type.dtype
     kind = f"<2 x {llvm_type(dtype)}>"
-    vectors = [joined(e, a, b, v.type.dtype) for a, b, v in zip(first, second, op.operands, strict=True)]
+    vectors = [e.join(llvm_type(v.type.dtype), (a, b)) for a, b, v in zip(first, second, op.operands, strict=True)]
     if isinstance(op, ops.Cast):
         result = e.let(f"fptrunc <2 x float> {vectors[0]} to {kind}")
     elif type(op) in INSTRUCTIONS:
         result = e.let(f"{INSTRUCTIONS[type(op)]} {kind} {', '.join(vectors)}")
     else:
         result = e.call(kind, f"llvm.{INTRINSICS[type(op)]}.v2{dtype}", *(f"{kind} {v}" for v in vectors))
-    return e.let(f"extractelement {kind} {result}, i32 0"), e.let(f"extractelement {kind} {result}, i32 1")
-
-
-def joined(e: Emitter, low: str, high: str, dtype: DType) -> str:
-    """Two elements as a vector."""
-    kind = llvm_type(dtype)
-    half = e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
-    return e.let(f"insertelement <2 x {kind}> {half}, {kind} {high}, i32 1")
+    low, high = e.split(llvm_type(dtype), result, 2)
+    return low, high

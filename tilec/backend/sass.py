@@ -12,8 +12,6 @@ A sample, from `nvdisasm -c -gi`, of what is parsed:
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -111,10 +109,10 @@ def disassemble(cubin: bytes, lineinfo: bool = False) -> Sass:
     """
     tool = tools.find("nvdisasm")
     require(tool, "machine code is read by nvdisasm, and there is none", hint="pip install 'tilec[sass]', or set TILEC_NVDISASM")
-    with tempfile.TemporaryDirectory(prefix="tilec-") as folder:
+    with tools.scratch() as folder:
         path = Path(folder, "kernel.cubin")
         path.write_bytes(cubin)
-        done = subprocess.run([str(tool), "-c", *(["-gi"] if lineinfo else []), str(path)], capture_output=True, text=True)
+        done = tools.run([str(tool), "-c", *(["-gi"] if lineinfo else []), str(path)])
     if done.returncode:
         raise TileError(f"nvdisasm refuses the cubin: {done.stderr.strip()}")
     return parse(done.stdout)

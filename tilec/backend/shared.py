@@ -82,7 +82,7 @@ class SharedAccess:
     def run(self) -> int:
         """Elements of one vector access."""
         axis = self.memory.rank - 1
-        if axis not in self.dims or self.layout is None or self.place.covers != self.place.shape:
+        if axis not in self.dims or self.layout is None or self.place.covers != self.place.shape or any(s != 1 for s in self.scale):
             return 1
         assert self.memory.layout is not None
         run = math.gcd(self.layout.vector_run(self.dims.index(axis)), self.memory.layout.run(axis), self.layout.registers)
@@ -108,7 +108,8 @@ class SharedAccess:
         if key not in self.memo:
             g = self.g
             byte = str(int(element) * size) if element.isdigit() else element if size == 1 else g.e.let(f"mul nuw nsw i32 {element}, {size}")
-            self.memo[key] = g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) @shared, i32 {i32_add(g, byte, self.start)}")
+            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {byte}")  # the same round after round, unlike a stage's start
+            self.memo[key] = thread if self.start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {self.start}")
         if not constant:
             return self.memo[key]
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * size}")
@@ -129,7 +130,7 @@ class SharedAccess:
         if "line" not in self.memo:
             g, parts = self.g, list(self.offsets)
             for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
-                wide = base if scale == 1 or base == "0" else g.e.let(f"mul nuw nsw i32 {base}, {scale}")
+                wide = base if scale == 1 or base == "0" else g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
                 parts[axis] = i32_add(g, parts[axis], wide)
             self.memo["line"] = self.offset(parts)
         return self.memo["line"]
@@ -182,12 +183,16 @@ def power_of_two(n: int) -> bool:
 
 @emits(LoadShared)
 def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
-    access = SharedAccess.of(g, op, op.result.type)
-    dtype = op.result.type.dtype
+    return [load_from(g, SharedAccess.of(g, op, op.result.type), op.result.type)]
+
+
+def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
+    """The registers of a tile of this type."""
+    dtype = type.dtype
     kind, run = in_memory(dtype), access.run
     size = run * access.memory.item_bytes
     out: Registers = []
-    for register in range(0, registers_of(op.result.type), run):
+    for register in range(0, registers_of(type), run):
         address = access.address(register)
         inside = access.inside(register)
         if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
@@ -196,9 +201,9 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
             vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
         else:
             whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
-            vector = [g.e.let(f"extractelement <{run} x {kind}> {whole}, i32 {i}") for i in range(run)]
+            vector = g.e.split(kind, whole, run)
         out += [from_memory(g, v, dtype) for v in vector]
-    return [out]
+    return out
 
 
 @emits(StoreShared)
@@ -210,9 +215,7 @@ def store_shared(g: Generator, op: StoreShared) -> None:
     first = first_holder(g, op.value.type)
     stores = []
     for register in range(0, len(values), run):
-        vector = values[register]
-        for i in range(run if run > 1 else 0):
-            vector = g.e.let(f"insertelement <{run} x {kind}> {vector if i else 'poison'}, {kind} {values[register + i]}, i32 {i}")
+        vector = values[register] if run == 1 else g.e.join(kind, values[register : register + run])
         type = kind if run == 1 else f"<{run} x {kind}>"
         stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
     emit_where(g, stores)
@@ -260,7 +263,7 @@ def halves(g: Generator, word: str, type: TileType) -> Registers:
     """The two elements in a 32-bit word."""
     kind = "half" if type.dtype.is_float and type.dtype.mantissa_bits == 10 else "bfloat" if type.dtype.is_float else "i16"
     pair = g.e.let(f"bitcast i32 {word} to <2 x {kind}>")
-    return [g.e.let(f"extractelement <2 x {kind}> {pair}, i32 {i}") for i in range(2)]
+    return g.e.split(kind, pair, 2)
 
 
 # asynchronous copies

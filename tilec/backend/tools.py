@@ -1,35 +1,31 @@
-"""Where NVIDIA's command line tools are, if anywhere (ptxas and nvdisasm), and where input that one of them refused is kept."""
+"""NVIDIA's command line tools: where they are, if anywhere (ptxas and nvdisasm), how they are run, where input that one refused is kept.
+
+Whoever needs this imports it late: it brings in subprocess and tempfile, and these take a tenth of what `import tilec` does.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-
-@cache
-def packages(name: str) -> list[Path]:
-    """The folders of a package, without importing it."""
-    spec = importlib.util.find_spec(name)
-    return [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+from tilec.backend.versions import packages
 
 
 def _candidates(name: str) -> Iterator[Path | str | None]:
     """What was asked for, then what was installed beside tilec (its version is one that suits tilec), then what the machine has."""
     yield os.environ.get(f"TILEC_{name.upper()}")
-    for folder in packages("nvidia"):
+    for folder in map(Path, packages("nvidia")):
         yield from sorted(folder.glob(f"*/bin/{name}"), reverse=True)
     yield shutil.which(name)
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if variable in os.environ:
             yield Path(os.environ[variable]) / "bin" / name
-    for folder in packages("triton"):
+    for folder in map(Path, packages("triton")):
         yield folder / "backends/nvidia/bin" / f"{name}-blackwell"  # the newer of the two that Triton brings
         yield folder / "backends/nvidia/bin" / name
 
@@ -45,31 +41,18 @@ def _find(name: str, *environment: str | None) -> str | None:
     return next((str(c) for c in _candidates(name) if c and os.access(c, os.X_OK)), None)
 
 
+def run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a tool to its end, `text` as its standard input, and keep what it says."""
+    return subprocess.run(command, input=text, capture_output=True, text=True)
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone at the end of `with`."""
+    return tempfile.TemporaryDirectory(prefix="tilec-")
+
+
 def keep(text: str, name: str) -> str:
     """Write what a tool refused to `name` in a new folder, for whoever looks into it; returns a hint that says where."""
     path = Path(tempfile.mkdtemp(prefix="tilec-"), name)
     path.write_text(text)
     return f"what it was given is kept in {path}"
-
-
-@cache
-def version(distribution: str, package: str) -> str:
-    """The version of an installed distribution, such as "nvidia-nvjitlink", read from the names beside its package; "" if it is not told.
-
-    importlib.metadata says the same, and takes longer to load than a compiled kernel.
-    """
-    start = re.sub(r"[-_.]+", "_", distribution).lower() + "-"
-    for folder in packages(package):
-        with suppress(OSError):
-            for name in os.listdir(folder.parent):
-                if name.lower().startswith(start) and name.endswith(".dist-info"):
-                    return name[len(start) : -len(".dist-info")]
-    return ""
-
-
-def identity(path: str | Path | None) -> str:
-    """Tells a file from every other that may lie in its place: its name, size and time. "" for none."""
-    if not path:
-        return ""
-    about = os.stat(path)
-    return f"{Path(path).name} {about.st_size} {about.st_mtime_ns}"

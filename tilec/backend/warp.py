@@ -52,8 +52,7 @@ def packed_fragments(g: Generator, type: Any, registers: Registers, fragment: La
 def pair(g: Generator, low: str, high: str, dtype: DType) -> str:
     """Two 16-bit elements as one argument, "type value"."""
     kind = llvm_type(dtype)
-    half = g.e.let(f"insertelement <2 x {kind}> poison, {kind} {low}, i32 0")
-    whole = g.e.let(f"insertelement <2 x {kind}> {half}, {kind} {high}, i32 1")
+    whole = g.e.join(kind, (low, high))
     return f"i32 {g.e.let(f'bitcast <2 x bfloat> {whole} to i32')}" if dtype == bf16 else f"<2 x {kind}> {whole}"
 
 

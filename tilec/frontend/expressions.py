@@ -31,9 +31,11 @@ from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
 from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
 from tilec.ir.ops.base import Binary, tile
 from tilec.ir.ops.control import If, condition
+from tilec.ir.ops.functions import Power
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import SharedSlice
-from tilec.ir.ops.shape import Reshape, Transpose
+from tilec.ir.ops.pieces import subscript
+from tilec.ir.ops.shape import Transpose
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType
 
@@ -275,8 +277,10 @@ class Expressions:
         if symbol in ("in", "not in"):
             raise TileError(f"{symbol!r} is not defined at run time", hint="compare with ==")
         if symbol == "**":
+            if is_tile(x) and isinstance(y, int):
+                return Power.build(self.b, x, y)
             raise TileError(
-                "** is not defined on tiles", hint="write x * x for a square, tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
+                "** takes an integer known at compile time", hint="write tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
             )
         for given, other in ((x, y), (y, x)):
             if not isinstance(given, Value) and not is_number(given):
@@ -450,7 +454,7 @@ class Expressions:
     def expr_Subscript(self, node: ast.Subscript) -> Any:
         x, at = self(node.value), self(node.slice)
         if is_tile(x):
-            return self.expand(x, at if isinstance(at, tuple) else (at,))
+            return subscript(self.b, x, at if isinstance(at, tuple) else (at,))
         if isinstance(x, Value) and isinstance(x.type, TensorType):
             raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element")
         if isinstance(x, Value):
@@ -468,16 +472,6 @@ class Expressions:
                 hint="unroll the loop with tc.static_range, or keep the values in one tile",
             )
         return self.outside(self.python("indexing", operator.getitem, x, at))
-
-    def expand(self, x: Value, at: tuple[Any, ...]) -> Value:
-        """`x[:, None]`: new axes of extent 1, NumPy's way; a tile is not indexed otherwise."""
-        kept = sum(a == slice(None) for a in at)
-        if any(a is not None and a != slice(None) for a in at):
-            raise TileError("a tile is not indexed", hint="load the part that is wanted with tc.load, or choose elements with tc.where")
-        require(kept <= x.type.rank, f"{show(x)} has {x.type.rank} axes, but {kept} are given")
-        extents = iter(x.type.shape)
-        shape = [1 if a is None else next(extents) for a in at] + list(extents)
-        return Reshape.build(self.b, x, shape)
 
     # Python at compile time
 

@@ -85,11 +85,15 @@ class Op:
     effect: ClassVar[Effect] = Effect.NONE
     abstract: ClassVar[bool] = True
     fields: ClassVar[tuple[Field, ...]] = ()
+    operand_fields: ClassVar[tuple[tuple[str, Kind], ...]] = ()  # name and kind
+    region_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         cls.abstract = abstract
         cls.fields = tuple(_fields_of(cls))
+        cls.operand_fields = tuple((f.name, f.kind) for f in cls.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION))
+        cls.region_fields = tuple(f.name for f in cls.fields if f.kind is Kind.REGION)
         if cls.__dict__.get("builtin"):
             BUILTINS[cls.builtin] = cls  # type: ignore[index]
         if not abstract:
@@ -123,19 +127,18 @@ class Op:
     @property
     def operands(self) -> tuple[Value, ...]:
         """All operands in the order of the fields; an absent optional one is left out."""
-        return tuple(self._operands())
-
-    def _operands(self) -> Iterator[Value]:
-        for f in self.fields:
-            given = getattr(self, f.name)
-            if f.kind is Kind.OPERAND or (f.kind is Kind.OPTIONAL and given is not None):
-                yield given
-            elif f.kind is Kind.VARIADIC:
-                yield from given
+        found: list[Value] = []
+        for name, kind in self.operand_fields:
+            given = getattr(self, name)
+            if kind is Kind.VARIADIC:
+                found += given
+            elif given is not None:
+                found.append(given)
+        return tuple(found)
 
     @property
     def regions(self) -> tuple[Block, ...]:
-        return tuple(getattr(self, f.name) for f in self.fields if f.kind is Kind.REGION)
+        return tuple(getattr(self, name) for name in self.region_fields)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -271,7 +274,13 @@ class Builder:
         if self.group is not None and any(f.name == "group" for f in op.fields) and getattr(op, "group", None) is None:
             op.group = self.group  # type: ignore[attr-defined]
         with op.loc or _NOWHERE:
-            op.results = tuple(Value(t, owner=op) for t in op.inferred())
+            types = op.inferred()
+        return self.append(op, types)
+
+    def append(self, op: Op, types: Iterable[Type]) -> tuple[Value, ...]:
+        """Append an op whose result types are known."""
+        op.loc = op.loc or self.loc
+        op.results = tuple(Value(t, owner=op) for t in types)
         self.block.ops.append(op)
         return op.results
 
@@ -348,23 +357,21 @@ class Rewriter:
 
     def clone(self, op: Op, **changes: Any) -> tuple[Value, ...]:
         """Copy an op with its operands mapped and its regions rebuilt; `changes` replace fields, in new values."""
-        return self.b.insert(self.copy(op, **changes))
+        new = self.copy(op, **changes)
+        if changes or op.region_fields or any(a.type != b.type for a, b in zip(op.operands, new.operands, strict=True)):
+            return self.b.insert(new)
+        return self.b.append(new, [v.type for v in op.results])  # of equal operands and attributes equal types follow
 
     def copy(self, op: Op, **changes: Any) -> Op:
         """The clone, not inserted yet."""
-        given = {}
-        for f in op.fields:
-            value = getattr(op, f.name)
-            if f.name in changes:
-                given[f.name] = changes[f.name]
-            elif f.kind is Kind.REGION:
-                given[f.name] = self.block(value)
-            elif f.kind is Kind.ATTRIBUTE:
-                given[f.name] = value
-            else:
-                given[f.name] = self(value)
-        new = type(op)(**given)
-        new.loc = op.loc
+        new = object.__new__(type(op))
+        new.__dict__.update(op.__dict__, results=(), **changes)
+        for name, _ in op.operand_fields:
+            if name not in changes:
+                setattr(new, name, self(getattr(op, name)))
+        for name in op.region_fields:
+            if name not in changes:
+                setattr(new, name, self.block(getattr(op, name)))
         return new
 
 

@@ -399,6 +399,16 @@ class Layout:
         beyond = (coords >= np.array(source.shape, np.int64)).any(axis=-1)
         return np.where(beyond, 0, np.where(need == have, register, -1))
 
+    def holding(self, coords: np.ndarray, shape: np.ndarray) -> np.ndarray | None:
+        """Where each thread holds the elements at `coords` [threads, n, rank]: for each of the n the register, one and the same in all threads;
+        None if some thread does not hold its element, or not there. Coordinates outside of `shape` may be anywhere."""
+        matters = ((coords >= 0) & (coords < shape)).all(axis=-1)
+        need, register = self.locate(np.moveaxis(np.clip(coords, 0, np.array(self.shape) - 1), -1, 0))
+        have, _ = self.locate(self(np.arange(self.threads)[:, None], 0))
+        held = np.where(matters, register, -1).max(axis=0, initial=-1)
+        good = ~matters | ((need == have) & (register == held))
+        return np.maximum(held, 0) if good.all() else None
+
     def thread_places(self) -> list[tuple[Digit, int]]:
         """The digits of the thread number with their place values, lowest first."""
         return list(_places(self.thread_digits))

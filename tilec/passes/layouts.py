@@ -41,8 +41,9 @@ STRATEGIES = ("least loads", "whole rows")  # how the warps of a block share out
 
 
 def assign_layouts(function: Function, target: Hardware) -> Function:
-    """The cheapest of the assignments that the strategies give; the first of equals."""
-    strategies = STRATEGIES if any(isinstance(op, Dot) for op in function.walk()) else STRATEGIES[:1]
+    """The cheapest of the assignments that the strategies give; the first of equals. A lone product has no use for whole rows."""
+    rowwise = [op for op in function.walk() if isinstance(op, Dot | Reduce)]
+    strategies = STRATEGIES if len(rowwise) > 1 and any(isinstance(op, Dot) for op in rowwise) else STRATEGIES[:1]
     return min((AssignLayouts(target, strategy).run(function) for strategy in strategies), key=cost)
 
 

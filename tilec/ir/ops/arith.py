@@ -7,7 +7,6 @@ broadcast as in NumPy. Each result is the exact one rounded once to the type, ex
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
@@ -400,7 +399,6 @@ class Exp2(Math):
 class ExpApprox(Exp):
     """`tc.exp(x, approx=True)`: relative error at most 2**-21 + |x| * 2**-23; results below 2**-126 are 0."""
 
-    builtin = None  # type: ignore[assignment]
     relative = 2**-21.0
 
     @classmethod
@@ -411,7 +409,6 @@ class ExpApprox(Exp):
 class Exp2Approx(Exp2):
     """`tc.exp2(x, approx=True)`, one instruction: as exact, but results below 2**-126 are 0."""
 
-    builtin = None  # type: ignore[assignment]
 
     @classmethod
     def absolute(cls, x: Any) -> Any:
@@ -443,10 +440,20 @@ class Log2(Logarithm):
 
 
 class Sqrt(Math):
-    """Square root, correctly rounded."""
+    """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5."""
 
     builtin = "sqrt"
     function = np.sqrt
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((SqrtApprox if approx else Sqrt)(*match(b, x)))
+
+
+class SqrtApprox(Sqrt):
+    """`tc.sqrt(x, approx=True)`."""
+
+    relative = 2**-22.5
 
 
 class Rsqrt(Math):
@@ -477,7 +484,6 @@ class Reciprocal(Math):
 class ReciprocalApprox(Reciprocal):
     """`tc.reciprocal(x, approx=True)`."""
 
-    builtin = None  # type: ignore[assignment]
     relative = 2**-23.0
 
     @classmethod
@@ -486,11 +492,24 @@ class ReciprocalApprox(Reciprocal):
 
 
 class Tanh(Math):
-    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16."""
+    """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16.
+
+    With `approx`, one instruction: relative error at most 2**-11.
+    """
 
     builtin = "tanh"
     function = np.tanh
     relative = 2**-21.0
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((TanhApprox if approx else Tanh)(*match(b, x)))
+
+
+class TanhApprox(Tanh):
+    """`tc.tanh(x, approx=True)`, one instruction: relative error at most 2**-11."""
+
+    relative = 2**-11.0
 
 
 class Floor(Math):
@@ -551,9 +570,10 @@ def _by_fractions(x: Any, y: Any, z: Any, where: Any) -> Any:
     """`x * y + z` rounded once to float64, one element after another, where it is asked for."""
 
     def one(x: float, y: float, z: float) -> float:
-        total = Fraction(x) * Fraction(y) + Fraction(z)
+        (a, b), (c, d), (e, f) = x.as_integer_ratio(), y.as_integer_ratio(), z.as_integer_ratio()
+        total = a * c * f + e * b * d
         try:
-            return float(total)
+            return total / (b * d * f)  # integers are divided with one rounding
         except OverflowError:
             return math.inf if total > 0 else -math.inf
 

@@ -37,6 +37,8 @@ class Elementwise(Op, abstract=True):
     def infer(self) -> TileType:
         first, *rest = [v.type for v in self.operands]
         for other in rest:
+            if (other.shape, other.layout, other.group) == (first.shape, first.layout, first.group):
+                continue
             require(other.shape == first.shape, f"shapes {show(first.shape)} and {show(other.shape)} differ")
             require(other.layout == first.layout, f"layouts {first.layout} and {other.layout} differ")
             require(other.group == first.group, "the operands are held by different warps")
