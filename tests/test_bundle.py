@@ -493,6 +493,18 @@ def test_arguments_from_python_are_checked(given: Any, words: str, bundles: Path
     assert not stub.called("cuLaunchKernel")
 
 
+def test_assumptions_see_scalars_as_the_kernel_gets_them(bundles: Path, tmp_path: Path, gpu: Any) -> None:
+    """0.1 is less than its nearest f32."""
+    source = KERNELS.replace("tc.assume(f > 0.5)", "tc.assume(tc.cast(f, f64) <= 0.1)")
+    (tmp_path / "k.py").write_text(source)
+    assert main(["compile", f"{tmp_path}/k.py:scalars", "--out", str(tmp_path)]) == 0
+    stub = gpu()
+    with pytest.raises(TileError, match=r"the assumption f <= 0\.1 does not hold"):
+        tc.load(tmp_path).scalars(np.zeros(64), 1.0, 0.1, 0.0, 0, 0, 0, True)
+    tc.load(tmp_path).scalars(np.zeros(64), 1.0, 0.0625, 0.0, 0, 0, 0, True)
+    assert len(stub.called("cuLaunchKernel")) == 1
+
+
 def test_without_a_gpu_a_bundle_says_so(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "_driver", lambda: None)
     driver.device.cache_clear()

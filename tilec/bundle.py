@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tilec.arguments import Arguments, machine_arguments
 from tilec.backend.driver import Device, device
 from tilec.backend.driver import Kernel as LoadedKernel
@@ -70,9 +72,14 @@ class BundledKernel:
                 f"{self.__name__} is machine code, and there is no GPU here", hint="a kernel in its Python file can be interpreted"
             )
         bound = Arguments(self.function, self.bind(args, kwargs))
-        chosen = self.choose(found.capability, bound.scalars())
+        chosen = self.choose(found.capability, self.rounded(bound.scalars()))
         loaded = self._load(chosen.build, found)
         loaded.launch(chosen.grid, (chosen.build.about["threads"],), machine_arguments(self.function, bound), int(getattr(stream, "cuda_stream", stream) or 0))
+
+    def rounded(self, scalars: Mapping[str, Any]) -> dict[str, Any]:
+        """Numbers as the kernel gets them: a float of 32 bits is not what Python's is."""
+        types = {p.name: p.type.dtype for p in self.function.params}
+        return {n: types[n].round(np.asarray(v, types[n].carrier)).item() if types[n].is_float else v for n, v in scalars.items()}
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name. TileError names what is missing or too much."""
