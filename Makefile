@@ -21,6 +21,7 @@ test: lint
 bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
 	@$(PY) benchmarks/counts.py
+	@$(PY) benchmarks/warm.py
 
 gpu:
 	@PYTHONPATH=. $(PYTHON) benchmarks/gpu.py

@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kernels", nargs="*", default=KERNELS, choices=KERNELS, metavar="KERNEL")
     a = parser.parse_args()
+    os.environ["TILEC_CACHE_DIR"] = "off"  # what is compiled is compiled anew
     pythons = {"tilec": (sys.executable, "with_tilec.py"), "Triton": (a.peers, "with_triton.py")}
     if subprocess.run([a.peers, "-c", "import triton, torch"], capture_output=True).returncode:
         print(f"{a.peers} has no triton and torch: tilec alone is measured")

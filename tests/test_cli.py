@@ -208,7 +208,7 @@ def test_compile_writes_a_build_for_each_architecture_and_variant(kernels: Path,
     options = ["--arch", "sm_80", "--arch", "sm_90a", "--set", "t=f16", "--variant", "block=64, shape=(1, 2)", "--variant", "block=128"]
     assert main(["compile", "k.py:scale", *options, "--out", "out"]) == 0
     stems = ["scale.sm_80.block64-shape1_2", "scale.sm_90a.block64-shape1_2", "scale.sm_80.block128", "scale.sm_90a.block128"]
-    assert {p.name for p in (kernels / "out").iterdir()} == {f"{s}.{e}" for s in stems for e in ("ptx", "cubin")} | {"scale.json"}
+    assert {p.name for p in (kernels / "out").iterdir()} == {f"{s}.{e}" for s in stems for e in ("ptx", "cubin")} | {"scale.json", "scale.h"}
     assert ".target sm_90a" in (kernels / "out/scale.sm_90a.block128.ptx").read_text()
     assert (kernels / "out/scale.sm_80.block128.cubin").read_bytes().startswith(b"\x7fELF")
     about = json.loads((kernels / "out/scale.json").read_text())
@@ -225,11 +225,12 @@ def test_compile_writes_a_build_for_each_architecture_and_variant(kernels: Path,
 
 
 def test_the_description_of_a_launch() -> None:
+    tensor = {"kind": "tensor", "type": "f16", "bits": 16, "shape": ["M", "N"], "alignment": 16}
     assert describe(parse(SCALE)) == {
         "name": "scale",
         "parameters": [
-            {"name": "x", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["N", 1]},
-            {"name": "y", "kind": "tensor", "type": "f16", "shape": ["M", "N"], "strides": ["y.stride0", "y.stride1"]},
+            {**tensor, "name": "x", "strides": ["N", 1], "strided": False, "written": False},
+            {**tensor, "name": "y", "strides": ["y.stride0", "y.stride1"], "strided": True, "written": True},
             {"name": "s", "kind": "scalar", "type": "f16"},
             {"name": "M", "kind": "dimension", "type": "i32"},
             {"name": "N", "kind": "dimension", "type": "i32"},

@@ -48,8 +48,9 @@ def imports(tree: ast.AST) -> list[tuple[str, ast.stmt]]:
 
 
 def top_level(tree: ast.Module) -> set[ast.stmt]:
-    """Statements at the top of the file, those under `if TYPE_CHECKING:` and the like included."""
-    blocks = [tree.body, *(s.body for s in tree.body if isinstance(s, ast.If))]
+    """Statements at the top of the file, those under `if TYPE_CHECKING:` and `try:` included."""
+    blocks = [tree.body, *(s.body for s in tree.body if isinstance(s, ast.If | ast.Try))]
+    blocks += [h.body for s in tree.body if isinstance(s, ast.Try) for h in s.handlers]
     return {s for block in blocks for s in block}
 
 

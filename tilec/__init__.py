@@ -1,5 +1,6 @@
 """tilec: GPU kernels at tile level, in Python."""
 
+from tilec.bundle import Bundle
 from tilec.compiler import Compiled, Kernel, kernel
 from tilec.errors import Loc, TileError
 from tilec.frontend.language import *  # noqa: F403 - the names of the language; __init__.pyi lists them

@@ -3,8 +3,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from os import PathLike
+from typing import Any, ClassVar, overload
 
+from tilec.bundle import (
+    Bundle as Bundle,
+)
 from tilec.compiler import (
     Compiled as Compiled,
     Kernel as Kernel,
@@ -448,6 +452,7 @@ def divmod(x: Tile, d: Operand | tuple[Tile, Tile, Tile]) -> Tile:
 def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
     """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
 
+@overload
 def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
     """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
 
@@ -455,6 +460,10 @@ def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: 
     edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
     hints to the caches.
     """
+
+@overload
+def load(folder: str | PathLike[str]) -> Bundle:
+    """The kernels that `tilec compile` wrote into a folder."""
 
 def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None) -> None:
     """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written.

@@ -115,6 +115,21 @@ class Arguments:
                 assign(p.name, self.tensors[p.name], memory.data, p.type.dtype)
 
 
+def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
+    """What a launch passes for each parameter: the bytes of each tensor, a typed scalar for the rest."""
+    scalars = bound.scalars()
+    found: list[Any] = []
+    for p in function.params:
+        if isinstance(p.type, TensorType):
+            array = bound.tensors[p.name]
+            found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
+        else:
+            dtype = p.type.dtype
+            code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
+            found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
+    return found
+
+
 def spanned(array: np.ndarray) -> np.ndarray:
     """All elements from the first to the last of a strided array, gaps included, in a row."""
     if not array.size:

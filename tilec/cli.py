@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | run | layout | bisect | sim`.
+"""The command line: `tilec compile | show | run | layout | bisect | cache | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--variant", metavar='"NAME=VALUE,..."', action="append", default=[], type=_settings, help="one more build, with these constants"
     )
+    made.add_argument(
+        "--rule", metavar='"CONDITION: NAME=VALUE,..."', action="append", default=[], type=_rule,
+        help='prefer the variant with these constants where a condition on dimensions and scalars holds, as in "M <= 16: bm=16"',
+    )  # fmt: skip
+    made.add_argument("--name", metavar="NAME", help="of the files and of the launcher (default: the kernel's)")
+    made.add_argument("--separate", action="store_true", help="the C launcher loads the cubins from their files instead of holding them")
     made.add_argument("--out", metavar="DIR", type=Path, default=Path(), help="where the files go (default: here)")
 
     made = command(show, "tilec show examples/softmax.py:softmax --ptx --arch sm_90a")
@@ -103,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--svg", metavar="FILE", type=Path, help="draw it into this file instead")
     made.add_argument("--bits", type=int, default=16, help="of an element in shared memory (default: 16)")
 
+    made = command(cache, "tilec cache clear")
+    made.add_argument("what", nargs="?", choices=["list", "clear"], default="list", help="list what is there (the default), or remove it all")
+
     commands.add_parser("sim", help="Run PTX of any compiler on the CPU, and judge it", add_help=False)
 
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
@@ -118,17 +127,24 @@ def _parser() -> argparse.ArgumentParser:
 def compile(args: argparse.Namespace) -> None:
     """Compile a kernel ahead of time.
 
-    Writes NAME.ARCH[.VARIANT].cubin and .ptx for each architecture and variant, and NAME.json, which says how to launch them.
+    Writes a bundle: NAME.ARCH[.VARIANT].cubin and .ptx for each architecture and variant, NAME.json, which says how to launch them and is
+    what tilec.load reads, and NAME.h, a launcher in C. A launch takes the first variant whose assumptions hold, --rule goes before.
     Nothing is written unless all of it compiles.
     """
+    from tilec.backend import bundle, versions
+
     kernel, always = _load(args.kernel), _merged(args.set)
     archs = [_arch(a) for a in args.arch or [ARCH]]
     files: dict[str, bytes] = {}
-    builds = []
-    name = args.kernel.rpartition(":")[2]
-    for variant in args.variant or [{}]:
+    builds, labels = [], []
+    name = args.name or args.kernel.rpartition(":")[2]
+    if not name.isidentifier():
+        raise UsageError(f"--name {name}: a name is letters, digits and _")
+    variants = args.variant or [{}]
+    for variant in variants:
         constants = {**always, **variant}
         label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
+        labels.append(label)
         for arch in archs:
             with _blamed(args.kernel):
                 built = kernel.compile(arch, **constants)
@@ -136,8 +152,12 @@ def compile(args: argparse.Namespace) -> None:
             if f"{stem}.cubin" in files:
                 raise UsageError(f"{stem}.cubin would be written twice: an architecture or a variant is repeated")
             files |= {f"{stem}.cubin": built.cubin, f"{stem}.ptx": built.ptx.encode()}
-            builds.append({"cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", **_description(built)})
-    files[f"{name}.json"] = (json.dumps({"name": name, "builds": builds}, indent=2) + "\n").encode()
+            builds.append({"cubin": f"{stem}.cubin", "ptx": f"{stem}.ptx", "variant": label, **_description(built)})
+    rules = [{"when": when, "variant": labels[_meant(settings, variants)]} for when, settings in args.rule]
+    about = {"format": 1, "name": name, "variants": labels, "rules": rules, "builds": builds}
+    cubins = None if args.separate else {file: data for file, data in files.items() if file.endswith(".cubin")}
+    files[f"{name}.h"] = bundle.header(about, cubins, f"tilec {versions.version('tilec', 'tilec')}".rstrip()).encode()
+    files[f"{name}.json"] = (json.dumps(about, indent=2) + "\n").encode()
     _write(args.out, files)
     facts = ("cubin", "threads", "registers", "spill_bytes", "shared_bytes")
     print("\n".join(_table(facts, ([build[f] for f in facts] for build in builds))))
@@ -206,7 +226,35 @@ def bisect(args: argparse.Namespace) -> int:
     return WRONG_KERNEL if wrong else DONE
 
 
+def cache(args: argparse.Namespace) -> None:
+    """List or clear the cache. Shows each kernel in it, with the time since it was compiled and since it was used."""
+    from tilec import cache
+
+    place = cache.folder()
+    if place is None:
+        print("there is no cache: TILEC_CACHE_DIR is off")
+    elif args.what == "clear":
+        try:
+            count, size = cache.clear()
+        except OSError as error:
+            raise UsageError(f"{error.filename or place} can't be removed: {error.strerror}") from None
+        print(f"removed {count} kernels, {size / 1024:.1f} KB, from {place}")
+    else:
+        found = cache.entries()
+        rows = ([e.kernel, e.arch, f"{e.size / 1024:.1f}", _since(e.age), _since(e.unused)] for e in found)
+        print("\n".join(_table(["kernel", "arch", "KB", "made", "used"], rows)))
+        print(f"{len(found)} kernels, {sum(e.size for e in found) / 1024:.1f} KB, in {place}; {cache.limit() >> 20} MB at most")
+
+
 # What they share
+
+
+def _since(seconds: float) -> str:
+    """A span of time in its largest fitting unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
 
 
 def _load(place: str) -> Any:
@@ -274,6 +322,29 @@ def _settings(text: str) -> dict[str, Any]:
     except (SyntaxError, AssertionError, ValueError, TileError) as error:
         why = error.message if isinstance(error, TileError) else str(error) if type(error) is ValueError else "write NAME=VALUE"
         raise argparse.ArgumentTypeError(f"{text!r}: {why}") from None
+
+
+def _rule(text: str) -> tuple[str, dict[str, Any]]:
+    """The condition and the constants of "CONDITION: NAME=VALUE, ..."."""
+    from tilec.ir import hosttext
+
+    when, colon, settings = text.rpartition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f'{text!r}: write "CONDITION: NAME=VALUE,..."')
+    try:
+        hosttext.parse(when)
+    except TileError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from None
+    return when.strip(), _settings(settings)
+
+
+def _meant(settings: dict[str, Any], variants: Sequence[dict[str, Any]]) -> int:
+    """The number of the variant that a rule names by some of its constants."""
+    found = [i for i, v in enumerate(variants) if all(n in v and v[n] == x for n, x in settings.items())]
+    if len(found) != 1:
+        text = ",".join(f"{n}={_word(x)}" for n, x in settings.items())
+        raise UsageError(f"--rule: {'no variant has' if not found else 'several variants have'} {text}: write it as it is in --variant")
+    return found[0]
 
 
 def _value(node: ast.expr) -> Any:

@@ -7,13 +7,16 @@ import importlib.util
 import os
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tilec.arguments import Arguments, spanned
+from tilec import cache, keys
+from tilec.arguments import Arguments, machine_arguments
 from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
@@ -22,7 +25,8 @@ from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
-from tilec.errors import TileError, presented, require
+from tilec.errors import TileError, hearing, presented, require
+from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import Signature, signature
 from tilec.ir.core import Function
@@ -32,7 +36,6 @@ from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
-from tilec.ir.types import TensorType
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes import pieces as piece_layouts  # noqa: F401
@@ -60,6 +63,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("selected", select),  # machine instructions where they fit the layouts
     ("placed", place_shared),  # last, when every shared tile is known
 )
+_SHIPPED = PIPELINE  # what the cache knows; a pipeline that someone puts in its place is not cached
 
 
 @dataclass(frozen=True)
@@ -75,26 +79,35 @@ class Resources:
 
 @dataclass(frozen=True)
 class Compiled:
-    """All that a compilation made. `stages` are the IR after each stage, "parsed" first."""
+    """All that a compilation made. `metadata` is everything a launcher needs: parameters in order, grid, threads, shared bytes, constants."""
 
     name: str
     target: Target
-    stages: dict[str, Function]
-    llvm: str
-    ptx: str
     cubin: bytes
     resources: Resources
     log: str
+    metadata: dict[str, Any]
+    _made: Callable[[str], Any] = field(repr=False, compare=False)  # what is made, or fetched, when it is asked for
+
+    @cached_property
+    def stages(self) -> dict[str, Function]:
+        """The IR after each stage, "parsed" first."""
+        return self._made("stages")
+
+    @cached_property
+    def llvm(self) -> str:
+        """LLVM IR as text."""
+        return self._made("llvm")
+
+    @cached_property
+    def ptx(self) -> str:
+        """PTX as text."""
+        return self._made("ptx")
 
     @property
     def function(self) -> Function:
         """The IR that was compiled, after the last stage."""
         return list(self.stages.values())[-1]
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Everything a launcher needs: parameters in order, grid, threads, shared bytes, constants."""
-        return {**describe(self.function), "shared_bytes": self.resources.shared_bytes, "shared": memory_map(self.function), "arch": self.target.name}
 
 
 class Kernel:
@@ -106,6 +119,7 @@ class Kernel:
         self.warps = warps
         self._functions: dict[Any, Function] = {}
         self._stages: dict[Any, dict[str, Function]] = {}
+        self._noticed: set[Any] = set()  # of those in `_stages`, what the compiler had to say something about
         self._compiled: dict[Any, Compiled] = {}
         self._loaded: dict[Any, LoadedKernel] = {}
         self._example: Callable[..., Any] | None = None
@@ -131,10 +145,13 @@ class Kernel:
         if key not in self._stages:
             function = self._parsed(constants)
             stages = {"parsed": function}
-            for name, run in PIPELINE:
-                function = run(function, where)
-                stages[name] = function
+            with hearing() as heard:
+                for name, run in PIPELINE:
+                    function = run(function, where)
+                    stages[name] = function
             self._stages[key] = stages
+            if heard:
+                self._noticed.add(key)
         return self._stages[key]
 
     @presented
@@ -153,8 +170,34 @@ class Kernel:
     def _compile(self, constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Compiled:
         key = (_key(constants), where.name, lineinfo)
         if key not in self._compiled:
-            self._compiled[key] = compile_stages(self._staged(constants, where), where, lineinfo)
+            self._compiled[key] = self._fetched(constants, where, lineinfo)
         return self._compiled[key]
+
+    def _fetched(self, constants: dict[str, Any], where: Target, lineinfo: bool) -> Compiled:
+        """From the cache on disk, or else compiled and put there."""
+
+        def stages() -> dict[str, Function]:
+            return self._staged(constants, where)
+
+        tools = keys.tools() if PIPELINE is _SHIPPED and cache.folder() else None
+        if tools is None:
+            return compile_stages(stages(), where, lineinfo)
+        told = None if lineinfo else fingerprint(self.signature, constants, self.warps)
+        quick = keys.quick(told, where, tools) if told else None
+        pointer = cache.read(quick) if quick else None
+        entry = cache.read(pointer.head["exact"]) if pointer else None
+        if entry:
+            return restored(entry, where, stages)
+        exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
+        entry = cache.read(exact) if exact else None
+        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo)
+        noticed = (_key(constants), where.name) in self._noticed  # what was said is to be said again
+        if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
+            if not entry:
+                cache.write(exact, *stored(built))
+            if quick:
+                cache.write(quick, {"exact": exact})
+        return built
 
     # running
 
@@ -197,10 +240,11 @@ class Kernel:
 
         given, constants = self.signature.bind(args, kwargs)
         compiled = self._compile(constants, target(arch))
-        bound = Arguments(compiled.function, given)
-        grid = evaluate_launch(compiled.function, bound.carriers())
-        block, arguments = (compiled.resources.threads,), machine_arguments(compiled.function, bound)
-        held = [in_words(a, p.type.dtype) for a, p in zip(arguments, compiled.function.params, strict=True)]
+        function = self._parsed(constants)
+        bound = Arguments(function, given)
+        grid = evaluate_launch(function, bound.carriers())
+        block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
+        held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
         report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
         for array, words in zip(arguments, held, strict=True):
             if words is not array:
@@ -209,12 +253,13 @@ class Kernel:
 
     def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
         compiled = self._compile(constants, where)
-        bound = Arguments(compiled.function, given)
-        grid = evaluate_launch(compiled.function, bound.carriers())
+        function = self._parsed(constants)
+        bound = Arguments(function, given)
+        grid = evaluate_launch(function, bound.carriers())
         key = (_key(constants), where.name)
         if key not in self._loaded:
             self._loaded[key] = LoadedKernel(compiled.cubin, compiled.name, compiled.resources.shared_bytes)
-        self._loaded[key].launch(grid, (compiled.resources.threads,), machine_arguments(compiled.function, bound), _stream(stream))
+        self._loaded[key].launch(grid, (compiled.resources.threads,), machine_arguments(function, bound), _stream(stream))
 
     # examples
 
@@ -251,26 +296,35 @@ def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = 
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
     ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
-    made = assembler.assemble(ptx, where, lineinfo)
-    found, shared = made.resources, shared_size(function)
+    cubin = assembler.assemble(ptx, where, lineinfo)
+    found, shared = cubin.resources, shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
     resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
-    return Compiled(symbol(function), where, stages, llvm, ptx, made.data, resources, made.log)
+    tiles = [{k: v for k, v in tile.items() if k != "line"} for tile in memory_map(function)]  # lines may change when nothing else does
+    about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function)}
+    made = {"stages": stages, "llvm": llvm, "ptx": ptx}
+    return Compiled(symbol(function), where, cubin.data, resources, cubin.log, {**describe(function), **about}, made.__getitem__)
 
 
-def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
-    """What a launch passes for each parameter: the bytes of each tensor, a typed scalar for the rest."""
-    scalars = bound.scalars()
-    found: list[Any] = []
-    for p in function.params:
-        if isinstance(p.type, TensorType):
-            array = bound.tensors[p.name]
-            found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
-        else:
-            dtype = p.type.dtype
-            code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
-            found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
-    return found
+def stored(built: Compiled) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A compilation as an entry of the cache. Its stages are made again when they are asked for."""
+    taken = built.resources
+    head = {
+        "kernel": built.name, "arch": built.target.name, "log": built.log, "metadata": built.metadata,
+        "resources": [taken.registers, taken.spill_bytes, taken.shared_bytes, taken.threads],
+    }  # fmt: skip
+    return head, {"cubin": built.cubin, "llvm": zlib.compress(built.llvm.encode(), 1), "ptx": zlib.compress(built.ptx.encode(), 1)}
+
+
+def restored(entry: cache.Entry, where: Target, stages: Callable[[], dict[str, Function]]) -> Compiled:
+    """The compilation that an entry holds."""
+    registers, spilled, shared, threads = entry.head["resources"]
+    resources = Resources(registers, spilled, shared, threads, where.occupancy(threads, registers, shared))
+
+    def made(what: str) -> Any:
+        return stages() if what == "stages" else zlib.decompress(entry.parts[what]).decode()
+
+    return Compiled(entry.head["kernel"], where, entry.parts["cubin"], resources, entry.head["log"], entry.head["metadata"], made)
 
 
 def in_words(array: Any, dtype: DType) -> Any:

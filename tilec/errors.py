@@ -11,7 +11,10 @@ import functools
 import linecache
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -83,6 +86,28 @@ def require(condition: object, message: str, *, hint: str | None = None, loc: Lo
     """Raise `TileError(message)` unless `condition` holds. The enclosing `with loc:` adds the place."""
     if not condition:
         raise TileError(message, hint=hint, loc=loc)
+
+
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+def notice(text: str) -> None:
+    """Warn of something that the compiler does other than it was asked."""
+    heard = _heard.get()
+    if heard is not None:
+        heard.append(text)
+    warnings.warn(text, stacklevel=2)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """Collects the notices that are given inside; they are given nevertheless."""
+    heard: list[str] = []
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
 
 
 def presented(entry: Callable[P, R]) -> Callable[P, R]:

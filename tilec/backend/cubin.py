@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from tilec.backend import versions
 from tilec.backend.target import Target, target
 from tilec.errors import TileError, require
 
@@ -117,6 +118,34 @@ def load_meanwhile() -> None:
             load()
 
     threading.Thread(target=quietly, daemon=True).start()
+
+
+def identity() -> str:
+    """Which assembler would be used, without loading it. Once nvJitLink is loaded, this is the one that was."""
+    if choose() == "ptxas":
+        from tilec.backend import tools
+
+        return f"ptxas {versions.version('nvidia-cuda-nvcc', 'nvidia')} {versions.identity(tools.find('ptxas'))}"
+    path = str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path) if _nvjitlink.cache_info().currsize else _nvjitlink_file()
+    return f"nvjitlink {versions.version('nvidia-nvjitlink', 'nvidia')} {versions.identity(path)}"
+
+
+@cache
+def _nvjitlink_file() -> str:
+    """Where the bindings look for nvJitLink first: among the packages. If it is not there they are asked, which takes longer."""
+    for folder in versions.packages("nvidia"):
+        for toolkit in versions.names_in(folder):
+            for place in (os.path.join(folder, toolkit, "lib"), os.path.join(folder, toolkit, "bin", "x86_64")):
+                for name in versions.names_in(place):
+                    if name.startswith(("libnvJitLink.so", "nvJitLink_")):
+                        return os.path.join(place, name)
+    return str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path)
+
+
+def _pathfinder() -> Any:
+    from cuda import pathfinder
+
+    return pathfinder
 
 
 def choose(prefer: str | None = None) -> str:

@@ -14,6 +14,8 @@ from functools import cache
 from typing import Any
 
 from tilec.backend.target import TARGETS, Target, target
+from tilec.backend.versions import identity as identity_of
+from tilec.backend.versions import names_in, packages, version
 from tilec.errors import TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
@@ -75,6 +77,14 @@ def _machine(cpu: str, features: str) -> Any:
 def load() -> None:
     """Load LLVM now, which else happens on the first use."""
     _llvm()
+
+
+@cache
+def identity() -> str:
+    """Which LLVM this is, without loading it."""
+    folders = [os.path.join(folder, "binding") for folder in packages("llvmlite")]
+    found = [os.path.join(folder, name) for folder in folders for name in names_in(folder) if "llvmlite." in name]
+    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(found[0] if found else None)}"
 
 
 def check(text: str, arch: Target) -> None:

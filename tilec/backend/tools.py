@@ -5,7 +5,6 @@ Whoever needs this imports it late: it brings in subprocess and tempfile, and th
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,23 +13,19 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-
-def _package(name: str) -> list[Path]:
-    """The folders of a package, without importing it."""
-    spec = importlib.util.find_spec(name)
-    return [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+from tilec.backend.versions import packages
 
 
 def _candidates(name: str) -> Iterator[Path | str | None]:
     """What was asked for, then what was installed beside tilec (its version is one that suits tilec), then what the machine has."""
     yield os.environ.get(f"TILEC_{name.upper()}")
-    for folder in _package("nvidia"):
+    for folder in map(Path, packages("nvidia")):
         yield from sorted(folder.glob(f"*/bin/{name}"), reverse=True)
     yield shutil.which(name)
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if variable in os.environ:
             yield Path(os.environ[variable]) / "bin" / name
-    for folder in _package("triton"):
+    for folder in map(Path, packages("triton")):
         yield folder / "backends/nvidia/bin" / f"{name}-blackwell"  # the newer of the two that Triton brings
         yield folder / "backends/nvidia/bin" / name
 

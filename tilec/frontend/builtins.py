@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property, update_wrapper
+from os import PathLike
 from typing import Any
 
 import tilec.ir.ops  # noqa: F401 - registers the builtins
@@ -21,7 +22,9 @@ from tilec.ir.ops.base import Index
 
 
 class Name:
-    """A name that means something inside a kernel only."""
+    """A name that means something inside a kernel only, but for `outside`: what it does elsewhere when called with a path alone."""
+
+    outside: Callable[[Any], Any] | None = None
 
     def __init__(self, name: str, doc: str | None, signature: inspect.Signature):
         self.__name__ = name
@@ -32,6 +35,8 @@ class Name:
         return f"<tilec.{self.__name__}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.outside is not None and len(args) == 1 and isinstance(args[0], str | PathLike) and not kwargs:
+            return self.outside(args[0])
         raise TileError(
             f"tc.{self.__name__} is only meaningful inside a kernel", hint="decorate the function with @tc.kernel() or @tc.function"
         )
@@ -148,10 +153,7 @@ class HelperFunction:
     def __init__(self, function: Callable[..., Any]):
         update_wrapper(self, function)
         self.function = function
-
-    @cached_property
-    def source(self) -> Source:
-        return Source(self.function)
+        self.source = Source(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

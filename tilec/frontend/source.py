@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import linecache
+import time
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -19,13 +20,18 @@ class Source:
         self.function = function
         self.name = function.__name__
         self.file = function.__code__.co_filename
+        self.since = time.time()  # when the function was there already
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the file, as they are when they are asked for first."""
+        linecache.checkcache(self.file)
+        return linecache.getlines(self.file, self.function.__globals__)
 
     @cached_property
     def _parsed(self) -> tuple[list[str], ast.FunctionDef]:
         """The lines of the file, and the definition."""
-        line = self.function.__code__.co_firstlineno
-        linecache.checkcache(self.file)
-        lines = linecache.getlines(self.file, self.function.__globals__)
+        line, lines = self.function.__code__.co_firstlineno, self.lines
         node = _functions("".join(lines)).get(line)
         if node is None:
             raise TileError(f"the source of {self.name} is not to be had", loc=Loc(self.file, line), hint="define kernels in a file")

@@ -31,9 +31,13 @@ _HEAD = '''"""Types of the language. Written by `python -m tilec.frontend.stubs`
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from os import PathLike
+from typing import Any, ClassVar, overload
 
 '''
+
+# what a name is outside of kernels
+_OUTSIDE = {"load": 'def load(folder: str | PathLike[str]) -> Bundle:\n    """The kernels that `tilec compile` wrote into a folder."""\n'}
 
 _TYPES = '''
 class Tile:
@@ -120,7 +124,8 @@ def _define(name: str, x: Any) -> str:
         signature, text = _typed(x.op, signature_of(x.op)), _manual(x.op)
     else:
         signature, text = inspect.signature(x), inspect.getdoc(x) or ""
-    return f"def {name}{_show(signature)}:\n    {_quoted(text, 4)}\n"
+    made = f"def {name}{_show(signature)}:\n    {_quoted(text, 4)}\n"
+    return f"@overload\n{made}\n@overload\n{_OUTSIDE[name]}" if name in _OUTSIDE else made
 
 
 def _method(name: str, builtin: Builtin) -> str:

@@ -636,6 +636,9 @@ def _place(tree: ast.AST, loc: Loc | None) -> None:
 # running
 
 
+GRID_LIMITS = (2**31 - 1, 65535, 65535)  # blocks along each axis, as CUDA has them
+
+
 def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, ...]:
     """Check the assumptions and evaluate the grid on the host. `arguments` as in `execute`.
 
@@ -643,7 +646,7 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
     """
     results = Program(function, function.launch).call(Context((1, 1, 1), 0, 1), *arguments)
     grid = tuple(int(g[0]) for g in results)
-    for axis, (extent, limit) in enumerate(zip(grid, (2**31 - 1, 65535, 65535), strict=False)):
+    for axis, (extent, limit) in enumerate(zip(grid, GRID_LIMITS, strict=False)):
         require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", loc=function.loc)
     return grid
 

@@ -22,11 +22,10 @@ which one runs is decided once, before it:
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from tilec.errors import TileError
+from tilec.errors import TileError, notice
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
@@ -80,7 +79,7 @@ class Pipeline(Rewriter):
                 continue
             if stages < op.stages:
                 text = f"{op.loc}: {stages} stages instead of {op.stages}: a stage takes {each} bytes of shared memory on {self.target.name}"
-                warnings.warn(text, stacklevel=2)
+                notice(text)
             self.shared_bytes += stages * each
             return stages
         return 1

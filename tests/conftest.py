@@ -1,0 +1,5 @@
+"""Tests compile anew, unless the environment names a cache."""
+
+import os
+
+os.environ.setdefault("TILEC_CACHE_DIR", "off")

@@ -1,0 +1,97 @@
+"""What a compiled kernel depends on besides its constants and the architecture, so that the cache can tell when one may stand for another.
+
+A kernel has two keys. The exact one is of its IR as parsed, without places in the source. The quick one is of its `fingerprint`, for which
+nothing need be parsed; it leads to the exact one. Both hold the tools: tilec's own sources, LLVM, the assembler, NumPy and Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from tilec import cache as store
+from tilec.backend import cubin, nvptx
+from tilec.backend.target import Target
+from tilec.ir.core import Function
+from tilec.ir.describe import describe
+from tilec.ir.text import print_function
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+LOADED = time.time()  # tilec's sources were read by then
+RECENT = 5.0  # seconds; a source so young when it was loaded may have changed in between
+
+
+def tools() -> str | None:
+    """Everything that makes machine code of IR; None if it can't be told or changed under this process."""
+    try:
+        made_by = sources()
+        return made_by and "\n".join([made_by, nvptx.identity(), cubin.identity(), f"numpy {np.__version__}", f"python {sys.version_info[:2]}"])
+    except OSError:
+        return None
+
+
+def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str | None:
+    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form."""
+    try:
+        text = print_function(function, locations=lineinfo)
+    except TypeError:
+        return None
+    constants = json.dumps(describe(function)["constants"])  # those that the text leaves out too
+    return store.digest("IR", text, constants, arch.name, str(lineinfo), tools)
+
+
+def quick(fingerprint: str, arch: Target, tools: str) -> str:
+    """The key of a kernel that was not parsed."""
+    return store.digest("source", fingerprint, arch.name, tools)
+
+
+def sources() -> str | None:
+    """A digest of tilec's own files. They are read only if they look other than they did when they were read last; None if they have
+    changed since they were loaded."""
+    look = _look()
+    if max(changed for *_, changed in look) > (LOADED - RECENT) * 1e9:
+        return None
+    return _sources(tuple(look), str(store.folder()))
+
+
+@cache
+def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> str:
+    key = store.digest("tilec", repr(look))
+    known = store.read(key)
+    if known is None:
+        found = store.digest(*(part for path, *_ in look for part in (os.path.relpath(path, ROOT), _content(path))))
+        store.write(key, {"digest": found})
+        return found
+    return str(known.head["digest"])
+
+
+def _look() -> list[tuple[str, int, int, int, int]]:
+    """Each file's path, size, number on the disk, time that it claims, and time of the last change."""
+    return sorted(_files(ROOT))
+
+
+def _files(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
+    with os.scandir(folder) as found:
+        for file in found:
+            if file.is_dir():
+                if file.name != "__pycache__":
+                    yield from _files(file.path)
+            elif _counts(file.name):
+                about = file.stat()
+                changed = about.st_mtime_ns if os.name == "nt" else about.st_ctime_ns  # which is when it was made on Windows
+                yield file.path, about.st_size, about.st_ino, about.st_mtime_ns, changed
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _counts(name: str) -> bool:
+    return name.endswith((".py", ".lark", ".json"))
