@@ -18,8 +18,9 @@ lint: .venv/.test
 test: lint
 	@$(PY) -m pytest -n auto --dist worksteal
 
-bench: .venv/.base $(if $(filter .venv/%,$(PEERS)),.venv/.bench)
+bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
+	@$(PY) benchmarks/counts.py
 	@$(PY) benchmarks/warm.py
 
 gpu:
@@ -34,7 +35,7 @@ clean:
 	@$(PY) -m compileall -q tilec  # once here, as some environments forbid Python to do it later
 	@touch $@
 
-.venv/.test .venv/.bench: .venv/.%: .venv/.base
+.venv/.test .venv/.bench .venv/.sass: .venv/.%: .venv/.base
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 

@@ -612,6 +612,40 @@ def test_a_pipelined_loop_copies_a_round_ahead():
         """)  # fmt: skip
 
 
+ROWS = """
+    %0 = constant value=0 dtype=i32 : i32
+    %1 = constant value=64 dtype=i32 : i32
+    %acc = constant value=0.0 dtype=f32 shape=[8, 64] : f32[8, 64]
+    %r = for %0, %N, %1, [%acc] stages=2 body=(%k: i32, %c: f32[8, 64]) {
+      %x = load %m, [%n, %k] shape=[8, 64] dims=[0, 1] : f32[8, 64]
+      %y = add %c, %x : f32[8, 64]
+      yield [%y]
+    } : f32[8, 64]
+    store %m, [%n, %0], %r dims=[0, 1]
+    """
+
+
+def test_a_loop_over_rows_that_may_not_be_aligned_is_there_twice():
+    """4 elements of 4 bytes are 16 bytes: the extent decides, once, before the loop."""
+    ops = pipeline(kernel(ROWS), target("sm_80")).verify().body.ops
+    *before, branch, store = [op for op in ops if op.mnemonic != "constant"]
+    assert [str(op.mnemonic) for op in before] == ["mod", "eq"]
+    assert before[0].x.name == "N"
+    assert before[0].y.owner.value == 4
+    assert before[1].y.owner.value == 0
+    assert branch.condition is before[1].result
+    assert store.value is branch.result
+    kinds = [[op.mnemonic for op in region.walk()] for region in (branch.then, branch.orelse)]
+    assert "copy_async" in kinds[0]
+    assert "load" not in kinds[0]
+    assert kinds[1] == ["for", "load", "add", "yield", "yield"]
+
+
+def test_a_loop_over_rows_known_to_be_aligned_is_there_once():
+    whole = kernel(ROWS.replace("%N,", "%1,"), params=TENSORS.replace("f32[N, N]", "f32[N, 64]"))
+    assert not any(op.mnemonic == "if" for op in pipeline(whole, target("sm_80")).walk())
+
+
 def test_a_loop_that_writes_what_it_loads_is_not_pipelined():
     write = "store %a, [%k], %c dims=[0]"
     check(pipeline, LOOP.format(2, write), LOOP.format(1, write))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from tilec.backend import arith, packed
+from tilec.backend import arith, packed, ramps
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
 from tilec.backend.target import Target
 from tilec.errors import Loc, TileError
@@ -61,6 +62,7 @@ class Generator:
         self.values: dict[Value, Registers] = {}
         self.origins: dict[Value, str] = {}  # of views: the element of their parameter's memory that they begin at, an i64
         self.bases: dict[Layout, list[str]] = {}
+        self.ramps: dict[str, ramps.Ramp] = {}
         self.barrier = ""  # of the group of warps that runs what is emitted: its number and its threads; empty for the whole block
         self.groups: dict[Warps, tuple[str, dict[Layout, list[str]], str]] = {}  # thread number in the group, places, barrier
         self.uses_shared = False
@@ -213,7 +215,8 @@ def registers_of(type: Any) -> int:
 @emits(Elementwise)
 def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     """Registers that share operands share the result, so that broadcasts cost nothing; 16-bit floats go two at a time."""
-    columns = list(zip(*(g[v] for v in op.operands), strict=True))
+    given = list(zip(*(g[v] for v in op.operands), strict=True))
+    columns = ramps.alike(g, op, given)
     seen: dict[tuple[str, ...], str] = {}
     if packed.packs(op):
         for first, second in zip(columns[::2], columns[1::2], strict=False):
@@ -222,7 +225,9 @@ def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     for column in columns:
         if column not in seen:
             seen[column] = arith.lower(g.e, op, column, g.target)
-    return [[seen[column] for column in columns]]
+    result = [seen[column] for column in columns]
+    ramps.follow(g, op, given, result)
+    return [result]
 
 
 @emits(Constant)
@@ -233,8 +238,10 @@ def constant(g: Generator, op: Constant) -> Sequence[Registers]:
 @emits(Arange)
 def arange(g: Generator, op: Arange) -> Sequence[Registers]:
     (base,), offsets = g.coordinates(op.layout)
-    values = [added(g, base, op.start + int(c)) for (c,) in offsets]
-    return [[resized(g, v, op.dtype) for v in values]]
+    steps = [op.start + int(c) for (c,) in offsets]
+    values = [resized(g, added(g, base, step), op.dtype) for step in steps]
+    ramps.begin(g, op, base, steps, values)
+    return [values]
 
 
 def added(g: Generator, base: str, number: int) -> str:
@@ -432,7 +439,8 @@ def branch(g: Generator, op: If) -> Sequence[Registers]:
     ends = []
     for label, region in ((then, op.then), (orelse, op.orelse)):
         e.start(label)
-        g.block(region)
+        with g.facts.assuming(op.condition) if region is op.then else nullcontext():
+            g.block(region)
         ends.append((flat(g, region.yielded), e.label))
         e.jump(done)
     e.start(done)

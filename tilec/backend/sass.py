@@ -88,9 +88,15 @@ class Sass:
         return [Loop(a, b, tuple(i for i in self.instructions if a <= i.address <= b)) for a, b in sorted(last.items())]
 
     def hot_loop(self) -> Loop | None:
-        """Where the time likely goes: of the loops with none inside, the one with most tensor core instructions, then the longest."""
+        """Where the time likely goes: of the loops with none inside, the one with most tensor core instructions, the first of equals; if
+        there is none, the longest."""
+
+        def weight(loop: Loop) -> tuple[int, int]:
+            products = sum(is_mma(i.opcode) for i in loop.instructions)
+            return products, 0 if products else len(loop.instructions)
+
         inner = [a for a in self.loops if not any(a.holds(b) for b in self.loops)]
-        return max(inner, key=lambda a: (sum(is_mma(i.opcode) for i in a.instructions), len(a.instructions)), default=None)
+        return max(inner, key=weight, default=None)
 
 
 def counts(instructions: tuple[Instruction, ...]) -> Counter[str]:

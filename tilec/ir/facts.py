@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tilec.ir.core import Function, Op, Value
 from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Sub
@@ -24,6 +26,15 @@ class Facts:
             if isinstance(op, For):
                 self.counters[op.body.args[0]] = op
                 self.known[op.body.args[0]] = math.gcd(self.divisor(op.start), self.divisor(op.step))
+
+    @contextmanager
+    def assuming(self, condition: Value) -> Iterator[None]:
+        """Within, a condition is known to hold: in the branch that is taken if it does."""
+        before = dict(self.known)
+        if isinstance(condition.owner, Op):
+            self._assume(condition.owner)
+        yield
+        self.known = before
 
     def below(self, value: Value, extent: Value) -> bool:
         """Whether a value is known to lie in [0, extent): the counter of a loop up to it, or a block's origin in a grid that covers it."""

@@ -11,6 +11,12 @@
 A load is taken if its place follows from the counter and from what the loop does not change, if whole bytes can be copied, and if the loop
 does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
 fewer stages are taken, with a warning that says so.
+
+Copies want rows that begin at multiples of 16 bytes. Where this hangs on an extent that nothing is known of, the loop is there twice, and
+which one runs is decided once, before it:
+
+    for %k = 0 to %K step 32 stages=3   ->   %aligned = eq (mod %K, 8), 0
+      %x = load %a, [%i, %k]                 if %aligned { the above } else { for %k = 0 to %K step 32 { %x = load %a, [%i, %k] ... } }
 """
 
 from __future__ import annotations
@@ -22,7 +28,8 @@ from typing import Any
 from tilec.errors import TileError, notice
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
-from tilec.ir.ops.arith import Add, Eq, Gt, Lt, Mul, Where
+from tilec.ir.facts import Facts
+from tilec.ir.ops.arith import Add, And, Eq, Gt, Lt, Mod, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
@@ -35,6 +42,8 @@ from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
 
+COPY_BITS = 128  # the widest copy of one thread
+
 
 def pipeline(function: Function, target: Hardware) -> Function:
     return Pipeline(target).run(function)
@@ -46,6 +55,7 @@ class Pipeline(Rewriter):
         self.target = target
 
     def run(self, function: Function) -> Function:
+        self.facts = Facts(function)
         self.shared_bytes = sum(SharedType(op.dtype, op.shape).nbytes for op in function.walk() if isinstance(op, Shared))
         return super().run(function)
 
@@ -54,7 +64,7 @@ class Pipeline(Rewriter):
             loads = movable_loads(op)
             stages = self.stages_that_fit(op, loads) if loads else 1
             if stages > 1:
-                return self.pipelined(op, loads, stages)
+                return self.versioned(op, loads, stages)
             return self.clone(op, stages=1)
         return self.clone(op)
 
@@ -73,6 +83,36 @@ class Pipeline(Rewriter):
             self.shared_bytes += stages * each
             return stages
         return 1
+
+    def versioned(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
+        """The pipeline, and beside it the plain loop for rows that copies can't take whole, if there may be such."""
+        units = self.doubtful_extents(loads)
+        if not units:
+            return self.pipelined(op, loads, stages)
+        condition: Value | None = None
+        for extent, unit in units.items():
+            fact = Eq.build(self.b, Mod.build(self.b, extent, unit), 0)
+            condition = fact if condition is None else self.b.emit(And(condition, fact))
+        assert condition is not None
+        fast, slow = Block(), Block()
+        with self.into(fast):
+            self.b.insert(Yield(self.pipelined(op, loads, stages)))
+        with self.into(slow):
+            self.b.insert(Yield(self.clone(op, stages=1)))
+        return self.b.insert(If(condition, fast, slow))
+
+    def doubtful_extents(self, loads: list[Load]) -> dict[Value, int]:
+        """The dimensions whose divisibility decides whether all rows begin at multiples of what one copy takes: how many elements that is."""
+        units: dict[Value, int] = {}
+        for load in loads:
+            memory = load.memory.type
+            if memory.strided or memory.rank < 2 or isinstance(load.memory.owner, TensorView) or not isinstance(memory.shape[-1], str):
+                continue
+            extent = self.function.param(memory.shape[-1])
+            unit = math.gcd(COPY_BITS // memory.dtype.bits, load.shape[load.dims.index(memory.rank - 1)])
+            if self.facts.divisor(extent) % unit and self.facts.divisor(load.offsets[-1]) % unit == 0:
+                units[extent] = math.lcm(unit, units.get(extent, 1))
+        return units
 
     def pipelined(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
         """The whole construct: memory, first copies, the loop."""
