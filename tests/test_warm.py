@@ -245,6 +245,28 @@ def test_a_pipeline_of_someone_elses_is_not_cached(place: Path, tmp_path: Path, 
     kernel(tmp_path).compile()
 
 
+def test_ops_and_rules_of_someone_elses_are_not_cached(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tilec.backend.arith import RULES
+    from tilec.ir.ops.arith import Sqrt
+
+    rule = RULES[Sqrt]
+
+    def other(g: Any, op: Any) -> Any:
+        return rule(g, op)
+
+    kernel(tmp_path).compile()
+    with monkeypatch.context() as patch:
+        patch.setitem(RULES, Sqrt, other)
+        assert keys.tools() is None
+        kernel(tmp_path).compile(block=32)
+    assert compiled(place) == 1
+    source = SOURCE.replace("* SCALE", "* tc.sqrt(SCALE + x)")
+    monkeypatch.setattr(Sqrt, "__module__", "elsewhere")
+    assert told(kernel(tmp_path, source)) is None
+    kernel(tmp_path, source).compile()
+    assert compiled(place) == 1
+
+
 def test_what_the_compiler_had_to_say_is_said_again(place: Path, tmp_path: Path) -> None:
     source = (ROOT / "examples/matmul_plain.py").read_text().replace("def matmul_plain", "def k").replace("@matmul_plain.example", "@k.example")
     for _ in range(2):

@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from tilec import cache as store
-from tilec.backend import cubin, nvptx
+from tilec.backend import arith, cubin, llvm, nvptx
 from tilec.backend.target import Target
 from tilec.ir.core import Function
 from tilec.ir.describe import describe
@@ -28,16 +29,19 @@ RECENT = 5.0  # seconds; a source so young when it was loaded may have changed i
 
 
 def tools() -> str | None:
-    """Everything that makes machine code of IR; None if it can't be told or changed under this process."""
+    """Everything that makes machine code of IR; None if it can't be told, or was changed: in its files, or by rules from elsewhere."""
     try:
-        made_by = sources()
+        made_by = sources() if all(map(_own, [*llvm.RULES.values(), *arith.RULES.values()])) else None
         return made_by and "\n".join([made_by, nvptx.identity(), cubin.identity(), f"numpy {np.__version__}", f"python {sys.version_info[:2]}"])
     except OSError:
         return None
 
 
 def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str | None:
-    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form."""
+    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form, or ops
+    that are not tilec's."""
+    if not all(_own(type(op)) for block in (function.launch, function.body) for op in block.walk()):
+        return None
     try:
         text = print_function(function, locations=lineinfo)
     except TypeError:
@@ -69,6 +73,11 @@ def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> s
         store.write(key, {"digest": found})
         return found
     return str(known.head["digest"])
+
+
+def _own(x: Any) -> bool:
+    """Whether a rule or a class of ops is in tilec's sources."""
+    return str(x.__module__).split(".")[0] == "tilec"
 
 
 def _look() -> list[tuple[str, int, int, int, int]]:
