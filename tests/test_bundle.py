@@ -18,6 +18,7 @@ import pytest
 from test_driver import Stub
 
 import tilec as tc
+from tilec import sim
 from tilec.backend import bundle, driver
 from tilec.cli import main
 from tilec.errors import TileError
@@ -472,6 +473,22 @@ def test_a_bundle_is_called_from_python(bundles: Path, gpu: Any) -> None:
     assert seen == [1000, 1000]
     assert [bytes(data) for (data,) in stub.called("cuModuleLoadData")] == [(bundles / "add.sm_86.cubin").read_bytes()]  # for a GPU of 8.9
     assert [launch[1:8] for launch in stub.called("cuLaunchKernel")] == [[4, 1, 1, 64, 1, 1, 0]] * 2
+
+
+@pytest.mark.parametrize(("m", "variant"), [(16, "bm16-bn32"), (128, "bm64")])
+def test_the_description_is_all_that_a_launch_needs(m: int, variant: str, bundles: Path) -> None:
+    """The chosen PTX runs on the CPU with nothing but what the bundle says, and multiplies."""
+    chosen = tc.load(bundles).matmul.choose((8, 0), {"M": m, "N": 64, "K": 96})
+    about = chosen.build.about
+    assert about["variant"] == variant
+    rng = np.random.default_rng()
+    given = {"a": rng.standard_normal((m, 96)).astype(np.float16), "b": rng.standard_normal((96, 64)).astype(np.float16)}
+    given |= {"c": np.full((m, 64), np.nan, np.float16), "M": np.int32(m), "N": np.int32(64), "K": np.int32(96)}
+    args = [given[p["name"]] for p in about["parameters"]]
+    report = sim.run_ptx(chosen.build.ptx, about["entry"], chosen.grid, (about["threads"],), args, about["shared_bytes"])
+    assert report.findings == []
+    exact = given["a"].astype(np.float64) @ given["b"].astype(np.float64)
+    assert np.linalg.norm(given["c"] - exact) < 2**-9 * np.linalg.norm(exact)
 
 
 CALLS = [  # arguments, words of the error
