@@ -355,7 +355,7 @@ def truth(text: str, values: dict[str, int]) -> int | None:
     for name in ("add", "sub", "mul", "floordiv", "mod", "lshift", "rshift", "and", "or", "xor", "neg", "abs"):
         setattr(Number, f"__{name}__", checked(f"__{name}__"))
     wrapped = re.sub(r"\b(\d+)\b", r"Number(\1)", text.replace("x.stride0", "x_stride"))
-    names = {"Number": Number, **{n.replace("x.stride0", "x_stride"): Number(v) for n, v in values.items()}}
+    names = {"Number": Number, "int": Number, **{n.replace("x.stride0", "x_stride"): Number(v) for n, v in values.items()}}
     try:
         return int(eval(wrapped, names))
     except (OverflowError, ZeroDivisionError):
