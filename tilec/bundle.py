@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ from tilec.ir.types import TensorType, TileType
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(NamedTuple):
     """Machine code of one variant for one architecture."""
 
     about: dict[str, Any]
@@ -42,8 +40,7 @@ class Build:
         return target(self.about["arch"])
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What a launch takes: a build, and how many blocks."""
 
     build: Build

@@ -19,9 +19,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilec.errors import require
 
@@ -38,16 +37,14 @@ ABANDONED = 3600.0  # seconds after which an unfinished file is taken for one wh
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Plain data, and bytes by name."""
 
     head: dict[str, Any]
     parts: dict[str, bytes]
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A kernel in the cache: bytes on disk, seconds since it was compiled and since it was used."""
 
     kernel: str
@@ -177,8 +174,7 @@ def _head(data: bytes | memoryview) -> tuple[dict[str, Any], int]:
 # all of them
 
 
-@dataclass
-class _File:
+class _File(NamedTuple):
     path: str
     size: int
     used: float

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,8 +66,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
 _SHIPPED = PIPELINE  # what the cache knows; a pipeline that someone puts in its place is not cached
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(NamedTuple):
     """What one block takes: registers a thread, bytes spilled a thread, bytes of shared memory, threads; and how many blocks fit."""
 
     registers: int
@@ -356,8 +355,7 @@ def _notice() -> None:
 # comparing stages
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """How far the results of a stage are from those of the IR as parsed: `‖x − y‖ / ‖y‖`, and the bound that it must keep."""
 
     stage: str

@@ -11,17 +11,15 @@ import os
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilec.backend import versions
 from tilec.backend.target import Target, target
 from tilec.errors import TileError, require
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(NamedTuple):
     """What one thread or block of the kernel takes, in bytes where not a count; `shared` is static shared memory."""
 
     registers: int = 0
@@ -33,8 +31,7 @@ class Resources:
     constant: int = 0
 
 
-@dataclass(frozen=True)
-class Cubin:
+class Cubin(NamedTuple):
     """Machine code for one architecture, an ELF file, with what the assembler said."""
 
     data: bytes

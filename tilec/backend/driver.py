@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +39,7 @@ def _call(function: str, *args: Any) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """A GPU and the architecture that cubins for it should be made for."""
 
     ordinal: int

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilec.backend import hints
 from tilec.backend.emit import llvm_type
@@ -38,8 +37,7 @@ def to_memory(g: Generator, value: str, dtype: DType) -> str:
     return g.e.let(f"zext i1 {value} to i8") if dtype.is_bool else value
 
 
-@dataclass
-class Place:
+class Place(NamedTuple):
     """Where a tile access of this thread goes: for each register its coordinates along the tile's axes, this thread's part first."""
 
     base: list[str]  # i32 coordinates of register 0 within the tile

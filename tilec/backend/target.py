@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tilec.backend.isa import mma
 from tilec.errors import TileError, require
@@ -89,8 +90,7 @@ class Target:
         return Occupancy(limits[limit], limits[limit] * warps / self.warps_per_sm, limit)
 
 
-@dataclass(frozen=True)
-class Occupancy:
+class Occupancy(NamedTuple):
     """Blocks on one multiprocessor, the fraction of its warp slots that they fill, and the resource that runs out first."""
 
     blocks: int

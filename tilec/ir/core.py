@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tilec.errors import Loc, require
 from tilec.ir.types import TileType, Type, Warps
@@ -58,8 +58,7 @@ _KINDS = {"Value": Kind.OPERAND, "Value | None": Kind.OPTIONAL, "tuple[Value, ..
 _MISSING: Any = object()
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """A field of an op class: its name, what it is, its default, and its annotation as written."""
 
     name: str

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 
 
-@dataclass(frozen=True)
-class Fragments:
+class Fragments(NamedTuple):
     """How one warp's matrix instruction `c += a @ b` of [m, k] by [k, n] holds its operands."""
 
     shape: tuple[int, int, int]  # m, n, k
