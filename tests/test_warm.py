@@ -267,6 +267,21 @@ def test_ops_and_rules_of_someone_elses_are_not_cached(place: Path, tmp_path: Pa
     assert compiled(place) == 1
 
 
+def test_llvm_is_asked_again_only_for_another_module(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade of tilec that changes nothing for the kernel."""
+    first = kernel(tmp_path).compile(lineinfo=True)
+    tools = str(keys.tools())
+    monkeypatch.setattr(keys, "tools", lambda: tools + "a new pass")
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler.nvptx, "to_ptx", None)
+        patch.setattr(compiler.assembler, "assemble", None)
+        again = load_kernel(f"{tmp_path}/k0.py:k").compile(lineinfo=True)
+        assert compiled(place) == 2
+        assert everything(again) == everything(first)
+    assert kernel(tmp_path).compile("sm_90a").ptx != first.ptx
+    assert kernel(tmp_path).compile(block=32).ptx != first.ptx
+
+
 def test_what_the_compiler_had_to_say_is_said_again(place: Path, tmp_path: Path) -> None:
     source = (ROOT / "examples/matmul_plain.py").read_text().replace("def matmul_plain", "def k").replace("@matmul_plain.example", "@k.example")
     for _ in range(2):

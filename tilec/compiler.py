@@ -189,7 +189,7 @@ class Kernel:
             return restored(entry, where, stages)
         exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
         entry = cache.read(exact) if exact else None
-        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo)
+        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo, kept=True)
         noticed = (_key(constants), where.name) in self._noticed  # what was said is to be said again
         if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
             if not entry:
@@ -290,19 +290,31 @@ def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4)
     return make if python_function is None else make(python_function)
 
 
-def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False) -> Compiled:
-    """From the last stage to machine code."""
+def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False, kept: bool = False) -> Compiled:
+    """From the last stage to machine code; `kept` says that it may be taken from the cache, and put there."""
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
-    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
-    cubin = assembler.assemble(ptx, where, lineinfo)
-    found, shared = cubin.resources, shared_size(function)
+    ptx, cubin, log = machine_code(llvm, where, lineinfo, kept)
+    found, shared = assembler.resources(log), shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
     resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
     tiles = [{k: v for k, v in tile.items() if k != "line"} for tile in memory_map(function)]  # lines may change when nothing else does
     about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function)}
     made = {"stages": stages, "llvm": llvm, "ptx": ptx}
-    return Compiled(symbol(function), where, cubin.data, resources, cubin.log, {**describe(function), **about}, made.__getitem__)
+    return Compiled(symbol(function), where, cubin, resources, log, {**describe(function), **about}, made.__getitem__)
+
+
+def machine_code(llvm: str, where: Target, lineinfo: bool, kept: bool) -> tuple[str, bytes, str]:
+    """PTX, cubin and the assembler's log of a module."""
+    key = keys.machine(llvm, where, lineinfo) if kept else None
+    found = cache.read(key) if key else None
+    if found:
+        return zlib.decompress(found.parts["ptx"]).decode(), found.parts["cubin"], found.head["log"]
+    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
+    made = assembler.assemble(ptx, where, lineinfo)
+    if key and keys.machine(llvm, where, lineinfo) == key:  # the assembler that was loaded is the one that was told
+        cache.write(key, {"log": made.log}, {"ptx": zlib.compress(ptx.encode(), 1), "cubin": made.data})
+    return ptx, made.data, made.log
 
 
 def stored(built: Compiled) -> tuple[dict[str, Any], dict[str, bytes]]:

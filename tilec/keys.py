@@ -1,7 +1,8 @@
 """What a compiled kernel depends on besides its constants and the architecture, so that the cache can tell when one may stand for another.
 
-A kernel has two keys. The exact one is of its IR as parsed, without places in the source. The quick one is of its `fingerprint`, for which
-nothing need be parsed; it leads to the exact one. Both hold the tools: tilec's own sources, LLVM, the assembler, NumPy and Python.
+A kernel has two keys, and its LLVM IR a third. The exact one is of the kernel's IR as parsed, without places in the source. The quick one is
+of its `fingerprint`, for which nothing need be parsed; it leads to the exact one. Both hold the tools: tilec's own sources, LLVM, the
+assembler, NumPy and Python.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str |
         return None
     constants = json.dumps(describe(function)["constants"])  # those that the text leaves out too
     return store.digest("IR", text, constants, arch.name, str(lineinfo), tools)
+
+
+def machine(llvm: str, arch: Target, lineinfo: bool) -> str | None:
+    """The key of what LLVM and the assembler make of a module: it outlives changes of tilec that change nothing in the module."""
+    try:
+        makers = [_content(os.path.join(ROOT, "backend", name)) for name in ("nvptx.py", "cubin.py", "target.py")]
+        return store.digest("machine", llvm, arch.name, str(lineinfo), nvptx.identity(), cubin.identity(), *makers)
+    except OSError:
+        return None
 
 
 def quick(fingerprint: str, arch: Target, tools: str) -> str:
