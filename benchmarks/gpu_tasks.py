@@ -66,22 +66,32 @@ def subnormals() -> dict[str, Any]:
 
 def rounding(rounds: int = 200) -> dict[str, Any]:
     """Does the hardware round as the simulator's exact mode does? Random tiles with exponents far apart, bit for bit."""
-    from tilec.sim import tensorcore
-
     device = driver.device()
     arch = {(8, 0): "sm_80", (8, 6): "sm_80", (8, 9): "sm_89", (9, 0): "sm_90"}.get(device.capability if device else (0, 0))
     if arch is None:
         return {"right": True, "skipped": "the simulator does not know this architecture's rounding"}
     rng, wrong = np.random.default_rng(), 0
-    multiply = tensorcore.mma("m16n8k16", "f32", "f16", "f16", "f32").multiply
     for _ in range(rounds):
-        a, b = ((rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-10, 6, (16, 16))).astype(np.float16) for _ in range(2))
-        c = (rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-20, 6, (16, 16))).astype(np.float32)
+        a, b, c = tiles(rng)
         d = np.full((16, 16), np.nan, np.float32)
         small_product(a, b, c, d)
-        halves = [multiply(a.astype(np.float32), b[:, n : n + 8].astype(np.float32), c[:, n : n + 8], exact=arch) for n in (0, 8)]
-        wrong += int((d.view(np.uint32) != np.concatenate(halves, axis=1).astype(np.float32).view(np.uint32)).sum())
+        wrong += int((d.view(np.uint32) != exactly(a, b, c, arch).view(np.uint32)).sum())
     return {"right": wrong == 0, "wrong": wrong, "of": rounds * 256, "arch": arch}
+
+
+def tiles(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Operands of `small_product`."""
+    a, b = ((rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-10, 6, (16, 16))).astype(np.float16) for _ in range(2))
+    return a, b, (rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-20, 6, (16, 16))).astype(np.float32)
+
+
+def exactly(a: np.ndarray, b: np.ndarray, c: np.ndarray, arch: str) -> np.ndarray:
+    """What tensor cores make of them, by the simulator's rules."""
+    from tilec.sim import tensorcore
+
+    multiply = tensorcore.mma("m16n8k16", "f32", "f16", "f16", "f32").multiply
+    halves = [multiply(a.astype(np.float32), b[:, n : n + 8].astype(np.float32), c[:, n : n + 8], exact=arch) for n in (0, 8)]
+    return np.concatenate(halves, axis=1).astype(np.float32)
 
 
 def launch_overhead(calls: int = 2000) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stub_driver import GPU, stubbed
 
@@ -12,6 +13,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import gpu  # noqa: E402
+import gpu_tasks  # noqa: E402
+import launch  # noqa: E402
+
+from tilec import sim  # noqa: E402
 
 STUBBED = [sys.executable, str(Path(__file__).parent / "gpu_stubbed.py")]
 NAMES = [f"kernel: decode {t}" for t in ("int3", "int4", "int5", "int6", "int7", "uint2")]
@@ -78,3 +83,21 @@ def test_a_sanitizer_is_run_over_the_tasks(tmp_path):
     tool.chmod(0o755)
     assert gpu.sanitize(NAMES[:2], STUBBED, "memcheck", str(tool), 60) == {"right": True, "errors": 0, "kernels": [], "tasks": 2}
     assert (tmp_path / "called").read_text() == "--tool memcheck\n"
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_the_question_about_rounding_is_put_to_the_right_instruction(arch):
+    """The kernel's PTX in the simulator's exact mode gives the bits that the question expects of the hardware, and others than a plain product."""
+    a, b, c = gpu_tasks.tiles(np.random.default_rng())
+    d = np.full((16, 16), np.nan, np.float32)
+    built = gpu_tasks.small_product.compile(arch)
+    sim.run_ptx(built.ptx, "small_product", (1,), (32,), [a, b, c, d], built.resources.shared_bytes, exact=arch)
+    assert (d.view(np.uint32) == gpu_tasks.exactly(a, b, c, arch).view(np.uint32)).all()
+    assert (d != (a.astype(np.float64) @ b.astype(np.float64) + c).astype(np.float32)).any()
+
+
+def test_a_launch_takes_few_instructions_of_python():
+    """324 and 244 in Python 3.11; other versions count a little differently."""
+    counts = launch.measured(timed=False)
+    assert 200 < counts["CUDA array interface, constants given"]["instructions"] <= 400
+    assert 150 < counts["tc.tensor, constants given"]["instructions"] <= 320
