@@ -157,7 +157,10 @@ class Launcher:
 
     def _enqueue(self, kernel: driver.Kernel, grid: tuple[int, ...], bound: Arguments, scalars: dict[str, Any], stream: int) -> None:
         values = [bound.tensors[p.name].address if isinstance(p.type, TensorType) else scalars[p.name] for p in self.params]  # type: ignore[union-attr]
-        room, address = entry = self.packing.room()
+        try:
+            room, address = entry = self.pool.pop()
+        except IndexError:
+            room, address = entry = self.packing.room()
         self.packing.fill(room, values)
         extents = [*grid, 1, 1][:3]
         launch = (kernel.function, *extents, self.threads, 1, 1, kernel.shared, stream, address, 0)
