@@ -11,8 +11,7 @@ import ctypes
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ from tilec.ir.tensor import Tensor
 LEGACY = 1  # the default stream's handle where 0 could also mean "none"
 
 
-@dataclass(frozen=True)
-class DeviceArray:
+class DeviceArray(NamedTuple):
     """An array in a GPU's memory. `strides` are in bytes, as NumPy's; `dtype` is text if tilec has no such type.
 
     `stream` is the one that its content is ready on, None if that needs no saying; `owner` keeps the memory.
@@ -39,7 +37,7 @@ class DeviceArray:
     device: int | None  # None: the protocol does not say
     read_only: bool = False
     stream: int | None = None
-    owner: Any = field(default=None, repr=False, compare=False)
+    owner: Any = None
 
     @property
     def contiguous(self) -> bool:
