@@ -233,10 +233,14 @@ def test_another_stream_waits_for_the_arrays(gpu):
 
 
 def test_what_is_no_stream(gpu):
-    with pytest.raises(TileError, match=r"stream is 'main', which is no stream(.|\n)*pass its handle"):
-        fresh()(*three(Cuda), 1, 1.0, stream="main")
-    with pytest.raises(TileError, match="version 3 of __cuda_stream__"):
-        fresh()(*three(Cuda), 1, 1.0, stream=SimpleNamespace(__cuda_stream__=(3, 31)))
+    scale = fresh()
+    for _ in range(2):
+        with pytest.raises(TileError, match=r"stream is 'main', which is no stream(.|\n)*pass its handle") as told:
+            scale(*three(Cuda), 1, 1.0, stream="main")
+        assert told.value.loc.file == __file__
+        with pytest.raises(TileError, match="version 3 of __cuda_stream__"):
+            scale(*three(Cuda), 1, 1.0, stream=SimpleNamespace(__cuda_stream__=(3, 31)))
+        scale(*three(Cuda), 1, 1.0)
 
 
 # what is refused: on the first call, and by the fast function

@@ -45,6 +45,7 @@ import numpy as np
 
 from tilec.arguments import steps
 from tilec.backend import driver
+from tilec.errors import TileError
 from tilec.ir import arrays, hosttext
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, bf16, numpy_name
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from tilec.launch import Launcher
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "(missing)"})()  # an argument that a call does not give
-MISSES = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError, struct.error)
+MISSES = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError, struct.error, TileError)
 
 
 Kind = tuple[Any, ...]
