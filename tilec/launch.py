@@ -51,6 +51,7 @@ class Launcher:
         self.pool = [self.packing.room()]  # each launch takes one and gives it back: so many as threads launch at once
         self.kernels: dict[int, driver.Kernel] = {}
         self.variants: dict[int, tuple[Any, int]] = {}  # function and shared bytes, by device and multiples
+        self.alone = driver.count() == 1  # so that nobody asks which GPU it is
         self.lock = threading.Lock()
         self.made: dict[tuple[Any, ...], Callable[..., None]] = {}  # by the kinds of arrays
         self.launch: Callable[..., None] = self.carefully
@@ -60,17 +61,28 @@ class Launcher:
     @presented
     def carefully(self, stream: Any, *args: Any) -> None:
         """Check, load if need be, launch, and make the fast function for such arguments. Raises TileError."""
-        self._carefully(stream, args, True)
+        handle = stream_of(stream, args)
+        plain = self.plainly(args, handle)
+        changed = any(a is not b for a, b in zip(plain, args, strict=True))
+        launch = self.made.get(tuple(map(kind_of, plain))) if changed else None
+        if launch:
+            launch(handle, *plain)
+        else:
+            self._carefully(handle, plain, True)
 
     @presented
     def prepare(self, stream: Any, *args: Any) -> None:
         """All but the launch."""
-        self._carefully(stream, args, False)
+        handle = stream_of(stream, args)
+        self._carefully(handle, self.plainly(args, handle), False)
 
-    def _carefully(self, stream: Any, args: tuple[Any, ...], launch: bool) -> None:
+    def plainly(self, args: tuple[Any, ...], stream: int) -> tuple[Any, ...]:
+        """Arguments as the fast function knows them, where they can be."""
+        return tuple(plain(a, p.type, stream) for a, p in zip(args, self.own, strict=True))
+
+    def _carefully(self, handle: int, args: tuple[Any, ...], launch: bool) -> None:
         missing = [p.name for p, a in zip(self.own, args, strict=True) if a is MISSING]
         require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
-        handle = stream_of(stream, args)
         bound = Arguments(self, dict(zip((p.name for p in self.own), args, strict=True)), handle)
         device = self.place(bound)
         scalars = bound.scalars()
@@ -94,7 +106,7 @@ class Launcher:
             array = bound.tensors[p.name]
             changed = p.name in self.written
             require(writeable(array) or not changed, f"{p.name} is written by the kernel, but the array given is read-only", hint="pass a copy")
-            where[p.name] = device_of(array)
+            where[p.name] = device_of(array, self.alone)
             if where[p.name] is None:
                 continue
             self._alignment(p, array.address)  # type: ignore[union-attr]
@@ -199,11 +211,22 @@ def stream_of(stream: Any, args: Iterable[Any]) -> int:
     return next((int(s) for s in named if s is not None), 0)
 
 
-def device_of(array: Any) -> int | None:
-    """The number of the GPU that holds an array as `Arguments` has it; None for the host."""
+def plain(x: Any, type: TensorType | TileType, stream: int) -> Any:
+    """NumPy's numbers as Python's, integers for floats as floats, arrays that are known by DLPack alone as where they lie; else as it is."""
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, int) and not isinstance(x, bool) and isinstance(type, TileType) and type.dtype.is_float and abs(x) < 2**53:
+        return float(x)
+    if isinstance(x, Tensor | np.ndarray) or arrays.is_torch(x) or hasattr(x, "__cuda_array_interface__"):
+        return x
+    return arrays.read(x, stream) if hasattr(x, "__dlpack_device__") else x
+
+
+def device_of(array: Any, alone: bool) -> int | None:
+    """The number of the GPU that holds an array as `Arguments` has it; None for the host. Is there one GPU alone?"""
     if isinstance(array, DeviceArray) or (isinstance(array, Tensor) and array.device == -1):  # the protocol may not say
         known = array.device if isinstance(array, DeviceArray) else None
-        return known if known is not None else 0 if driver.count() == 1 or not array.address else driver.device_of(array.address)
+        return known if known is not None else 0 if alone or not array.address else driver.device_of(array.address)
     return array.device if isinstance(array, Tensor) else None
 
 

@@ -47,6 +47,7 @@ from tilec.arguments import steps
 from tilec.backend import driver
 from tilec.errors import TileError
 from tilec.ir import arrays, hosttext
+from tilec.ir.arrays import DeviceArray
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, bf16, numpy_name
 from tilec.ir.interp import GRID_LIMITS
@@ -70,6 +71,8 @@ def kind_of(x: Any) -> Kind | None:
         return ("torch",)
     if isinstance(x, Tensor):
         return ("packed",)
+    if isinstance(x, DeviceArray):
+        return ("array",)
     if type(x) in (int, float, bool):
         return ("number", type(x))
     found = getattr(x, "__cuda_array_interface__", None)
@@ -89,7 +92,6 @@ class _Launch:
         self.launcher = launcher
         self.kinds = {p.name: kind for p, kind in zip(launcher.own, kinds, strict=True)}
         self.local = {p.name: local(p.name, i) for i, p in enumerate(launcher.params)}
-        self.alone = driver.count() == 1  # so that nobody asks which GPU it is
         self.reads: list[str] = []
         self.tests: list[str] = []
         self.named = False  # whether an array names its stream
@@ -148,13 +150,25 @@ def launch(_stream, {own}):
     def packed(self, p: Value, x: str) -> None:
         self.equal["types"].append((f"{x}.dtype", p.type.dtype))
         self.reads.append(f"{x}_at = {x}.address")
-        self.tests += [f"{x}.device in (0, -1)" if self.alone else f"{x}.device is not None"]
+        self.tests += [f"{x}.device in (0, -1)" if self.launcher.alone else f"{x}.device is not None"]
         if p.name in self.launcher.written:
             self.tests += [f"not {x}.buffer.read_only", *([f"{x}.whole_words"] if p.type.dtype.bits % 8 else [])]
         if p.type.strided:
             self.reads.append(f"{', '.join(self.steps(p))}, = _steps({x})")
         self.shape(p, f"{x}.shape")
-        self.places.append("0" if self.alone else f"{x}.device")
+        self.places.append("0" if self.launcher.alone else f"{x}.device")
+
+    def array(self, p: Value, x: str) -> None:
+        self.equal["types"].append((f"{x}.dtype", p.type.dtype))
+        self.reads.append(f"{x}_at = {x}.address")
+        self.shape(p, f"{x}.shape")
+        if p.name in self.launcher.written:
+            self.tests.append(f"not {x}.read_only")
+        if p.type.strided:
+            self.reads.append(f"{', '.join(self.steps(p))}, = _steps({x})")
+        else:
+            self.tests.append(f"{x}.contiguous")
+        self.places.append(f"{x}.device")
 
     def interface(self, p: Value, x: str, cls: type, strides: bool, stream: bool) -> None:
         self.equal["classes"].append((f"{x}.__class__", cls))
@@ -167,7 +181,7 @@ def launch(_stream, {own}):
         if p.type.strided:  # which must not lack them
             self.tests.append("False")  # its strides are in bytes, and the careful way's
             self.reads += [f"{step} = 0" for step in self.steps(p)]
-        self.places.append("0" if self.alone else f"_device_of({x}_at)")
+        self.places.append("0" if self.launcher.alone else f"_device_of({x}_at)")
         if not stream:
             self.tests.append(f'"stream" not in {x}_i')
         elif self.named:
