@@ -183,6 +183,35 @@ def test_constants_choose_the_kernel(gpu):
     assert launched(gpu, scale)["n"] == 5
 
 
+@tc.kernel
+def odd(x: f32[M, N], x_at: f32[N, 3], x_i: i32, _x: i32, launch: f32, int: tc.strided(f32[N, M]), *, M_: int = 4):
+    tc.grid(cdiv(M, 4) + min(x_i, _x))
+    tc.assume((launch > 0.1) & (max(x_i, 2) > 1))
+    tc.store(x_at, [0, 0], launch)
+
+
+@tc.kernel
+def named(x: f32[M, N], x_at: f32[N, 3], x_i: i32, device: i32, launch: f32, int: tc.strided(f32[N, M]), *, call: int = 4):
+    tc.grid(cdiv(M, 4) + min(x_i, device))
+    tc.assume((launch > 0.1) & (max(x_i, 2) > 1))
+    tc.store(x_at, [0, 0], launch)
+
+
+@pytest.mark.parametrize("kernel", [odd, named])
+@pytest.mark.parametrize("kind", ["torch", "interface", "packed", "dlpack"])
+def test_names_that_the_fast_function_might_use_itself(gpu, torch, kernel, kind):
+    ready(gpu, kernel)
+    wrap = {"torch": torch.tensor, "interface": Cuda, "dlpack": Dlpack, "packed": lambda a: tc.tensor(Cuda(a), f32, a.shape)}[kind]
+    x, y, z = (wrap(floats(*shape)) for shape in ((9, 5), (5, 3), (5, 9)))
+    for n in (7, 8):
+        kernel(x, y, n, 2, 0.5, z)
+        found = launched(gpu, kernel)
+        assert (found["x_i"], found["launch"], found["M"], found["N"], found["int.stride0"], found["int.stride1"]) == (n, 0.5, 9, 5, 9, 1)
+        assert gpu.launches[-1].grid == (5, 1, 1)
+        with pytest.raises(TileError, match=r"the assumption .*launch > 0.1.* does not hold: .*launch is 0.0"):
+            kernel(x, y, n, 2, 0.0625, z)
+
+
 # streams
 
 

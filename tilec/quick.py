@@ -5,21 +5,21 @@ For a kernel `scale(a: f16[M, K], b: f16[K, 64], c: f32)` and PyTorch's arrays, 
     def scale(_stream, a, b, c):
         _room = None
         try:
-            a_at = a.data_ptr()
+            _at_a = a.data_ptr()
             M, K = a.shape
-            b_at = b.data_ptr()
+            _at_b = b.data_ptr()
             _device = a.get_device()
             if ((a.dtype, b.dtype) == _types
                     and (c.__class__,) == _classes
                     and a.is_contiguous()
                     and b.shape == (K, 64)
                     ...
-                    and not (a_at | b_at) & 15
+                    and not (_at_a | _at_b) & 15
                     and 0 < (_x := (M + 127) // 128) <= 2147483647):
                 _function, _shared = _variants[_device << 1 | (K % 16 == 0) << 0]
                 ...
                 _room = _pop()
-                _pack(_room[0], 0, a_at, b_at, c, M, K)
+                _pack(_room[0], 0, _at_a, _at_b, c, M, K)
         except _misses:
             _room = None
         if _room is None:
@@ -139,7 +139,7 @@ def launch(_stream, {own}):
 
     def torch(self, p: Value, x: str) -> None:
         self.equal["types"].append((f"{x}.dtype", getattr(arrays.torch(), arrays.torch_name(p.type.dtype) or "", None)))
-        self.reads.append(f"{x}_at = {x}.data_ptr()")
+        self.reads.append(f"_at_{x} = {x}.data_ptr()")
         self.shape(p, f"{x}.shape")
         if p.type.strided:
             self.reads.append(f"{', '.join(self.steps(p))}, = {x}.stride()")
@@ -149,7 +149,7 @@ def launch(_stream, {own}):
 
     def packed(self, p: Value, x: str) -> None:
         self.equal["types"].append((f"{x}.dtype", p.type.dtype))
-        self.reads.append(f"{x}_at = {x}.address")
+        self.reads.append(f"_at_{x} = {x}.address")
         self.tests += [f"{x}.device in (0, -1)" if self.launcher.alone else f"{x}.device is not None"]
         if p.name in self.launcher.written:
             self.tests += [f"not {x}.buffer.read_only", *([f"{x}.whole_words"] if p.type.dtype.bits % 8 else [])]
@@ -160,7 +160,7 @@ def launch(_stream, {own}):
 
     def array(self, p: Value, x: str) -> None:
         self.equal["types"].append((f"{x}.dtype", p.type.dtype))
-        self.reads.append(f"{x}_at = {x}.address")
+        self.reads.append(f"_at_{x} = {x}.address")
         self.shape(p, f"{x}.shape")
         if p.name in self.launcher.written:
             self.tests.append(f"not {x}.read_only")
@@ -172,23 +172,23 @@ def launch(_stream, {own}):
 
     def interface(self, p: Value, x: str, cls: type, strides: bool, stream: bool) -> None:
         self.equal["classes"].append((f"{x}.__class__", cls))
-        self.equal["types"].append((f'{x}_i["typestr"]', typestr(p.type.dtype)))
-        self.reads += [f"{x}_i = {x}.__cuda_array_interface__", f'{x}_at, {x}_fixed = {x}_i["data"]']
-        self.tests += [f'{x}_i["strides"] is None' if strides else f'"strides" not in {x}_i', f'"mask" not in {x}_i']
+        self.equal["types"].append((f'_i_{x}["typestr"]', typestr(p.type.dtype)))
+        self.reads += [f"_i_{x} = {x}.__cuda_array_interface__", f'_at_{x}, _fixed_{x} = _i_{x}["data"]']
+        self.tests += [f'_i_{x}["strides"] is None' if strides else f'"strides" not in _i_{x}', f'"mask" not in _i_{x}']
         if p.name in self.launcher.written:
-            self.tests.append(f"not {x}_fixed")
-        self.shape(p, f'{x}_i["shape"]')
+            self.tests.append(f"not _fixed_{x}")
+        self.shape(p, f'_i_{x}["shape"]')
         if p.type.strided:  # which must not lack them
             self.tests.append("False")  # its strides are in bytes, and the careful way's
             self.reads += [f"{step} = 0" for step in self.steps(p)]
-        self.places.append("0" if self.launcher.alone else f"_device_of({x}_at)")
+        self.places.append("0" if self.launcher.alone else f"_device_of(_at_{x})")
         if not stream:
-            self.tests.append(f'"stream" not in {x}_i')
+            self.tests.append(f'"stream" not in _i_{x}')
         elif self.named:
-            self.tests.append(f'{x}_i["stream"] == _named')
+            self.tests.append(f'_i_{x}["stream"] == _named')
         else:
             self.named = True
-            self.reads.append(f'_named = {x}_i["stream"]')
+            self.reads.append(f'_named = _i_{x}["stream"]')
 
     def shape(self, p: Value, expression: str) -> None:
         """Read the dimensions that are new, and compare what is known."""
@@ -202,8 +202,8 @@ def launch(_stream, {own}):
                 self.known.add(n)
                 targets.append(self.local[n])
             else:
-                targets.append(f"{x}_{axis}")
-                self.tests.append(f"{x}_{axis} == {self.extent(n)}")
+                targets.append(f"_n{axis}_{x}")
+                self.tests.append(f"_n{axis}_{x} == {self.extent(n)}")
         self.reads.append(f"{', '.join(targets)}, = {expression}")
 
     def extent(self, n: int | str) -> str:
@@ -221,7 +221,7 @@ def launch(_stream, {own}):
     def value(self, p: Value) -> str:
         """What is packed for a parameter."""
         x = self.local[p.name]
-        return f"{x}_at" if isinstance(p.type, TensorType) else f"_bf16({x})" if p.type.dtype == bf16 else x
+        return f"_at_{x}" if isinstance(p.type, TensorType) else f"_bf16({x})" if p.type.dtype == bf16 else x
 
     # what concerns all
 
@@ -234,7 +234,7 @@ def launch(_stream, {own}):
                 self.names[f"_{name}"] = tuple(wanted for _, wanted in pairs)
                 self.tests.insert(0, f"({', '.join(found for found, _ in pairs)},) == _{name}")
         self.tests += [f"{place} == _device" for place in self.places[1:] if place != "0"]
-        self.tests.append(f"not ({' | '.join(f'{self.local[p.name]}_at' for p in self.launcher.tensors)}) & 15")
+        self.tests.append(f"not ({' | '.join(f'_at_{self.local[p.name]}' for p in self.launcher.tensors)}) & 15")
         self.tests += [f"({self.expression(fact)})" for fact in self.launcher.description["assumptions"]]
 
     def grid(self) -> list[str]:
