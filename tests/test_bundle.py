@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_driver import Stub
+from stub_driver import GPU, Cuda, aligned, stubbed
 
 import tilec as tc
 from tilec import sim
@@ -442,17 +442,16 @@ def test_a_name_of_ones_own(bundles: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(*args: Any) -> Stub:
-        stub = Stub(*args)
-        monkeypatch.setattr(driver, "_driver", lambda: stub)
+def gpu() -> Any:
+    stub = GPU(capability=(8, 9))
+
+    def use(kernel: Any = lambda *_: None, parameters: int = 0) -> GPU:
+        stub.parameters["add"] = parameters
+        stub.running = lambda launch: kernel(*launch.pointers)
         return stub
 
-    driver.device.cache_clear()
-    driver._context.cache_clear()
-    yield use
-    driver.device.cache_clear()
-    driver._context.cache_clear()
+    with stubbed(stub):
+        yield use
 
 
 def test_a_bundle_is_called_from_python(bundles: Path, gpu: Any) -> None:
@@ -474,8 +473,19 @@ def test_a_bundle_is_called_from_python(bundles: Path, gpu: Any) -> None:
     kernels["add"](x, y, z)
     assert (z == x + 2).all()
     assert seen == [1000, 1000]
-    assert [bytes(data) for (data,) in stub.called("cuModuleLoadData")] == [(bundles / "add.sm_86.cubin").read_bytes()]  # for a GPU of 8.9
-    assert [launch[1:8] for launch in stub.called("cuLaunchKernel")] == [[4, 1, 1, 64, 1, 1, 0]] * 2
+    assert stub.modules == [(bundles / "add.sm_86.cubin").read_bytes()]  # for a GPU of 8.9
+    assert [(launch.grid, launch.block, launch.shared) for launch in stub.launches] == [((4, 1, 1), (64, 1, 1), 0)] * 2
+
+
+def test_a_bundle_takes_arrays_on_the_gpu_and_launches_them_at_once(bundles: Path, gpu: Any) -> None:
+    stub = gpu()
+    add = tc.load(bundles).add
+    arrays = [Cuda(aligned(1000, np.float32)) for _ in range(3)]
+    add(*arrays, stream=5)
+    before = len(stub.calls)
+    add(*arrays, stream=6)
+    assert [name for name, *_ in stub.calls[before:]] == ["cuLaunchKernel"]
+    assert [(launch.grid, launch.stream) for launch in stub.launches] == [((4, 1, 1), 5), ((4, 1, 1), 6)]
 
 
 @pytest.mark.parametrize(("m", "variant"), [(16, "bm16-bn32"), (128, "bm64")])
@@ -544,26 +554,13 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 import numpy as np, tilec
 from tilec.backend import driver
-from types import SimpleNamespace as S
-calls = []
-def function(name):
-    results = {{"cuDeviceGetCount": (1,), "cuDeviceGet": (0,), "cuDeviceGetName": (b"Stub\\0",), "cuDeviceGetAttribute": (9,), "cuMemAlloc": (1 << 20,)}}
-    def call(*args):
-        calls.append((name, *args))
-        return (0, *(results.get(name) or ((1,) if name in ("cuDevicePrimaryCtxRetain", "cuModuleLoadData", "cuModuleGetFunction") else ())))
-    return call
-class Driver:
-    CUdevice_attribute = S(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76)
-    CUfunction_attribute = S(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
-    __getattr__ = lambda self, name: function(name)
-stub = Driver()
-stub_attribute = stub.cuDeviceGetAttribute
-Driver.cuDeviceGetAttribute = lambda self, a, d: (0, 9 if a == 75 else 0)
+from stub_driver import GPU
+stub = GPU(capability=(9, 0))
 driver._driver = lambda: stub
 kernels = tilec.load({str(bundles)!r})
 kernels.packed(tilec.tensor(np.zeros(7 * 64, np.uint8), "int4", [7, 128]), np.zeros((7, 128), np.float32))
-(launch,) = [c for c in calls if c[0] == "cuLaunchKernel"]
-print(*launch[2:9])
+(launch,) = stub.launches
+print(*launch.grid, *launch.block, launch.shared)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
