@@ -20,6 +20,7 @@ test: lint
 
 bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
+	@$(PY) benchmarks/launch.py
 	@$(PY) benchmarks/counts.py
 	@$(PY) benchmarks/warm.py
 

@@ -1,10 +1,11 @@
-"""Runs a kernel in every way there is: the interpreter on the IR after each stage, and the emitted PTX in the simulator."""
+"""Runs a kernel in every way there is: the interpreter on the IR after each stage, the emitted PTX in the simulator, a GPU if there is one."""
 
 import copy
 
 import numpy as np
 
 import tilec as tc
+from tilec.backend import driver
 
 
 def everywhere(kernel, args, expected, arch="sm_80", rtol=0.0, simulated=True, **constants):
@@ -24,6 +25,8 @@ def everywhere(kernel, args, expected, arch="sm_80", rtol=0.0, simulated=True, *
         for late in (False, True):
             options = {"stage": stage, "arch": arch, "late_copies": late, **constants}
             check(lambda *a, options=options: kernel.interpret(*a, **options), f"after {stage}" + ", late copies" * late)
+    if driver.device() is not None:
+        check(lambda *a: kernel(*a, **constants), "on the GPU")
     if not simulated:
         return None
     report = check(lambda *a: kernel.simulate(*a, arch=arch, **constants), "simulated")

@@ -166,6 +166,24 @@ def test_a_writer_that_is_killed(place: Path) -> None:
     assert not list(place.glob("*" + cache.PART))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open can't be replaced")
+def test_an_entry_that_is_written_anew_is_there_all_the_time(place: Path) -> None:
+    code = "from tilec import cache\nn = 0\nwhile True:\n n += 1\n"
+    code += f" cache.write({KEY!r}, {{'n': n}}, {{'x': n.to_bytes(4, 'little') * 100_000}})\n if n == 1: print('go', flush=True)"
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert writer.stdout
+    writer.stdout.readline()
+    seen = set()
+    for _ in range(300):
+        found = cache.read(KEY)
+        assert found is not None
+        assert found.parts["x"] == found.head["n"].to_bytes(4, "little") * 100_000
+        seen.add(found.head["n"])
+    writer.kill()
+    writer.communicate()
+    assert len(seen) > 1
+
+
 # the bound
 
 

@@ -240,6 +240,7 @@ def test_the_description_of_a_launch() -> None:
         "constants": {},
         "grid": ["(M + 15) // 16", "N"],
         "assumptions": ["N % 16 == 0"],
+        "multiples": {},
         "threads": 32,
     }
     (x,) = describe(parse("kernel @f(%x: global f32[A, 4, B, 2], %A: i32, %B: i32) {\n}"))["parameters"][:1]

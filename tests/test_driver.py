@@ -1,92 +1,27 @@
-"""Launching, with a driver that is a stub: device memory is host memory, and the kernel is a NumPy function of the packed parameters."""
+"""The driver's kernels, with a stub of it: device memory is host memory, and the kernel is a NumPy function of the packed parameters."""
 
 import ctypes
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stub_driver import GPU, stubbed
 
 from tilec.backend import driver
 from tilec.errors import TileError
 
 
-class Stub:
-    """As much of cuda.bindings.driver as is used; `kernel` is called with the addresses of the parameters."""
-
-    CUdevice_attribute = SimpleNamespace(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76)
-    CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
-
-    def __init__(self, kernel=lambda *_: None, parameters=0):
-        self.kernel, self.parameters = kernel, parameters
-        self.memory, self.log, self.failing = {}, [], None
-
-    def __getattr__(self, name):
-        def call(*args):
-            self.log.append((name, *args))
-            results = getattr(type(self), "do_" + name, lambda *_: ())(self, *args)
-            return (700 if name == self.failing else 0, *results)
-
-        return call
-
-    def called(self, name):
-        return [args for n, *args in self.log if n == name]
-
-    def cuGetErrorString(self, error):
-        return 0, b"an illegal memory access was encountered"
-
-    def do_cuDeviceGetCount(self):
-        return (1,)
-
-    def do_cuDeviceGet(self, ordinal):
-        return (ordinal,)
-
-    def do_cuDeviceGetName(self, size, device):
-        return (b"Stub 3000" + bytes(size - 9),)
-
-    def do_cuDeviceGetAttribute(self, attribute, device):
-        return ({75: 8, 76: 9}[attribute],)
-
-    def do_cuDevicePrimaryCtxRetain(self, device):
-        return ("context",)
-
-    def do_cuModuleLoadData(self, data):
-        return ("module",)
-
-    def do_cuModuleGetFunction(self, module, name):
-        return ("function",)
-
-    def do_cuMemAlloc(self, size):
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return (ctypes.addressof(buffer),)
-
-    def do_cuMemFree(self, address):
-        del self.memory[address]
-        return ()
-
-    def do_cuMemcpyHtoDAsync(self, to, source, size, stream):
-        ctypes.memmove(to, source, size)
-        return ()
-
-    do_cuMemcpyDtoHAsync = do_cuMemcpyHtoDAsync
-
-    def do_cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
-        self.kernel(*(ctypes.c_void_p * self.parameters).from_address(parameters))
-        return ()
-
-
 @pytest.fixture
-def gpu(monkeypatch):
-    def use(*args):
-        stub = Stub(*args)
-        monkeypatch.setattr(driver, "_driver", lambda: stub)
-        return stub
+def gpu():
+    gpu = GPU(capability=(8, 9))
 
-    driver.device.cache_clear()
-    driver._context.cache_clear()
-    yield use
-    driver.device.cache_clear()
-    driver._context.cache_clear()
+    def use(kernel=lambda *_: None, parameters=0):
+        gpu.parameters = dict.fromkeys(("add", "double", "clear", "k"), parameters)
+        gpu.running = lambda launch: kernel(*launch.pointers)
+        return gpu
+
+    with stubbed(gpu):
+        yield use
 
 
 def floats(parameter, n):
@@ -120,10 +55,12 @@ def test_parameters_are_packed_and_arrays_copied(gpu):
     a, b, c = np.arange(5, dtype=np.float32), np.full(5, 2, np.float32), np.zeros(5, np.float32)
     driver.Kernel(b"ELF", "add", shared=100_000).launch((2, 3), (128,), [a, b, c, np.int32(5), np.float32(0.5)], stream=7)
     assert c.tolist() == [1, 2, 3, 4, 5]
-    assert stub.called("cuModuleGetFunction") == [["module", b"add"]]
-    assert stub.called("cuFuncSetAttribute") == [["function", 8, 100_000]]
-    (launch,) = stub.called("cuLaunchKernel")
-    assert launch[:9] == ["function", 2, 3, 1, 128, 1, 1, 100_000, 7]
+    assert stub.modules == [b"ELF"]
+    (launch,) = stub.launches
+    assert launch.function[1] == "add"
+    assert stub.called("cuFuncSetAttribute") == [[launch.function, 8, 100_000]]
+    assert (launch.grid, launch.block, launch.shared, launch.stream) == ((2, 3, 1), (128, 1, 1), 100_000, 7)
+    assert stub.stack == []  # no context stays behind
     assert not stub.memory
 
 
@@ -183,7 +120,7 @@ def test_arguments_that_are_refused(gpu, argument, words):
 
 def test_an_error_of_the_driver_is_told_in_its_words_and_memory_is_freed(gpu):
     stub = gpu()
-    stub.failing = "cuStreamSynchronize"
+    stub.errors["cuStreamSynchronize"] = [700]
     with pytest.raises(TileError, match="cuStreamSynchronize: an illegal memory access was encountered"):
         driver.Kernel(b"", "k").launch((1,), (32,), [np.zeros(2)])
     assert not stub.memory

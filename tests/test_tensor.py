@@ -55,7 +55,7 @@ def test_numpy_is_a_view_where_elements_are_bytes():
     [
         (np.zeros(2, np.uint8), D.int6, (3,), r"int6 of shape \(3,\) needs 3 bytes, but the buffer has 2"),
         (np.zeros((4, 4), np.uint8).T[1:, :2], D.int6, (1,), "C-contiguous"),
-        ([0, 1, 2], D.int6, (1,), "wraps a NumPy array, got list"),
+        ([0, 1, 2], D.int6, (1,), "wraps an array, got list"),
         (np.zeros(4, object), D.int6, (1,), "plain bytes, not object"),
         (np.zeros(4, np.uint8), "int9", (1,), "no type 'int9'"),
         (np.zeros(4, np.uint8), D.int6, (-1,), "negative"),

@@ -165,6 +165,48 @@ def test_a_name_that_means_something_else_later(place: Path, tmp_path: Path) -> 
     assert first.compile().ptx != second.compile().ptx
 
 
+SETTINGS = """\
+import os
+import tilec as tc
+from tilec import cdiv, f16, f32
+
+N, M = tc.dims("N M")
+SET = os.environ.get("K_SET", "")
+TYPE = f16 if SET == "type" else f32
+X = tc.strided(TYPE[N]) if SET == "strided" else TYPE[64] if SET == "extent" else TYPE[M] if SET == "dimension" else TYPE[N]
+BY = 3.0 if SET == "default" else 1.5
+LATE = {"by": 7.0 if SET == "keyword" else 1.25}
+
+@tc.function
+def scaled(x, by=BY, *, late=LATE["by"]):
+    return x * by * late
+
+def make(offset):
+    @tc.kernel(warps=2 if SET == "warps" else 1)
+    def k(x: X, y: f32[N], *, block: int = 32 if SET == "constant" else 64, kind: tc.DType = f16 if SET == "constant type" else f32):
+        tc.grid(cdiv(N, block))
+        i = tc.block_index(0) * block
+        tc.store(y, [i], scaled(f32(tc.load(x, [i], [block]))) + offset + f32(tc.full(kind, [block], 0.1)))
+    return k
+
+k = make(4.0 if SET == "closure" else 0.5)
+"""
+
+
+def test_one_text_that_means_different_things(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a text means may hang on anything when it is run; all that the kernel gets of it counts."""
+    settings = ["", "type", "strided", "extent", "dimension", "default", "keyword", "warps", "constant", "constant type", "closure"]
+    keys, texts = set(), set()
+    for setting in settings:
+        monkeypatch.setenv("K_SET", setting)
+        k = kernel(tmp_path, SETTINGS)
+        keys.add(told(k))
+        texts.add(str(k.compile().stages["parsed"]))
+    assert None not in keys
+    assert len(keys) == len(texts) == len(settings)
+    assert compiled(place) == len(settings)
+
+
 UNTOLD = [
     ("SCALE = 2.0", "class Config:\n    two = 2.0\nSCALE = Config()", "SCALE * by", "SCALE.two * by"),
     ("SCALE = 2.0", "def two():\n    return 2.0", "SCALE * by", "two() * by"),
@@ -201,6 +243,43 @@ def test_a_pipeline_of_someone_elses_is_not_cached(place: Path, tmp_path: Path, 
     monkeypatch.setattr(compiler, "PIPELINE", (*compiler.PIPELINE[:-1], compiler.PIPELINE[-1]))
     monkeypatch.setattr(cache, "read", None)
     kernel(tmp_path).compile()
+
+
+def test_ops_and_rules_of_someone_elses_are_not_cached(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tilec.backend.arith import RULES
+    from tilec.ir.ops.arith import Sqrt
+
+    rule = RULES[Sqrt]
+
+    def other(g: Any, op: Any) -> Any:
+        return rule(g, op)
+
+    kernel(tmp_path).compile()
+    with monkeypatch.context() as patch:
+        patch.setitem(RULES, Sqrt, other)
+        assert keys.tools() is None
+        kernel(tmp_path).compile(block=32)
+    assert compiled(place) == 1
+    source = SOURCE.replace("* SCALE", "* tc.sqrt(SCALE + x)")
+    monkeypatch.setattr(Sqrt, "__module__", "elsewhere")
+    assert told(kernel(tmp_path, source)) is None
+    kernel(tmp_path, source).compile()
+    assert compiled(place) == 1
+
+
+def test_llvm_is_asked_again_only_for_another_module(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade of tilec that changes nothing for the kernel."""
+    first = kernel(tmp_path).compile(lineinfo=True)
+    tools = str(keys.tools())
+    monkeypatch.setattr(keys, "tools", lambda: tools + "a new pass")
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler.nvptx, "to_ptx", None)
+        patch.setattr(compiler.assembler, "assemble", None)
+        again = load_kernel(f"{tmp_path}/k0.py:k").compile(lineinfo=True)
+        assert compiled(place) == 2
+        assert everything(again) == everything(first)
+    assert kernel(tmp_path).compile("sm_90a").ptx != first.ptx
+    assert kernel(tmp_path).compile(block=32).ptx != first.ptx
 
 
 def test_what_the_compiler_had_to_say_is_said_again(place: Path, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tilec.errors import TileError, require
-from tilec.ir.core import Function, Value
+from tilec.ir.arrays import DeviceArray, read, row_major, torch_name
+from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, from_numpy
 from tilec.ir.interp import Memory
 from tilec.ir.ops.base import show
@@ -16,16 +17,25 @@ from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 
 
+class Callee(Protocol):
+    """What takes arguments: a Function, or what launches one."""
+
+    @property
+    def params(self) -> tuple[Value, ...]: ...
+
+
 class Arguments:
     """The arguments of one call, checked: types, shapes against dimensions, contiguity.
 
-    `tensors` by name hold the caller's own memory; `dims` the runtime dimensions that their shapes say.
+    `tensors` by name hold the caller's own memory; `dims` the runtime dimensions that their shapes say. What other libraries have under way on
+    their arrays, `stream` is made to wait for.
     """
 
-    def __init__(self, function: Function, given: dict[str, Any]):
+    def __init__(self, function: Callee, given: dict[str, Any], stream: int | None = None):
         self.function = function
+        self.stream = stream
         self.given = given
-        self.tensors: dict[str, np.ndarray | Tensor] = {}
+        self.tensors: dict[str, np.ndarray | Tensor | DeviceArray] = {}
         self.dims: dict[str, int] = {}
         self.told_by: dict[str, str] = {}
         for param in function.params:
@@ -34,28 +44,32 @@ class Arguments:
             elif param.name in given:
                 self._scalar(param, given[param.name])
 
-    def _tensor(self, param: Value, value: Any) -> np.ndarray | Tensor:
+    def _tensor(self, param: Value, given: Any) -> np.ndarray | Tensor | DeviceArray:
         type: TensorType = param.type
         name = param.name
-        if not isinstance(value, np.ndarray | Tensor):
+        value = read(given, self.stream)
+        if value is None:
             raise TileError(
-                f"{name} is a tensor {type}, but a {type_name(value)} is given",
-                hint="pass a NumPy array, or tc.tensor(buffer, dtype, shape) for types that NumPy does not have",
+                f"{name} is a tensor {type}, but a {type_name(given)} is given",
+                hint="pass a NumPy array, one of PyTorch, CuPy or JAX, or tc.tensor(buffer, dtype, shape) for types that they do not have",
             )
-        dtype = value.dtype if isinstance(value, Tensor) else array_type(name, value, type.dtype)
+        dtype = array_type(value) if isinstance(value, np.ndarray) else value.dtype
         if dtype != type.dtype:
-            raise TileError(f"{name} has elements of {type.dtype}, but the array given holds {dtype}", hint=conversion(value, type.dtype))
+            raise TileError(f"{name} has elements of {type.dtype}, but the array given holds {dtype}", hint=conversion(given, type.dtype))
         shape = tuple(value.shape)
         require(len(shape) == type.rank, f"{name} has {type.rank} dimensions {show(type.shape)}, but the array given has shape {show(shape)}")
         for axis, (wanted, found) in enumerate(zip(type.shape, shape, strict=True)):
             self._extent(name, axis, wanted, found)
-        if isinstance(value, np.ndarray) and not type.strided and not value.flags.c_contiguous:
-            raise TileError(f"{name} is not contiguous", hint=f"declare it as tc.strided(...), or pass np.ascontiguousarray({name})")
-        if isinstance(value, np.ndarray) and type.strided:
+        if isinstance(value, Tensor):
+            return value
+        if type.strided:
             self._strides(name, value)
+        elif not (value.contiguous if isinstance(value, DeviceArray) else value.flags.c_contiguous):
+            copy = f"np.ascontiguousarray({name})" if isinstance(given, np.ndarray) else f"{name}.contiguous() or a copy"
+            raise TileError(f"{name} is not contiguous", hint=f"declare it as tc.strided(...), or pass {copy}")
         return value
 
-    def _strides(self, name: str, value: np.ndarray) -> None:
+    def _strides(self, name: str, value: np.ndarray | DeviceArray) -> None:
         whole = all(stride % value.itemsize == 0 for stride in value.strides)
         require(whole, f"the strides of {name}, {show(value.strides)} bytes, are no multiples of its elements", hint=f"pass {name}.copy()")
         backwards = any(stride < 0 for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
@@ -73,8 +87,8 @@ class Arguments:
 
     def _scalar(self, param: Value, value: Any) -> None:
         dtype: DType = param.type.dtype
-        if hasattr(value, "item") and np.ndim(value) == 0:
-            value = value.item()
+        if isinstance(value, np.generic | np.ndarray):
+            value = number(value)
         kinds = (bool,) if dtype.is_bool else (int,) if dtype.is_int else (int, float)
         if not isinstance(value, kinds) or (isinstance(value, bool) and not dtype.is_bool):
             raise TileError(f"{param.name} is a scalar {dtype}, but {value!r} is given")
@@ -83,14 +97,16 @@ class Arguments:
 
     def scalars(self) -> dict[str, Any]:
         """The value of every parameter that is no tensor, as a Python number."""
-        strides = {
-            f"{name}.stride{axis}": stride // array.itemsize
-            for name, array in self.tensors.items()
-            if isinstance(array, np.ndarray)
-            for axis, stride in enumerate(array.strides)
-        }
+        strides = {f"{name}.stride{axis}": step for name, array in self.tensors.items() for axis, step in enumerate(steps(array))}
         known = {**strides, **self.dims, **self.given}
-        return {p.name: known[p.name] for p in self.function.params if not isinstance(p.type, TensorType)}
+        return {p.name: number(known[p.name]) for p in self.function.params if not isinstance(p.type, TensorType)}
+
+    def on_host(self, name: str) -> np.ndarray | Tensor:
+        """A tensor that can be read here. Raises TileError if it lies on a GPU."""
+        array = self.tensors[name]
+        if isinstance(array, DeviceArray) or (isinstance(array, Tensor) and array.device is not None):
+            raise TileError(f"{name} lies on a GPU, and arrays of the host are wanted here", hint="copy it to the host: x.cpu()")
+        return array
 
     def carriers(self) -> list[Any]:
         """What the interpreter takes: a Memory for each tensor, an array of shape (1,) for each scalar. One memory for one array."""
@@ -101,7 +117,7 @@ class Arguments:
             if not isinstance(p.type, TensorType):
                 found.append(p.type.dtype.round(np.asarray([scalars[p.name]], p.type.dtype.carrier)))
                 continue
-            array = self.tensors[p.name]
+            array = self.on_host(p.name)
             key = id(array) if isinstance(array, Tensor) else array.__array_interface__["data"][0]
             if key not in memories or memories[key].data.shape != tuple(array.shape):
                 memories[key] = Memory(values_of(array, p.type.dtype), p.name)
@@ -112,22 +128,59 @@ class Arguments:
         """Put what a run has changed into the caller's arrays."""
         for p, memory in zip(self.function.params, carriers, strict=True):
             if isinstance(memory, Memory) and memory.changed:
-                assign(p.name, self.tensors[p.name], memory.data, p.type.dtype)
+                assign(p.name, self.on_host(p.name), memory.data, p.type.dtype)
 
 
-def machine_arguments(function: Function, bound: Arguments) -> list[Any]:
+def number(value: Any) -> Any:
+    """A scalar of NumPy as Python's."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+
+
+def steps(array: np.ndarray | Tensor | DeviceArray) -> tuple[int, ...]:
+    """Strides in elements."""
+    if isinstance(array, Tensor):
+        return row_major(array.shape, 1)
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def machine_arguments(function: Callee, bound: Arguments) -> list[Any]:
     """What a launch passes for each parameter: the bytes of each tensor, a typed scalar for the rest."""
     scalars = bound.scalars()
     found: list[Any] = []
     for p in function.params:
+        dtype = p.type.dtype
         if isinstance(p.type, TensorType):
-            array = bound.tensors[p.name]
+            array = bound.on_host(p.name)
+            if apart(array, dtype):
+                array = Tensor.from_values(values_of(array, dtype), dtype, saturate=False)
             found.append(array.bytes if isinstance(array, Tensor) else spanned(array) if p.type.strided else array)
         else:
-            dtype = p.type.dtype
             code = dtype.encode(np.asarray([scalars[p.name]], dtype.carrier), saturate=False)
             found.append(code.view(dtype.numpy)[0] if not dtype.is_bool else np.bool_(scalars[p.name]))
     return found
+
+
+def apart(array: np.ndarray | Tensor, dtype: DType) -> bool:
+    """Whether elements that a kernel takes packed lie in a byte each, as ml_dtypes has them."""
+    return isinstance(array, np.ndarray) and bool(dtype.bits % 8)
+
+
+def take_back(function: Callee, bound: Arguments, held: Sequence[Any]) -> None:
+    """Put what a run left in packed copies, among `machine_arguments`, into the caller's arrays, if they can be written."""
+    for p, packed in zip(function.params, held, strict=True):
+        if isinstance(p.type, TensorType) and apart(array := bound.on_host(p.name), p.type.dtype) and writeable(array):
+            assign(p.name, array, Tensor(packed, p.type.dtype, array.shape).values(), p.type.dtype)
+
+
+def writeable(array: np.ndarray | Tensor | DeviceArray) -> bool:
+    """Whether it may be written."""
+    held = array.buffer if isinstance(array, Tensor) else array
+    return not held.read_only if isinstance(held, DeviceArray) else bool(held.flags.writeable)
+
+
+def in_words(array: Any, dtype: DType) -> Any:
+    """The bytes of elements that don't fill bytes, up to a whole word as in the GPU's allocations: they are stored by atomics on words."""
+    return np.concatenate([array, np.zeros(-len(array) % 4, np.uint8)]) if dtype.bits % 8 and np.ndim(array) else array
 
 
 def spanned(array: np.ndarray) -> np.ndarray:
@@ -157,13 +210,12 @@ def assign(name: str, array: np.ndarray | Tensor, values: np.ndarray, dtype: DTy
     array[...] = values if dtype.is_bool else dtype.encode(values, saturate=False).view(array.dtype)
 
 
-def array_type(name: str, array: np.ndarray, wanted: DType) -> DType:
-    """The element type of a NumPy array."""
+def array_type(array: np.ndarray) -> DType | str:
+    """The element type of a NumPy array, or its name where tilec has none."""
     try:
-        return from_numpy(array.dtype)
+        return from_numpy(array.dtype) if array.dtype.byteorder != ">" else f"big-endian {array.dtype}"
     except TileError:
-        hint = conversion(array, wanted)
-        raise TileError(f"{name} has elements of {wanted}, but the array given holds {array.dtype}", hint=hint) from None
+        return str(array.dtype)
 
 
 def conversion(value: Any, dtype: DType) -> str:
@@ -171,6 +223,8 @@ def conversion(value: Any, dtype: DType) -> str:
     numpy_name = {"f16": "np.float16", "f32": "np.float32", "f64": "np.float64"}.get(str(dtype))
     if numpy_name and isinstance(value, np.ndarray):
         return f"convert it: array.astype({numpy_name})"
+    if not isinstance(value, np.ndarray | Tensor) and torch_name(dtype):
+        return f"convert it: x.to(torch.{torch_name(dtype)})"
     return f"make one by tc.Tensor.from_values(values, {dtype}), or tc.tensor(buffer, {dtype}, shape) for packed elements"
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.arguments import Arguments, machine_arguments
-from tilec.backend.driver import Device, device
+from tilec.arguments import Arguments
 from tilec.backend.driver import Kernel as LoadedKernel
+from tilec.backend.driver import device
 from tilec.backend.target import Target, target
 from tilec.errors import TileError, presented, require
 from tilec.frontend.builtins import LANGUAGE
@@ -24,6 +24,7 @@ from tilec.ir.core import Block, Function, Value
 from tilec.ir.dtypes import codebook, dtype
 from tilec.ir.interp import GRID_LIMITS
 from tilec.ir.types import TensorType, TileType
+from tilec.launch import Launcher, stream_of
 
 FORMAT = 1
 
@@ -55,7 +56,7 @@ class BundledKernel:
         self.__name__ = str(about["name"])
         self.builds = [Build(b, _bytes(os.path.join(folder, b["cubin"])), _bytes(os.path.join(folder, b["ptx"])).decode()) for b in about["builds"]]
         self.function = function_of(about["builds"][0])
-        self._loaded: dict[tuple[str, str], LoadedKernel] = {}
+        self._launchers: dict[str, Launcher] = {}
 
     def __repr__(self) -> str:
         return f"<tilec bundled kernel {self.__name__}>"
@@ -68,10 +69,13 @@ class BundledKernel:
             raise TileError(
                 f"{self.__name__} is machine code, and there is no GPU here", hint="a kernel in its Python file can be interpreted"
             )
-        bound = Arguments(self.function, self.bind(args, kwargs))
-        chosen = self.choose(found.capability, self.rounded(bound.scalars()))
-        loaded = self._load(chosen.build, found)
-        loaded.launch(chosen.grid, (chosen.build.about["threads"],), machine_arguments(self.function, bound), int(getattr(stream, "cuda_stream", stream) or 0))
+        given = self.bind(args, kwargs)
+        if len(self.about["variants"]) == 1:
+            build = self.build(self.about["variants"][0], found.capability)
+        else:
+            bound = Arguments(self.function, given, stream_of(stream, given.values()))
+            build = self.choose(found.capability, self.rounded(bound.scalars())).build
+        self._launcher(build).launch(stream, *given.values())
 
     def rounded(self, scalars: Mapping[str, Any]) -> dict[str, Any]:
         """Numbers as the kernel gets them: a float of 32 bits is not what Python's is."""
@@ -89,7 +93,7 @@ class BundledKernel:
             given[name] = value
         missing = [n for n in names if n not in given]
         require(not missing, f"{self.__name__} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
-        return given
+        return {n: given[n] for n in names}
 
     def choose(self, capability: tuple[int, int], scalars: Mapping[str, Any]) -> Choice:
         """The build and the grid for a device and values of all parameters but tensors, by the rules of the bundle.
@@ -124,11 +128,16 @@ class BundledKernel:
             require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}")
         return found
 
-    def _load(self, build: Build, where: Device) -> LoadedKernel:
-        key = (build.about["cubin"], where.name)
-        if key not in self._loaded:
-            self._loaded[key] = LoadedKernel(build.cubin, build.about["entry"], build.about["shared_bytes"])
-        return self._loaded[key]
+    def _launcher(self, build: Build) -> Launcher:
+        """What launches a build, on what it declares alone."""
+
+        def load(ordinal: int, multiples: tuple[tuple[str, int], ...]) -> LoadedKernel:
+            return LoadedKernel(build.cubin, build.about["entry"], build.about["shared_bytes"], ordinal)
+
+        key = build.about["cubin"]
+        if key not in self._launchers:
+            self._launchers[key] = Launcher(self.function.params, {**build.about, "name": self.__name__, "multiples": {}}, load)
+        return self._launchers[key]
 
 
 class Bundle(Mapping[str, BundledKernel]):

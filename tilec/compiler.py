@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilec import cache, keys
-from tilec.arguments import Arguments, machine_arguments
+from tilec.arguments import Arguments, in_words, machine_arguments, take_back
 from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
@@ -28,7 +28,7 @@ from tilec.backend.target import Occupancy, Target, target
 from tilec.errors import TileError, hearing, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
-from tilec.frontend.signature import Signature, signature
+from tilec.frontend.signature import REQUIRED, Signature, signature
 from tilec.ir.core import Function
 from tilec.ir.describe import describe
 from tilec.ir.dtypes import DType
@@ -36,6 +36,7 @@ from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
+from tilec.launch import Launcher
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes import pieces as piece_layouts  # noqa: F401
@@ -48,6 +49,8 @@ from tilec.passes.ordered import order_memory
 from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
+from tilec.passes.specialize import assume_multiples
+from tilec.quick import MISSING, entry, key_of
 
 DEFAULT_ARCH = "sm_80"
 
@@ -122,8 +125,20 @@ class Kernel:
         self._stages: dict[Any, dict[str, Function]] = {}
         self._noticed: set[Any] = set()  # of those in `_stages`, what the compiler had to say something about
         self._compiled: dict[Any, Compiled] = {}
-        self._loaded: dict[Any, LoadedKernel] = {}
+        self._multiples: tuple[tuple[str, int], ...] = ()  # dimensions that are known to be multiples of a number
+        self._specialized: dict[tuple[tuple[str, int], ...], Kernel] = {}
+        self._launchers: dict[Any, Launcher] = {}
+        self._plain = {c.name for c in self.signature.constants if c.annotation in (int, str, DType)}
         self._example: Callable[..., Any] | None = None
+        self._take_calls()
+
+    def _take_calls(self) -> None:
+        """Python looks `__call__` up in the class, so each kernel has a class of its own, whose `__call__` is made for its parameters."""
+        names = [p.name for p in self.signature.parameters]
+        constants = {c.name: MISSING if c.default is REQUIRED else c.default for c in self.signature.constants}
+        if not any(name.startswith("_") for name in (*names, *constants)):
+            call = entry(self.signature.name, names, constants, self._plain, self._launchers, type(self)._call)
+            self.__class__ = type("Kernel", (type(self),), {"__call__": call, "__module__": __name__})  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<tilec kernel {self.signature.name}>"
@@ -138,7 +153,8 @@ class Kernel:
     def _parsed(self, constants: dict[str, Any]) -> Function:
         key = _key(constants)
         if key not in self._functions:
-            self._functions[key] = parse_kernel(self.signature, constants, self.warps).verify()
+            parsed = parse_kernel(self.signature, constants, self.warps)
+            self._functions[key] = assume_multiples(parsed, self._multiples).verify() if self._multiples else parsed.verify()
         return self._functions[key]
 
     def _staged(self, constants: dict[str, Any], where: Target) -> dict[str, Function]:
@@ -183,7 +199,7 @@ class Kernel:
         tools = keys.tools() if PIPELINE is _SHIPPED and cache.folder() else None
         if tools is None:
             return compile_stages(stages(), where, lineinfo)
-        told = None if lineinfo else fingerprint(self.signature, constants, self.warps)
+        told = None if lineinfo else self._fingerprint(constants)
         quick = keys.quick(told, where, tools) if told else None
         pointer = cache.read(quick) if quick else None
         entry = cache.read(pointer.head["exact"]) if pointer else None
@@ -191,7 +207,7 @@ class Kernel:
             return restored(entry, where, stages)
         exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
         entry = cache.read(exact) if exact else None
-        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo)
+        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo, kept=True)
         noticed = (_key(constants), where.name) in self._noticed  # what was said is to be said again
         if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
             if not entry:
@@ -200,18 +216,92 @@ class Kernel:
                 cache.write(quick, {"exact": exact})
         return built
 
+    def _fingerprint(self, constants: dict[str, Any]) -> str | None:
+        told = fingerprint(self.signature, constants, self.warps)
+        return told and f"{told}\n{self._multiples}"
+
+    def _described(self, constants: dict[str, Any]) -> dict[str, Any]:
+        """What a launch must know, for any architecture. From the cache on disk if it can be, so that nothing need be parsed."""
+        tools = keys.tools() if cache.folder() else None
+        told = self._fingerprint(constants) if tools else None
+        key = cache.digest("launch", told, tools) if tools and told else None
+        found = cache.read(key) if key else None
+        if found:
+            return dict(found.head["description"])
+        description = describe(self._parsed(constants))
+        if key:
+            cache.write(key, {"description": description})
+        return description
+
     # running
 
-    @presented
     def __call__(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
-        """Run on the GPU, or without one in the interpreter; arrays are written in place."""
-        given, constants = self.signature.bind(args, kwargs)
-        found = device()
-        if found is None:
+        """Run on the GPU, or without one in the interpreter; arrays are written in place.
+
+        On the GPU the call returns at once, and what it does is ordered by `stream`; but for arrays of the host, which are copied to the GPU
+        and back, and waited for. See docs/runtime.md. Raises TileError.
+        """
+        self._call(args, kwargs, stream)
+
+    @presented
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], stream: Any) -> None:
+        given, constants = self._bound(args, kwargs)
+        if device() is None:
             _notice()
             self._interpret(given, constants, None, DEFAULT_ARCH)
         else:
-            self._launch(given, constants, found.target, stream)
+            self._launcher(constants).launch(stream, *given.values())
+
+    @presented
+    def prepare(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
+        """Do all of a call but the launch: compile and load for such arguments, check them. A CUDA graph can be captured afterwards."""
+        given, constants = self._bound(args, kwargs)
+        require(device(), "there is no GPU here, or no driver for it")
+        self._launcher(constants).prepare(stream, *given.values())
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Arguments by name, and constants; those that the caller did not give are left out before they are missed."""
+        names = [p.name for p in self.signature.parameters]
+        by_name = {name: a for name, a in zip(names, args, strict=False) if a is not MISSING}
+        constants = {name: value for name, value in kwargs.items() if value is not MISSING}
+        if len(args) > len(names) or any(name in by_name for name in constants):
+            return self.signature.bind(tuple(a for a in args if a is not MISSING), constants)
+        return self.signature.bind((), {**by_name, **constants})
+
+    def _launcher(self, constants: dict[str, Any]) -> Launcher:
+        """What launches the kernel with these constants."""
+        key = self._launch_key(constants)
+        found = self._launchers.get(key)
+        if found is None:
+            found = Launcher(self.signature.values(constants), self._described(constants), functools.partial(self._load, constants))
+            self._launchers[key] = found
+        return found
+
+    def _launch_key(self, constants: dict[str, Any]) -> Any:
+        """As calls have it, see `quick.entry`; of constants that can't be a key, one that no call has."""
+        key = key_of(constants, self._plain)
+        try:
+            hash(key)
+        except TypeError:
+            return ("unhashable", _key(constants))
+        return key
+
+    def _load(self, constants: dict[str, Any], ordinal: int, multiples: tuple[tuple[str, int], ...]) -> LoadedKernel:
+        """The kernel on a GPU, made to rest on multiples that a launch has seen."""
+        where = device(ordinal)
+        assert where is not None
+        compiled = self._resting_on(multiples)._compile(constants, where.target)
+        return LoadedKernel(compiled.cubin, compiled.name, compiled.resources.shared_bytes, ordinal)
+
+    def _resting_on(self, multiples: tuple[tuple[str, int], ...]) -> Kernel:
+        """This kernel for dimensions that are such multiples; a launch that sees them takes it."""
+        if not multiples:
+            return self
+        if multiples not in self._specialized:
+            made = Kernel(self.__wrapped__, self.warps)  # type: ignore[attr-defined]
+            made._multiples = multiples
+            self._specialized[multiples] = made
+        return self._specialized[multiples]
 
     @presented
     def interpret(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, late_copies: bool = False, **kwargs: Any) -> None:
@@ -250,17 +340,8 @@ class Kernel:
         for array, words in zip(arguments, held, strict=True):
             if words is not array:
                 array[...] = words[: len(array)]
+        take_back(function, bound, arguments)
         return report
-
-    def _launch(self, given: dict[str, Any], constants: dict[str, Any], where: Target, stream: Any) -> None:
-        compiled = self._compile(constants, where)
-        function = self._parsed(constants)
-        bound = Arguments(function, given)
-        grid = evaluate_launch(function, bound.carriers())
-        key = (_key(constants), where.name)
-        if key not in self._loaded:
-            self._loaded[key] = LoadedKernel(compiled.cubin, compiled.name, compiled.resources.shared_bytes)
-        self._loaded[key].launch(grid, (compiled.resources.threads,), machine_arguments(function, bound), _stream(stream))
 
     # examples
 
@@ -292,19 +373,31 @@ def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4)
     return make if python_function is None else make(python_function)
 
 
-def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False) -> Compiled:
-    """From the last stage to machine code."""
+def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False, kept: bool = False) -> Compiled:
+    """From the last stage to machine code; `kept` says that it may be taken from the cache, and put there."""
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
-    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
-    cubin = assembler.assemble(ptx, where, lineinfo)
-    found, shared = cubin.resources, shared_size(function)
+    ptx, cubin, log = machine_code(llvm, where, lineinfo, kept)
+    found, shared = assembler.resources(log), shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
     resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
     tiles = [{k: v for k, v in tile.items() if k != "line"} for tile in memory_map(function)]  # lines may change when nothing else does
     about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function)}
     made = {"stages": stages, "llvm": llvm, "ptx": ptx}
-    return Compiled(symbol(function), where, cubin.data, resources, cubin.log, {**describe(function), **about}, made.__getitem__)
+    return Compiled(symbol(function), where, cubin, resources, log, {**describe(function), **about}, made.__getitem__)
+
+
+def machine_code(llvm: str, where: Target, lineinfo: bool, kept: bool) -> tuple[str, bytes, str]:
+    """PTX, cubin and the assembler's log of a module."""
+    key = keys.machine(llvm, where, lineinfo) if kept else None
+    found = cache.read(key) if key else None
+    if found:
+        return zlib.decompress(found.parts["ptx"]).decode(), found.parts["cubin"], found.head["log"]
+    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
+    made = assembler.assemble(ptx, where, lineinfo)
+    if key and keys.machine(llvm, where, lineinfo) == key:  # the assembler that was loaded is the one that was told
+        cache.write(key, {"log": made.log}, {"ptx": zlib.compress(ptx.encode(), 1), "cubin": made.data})
+    return ptx, made.data, made.log
 
 
 def stored(built: Compiled) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -328,11 +421,6 @@ def restored(entry: cache.Entry, where: Target, stages: Callable[[], dict[str, F
     return Compiled(entry.head["kernel"], where, entry.parts["cubin"], resources, entry.head["log"], entry.head["metadata"], made)
 
 
-def in_words(array: Any, dtype: DType) -> Any:
-    """The bytes of elements that don't fill bytes, up to a whole word as in the GPU's allocations: they are stored by atomics on words."""
-    return np.concatenate([array, np.zeros(-len(array) % 4, np.uint8)]) if dtype.bits % 8 and np.ndim(array) else array
-
-
 def poison(array: Any) -> None:
     """Fill an output with what no kernel should leave: NaN, or the largest number."""
     if isinstance(array, Tensor):
@@ -343,10 +431,6 @@ def poison(array: Any) -> None:
 
 def _key(constants: dict[str, Any]) -> Any:
     return tuple((name, type(value).__name__, value if value.__hash__ else repr(value)) for name, value in constants.items())
-
-
-def _stream(stream: Any) -> int:
-    return int(getattr(stream, "cuda_stream", stream) or 0)
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """What a compiled kernel depends on besides its constants and the architecture, so that the cache can tell when one may stand for another.
 
-A kernel has two keys. The exact one is of its IR as parsed, without places in the source. The quick one is of its `fingerprint`, for which
-nothing need be parsed; it leads to the exact one. Both hold the tools: tilec's own sources, LLVM, the assembler, NumPy and Python.
+A kernel has two keys, and its LLVM IR a third. The exact one is of the kernel's IR as parsed, without places in the source. The quick one is
+of its `fingerprint`, for which nothing need be parsed; it leads to the exact one. Both hold the tools: tilec's own sources, LLVM, the
+assembler, NumPy and Python.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from tilec import cache as store
-from tilec.backend import cubin, nvptx
+from tilec.backend import arith, cubin, llvm, nvptx
 from tilec.backend.target import Target
 from tilec.ir.core import Function
 from tilec.ir.describe import describe
@@ -28,22 +30,34 @@ RECENT = 5.0  # seconds; a source so young when it was loaded may have changed i
 
 
 def tools() -> str | None:
-    """Everything that makes machine code of IR; None if it can't be told or changed under this process."""
+    """Everything that makes machine code of IR; None if it can't be told, or was changed: in its files, or by rules from elsewhere."""
     try:
-        made_by = sources()
+        made_by = sources() if all(map(_own, [*llvm.RULES.values(), *arith.RULES.values()])) else None
         return made_by and "\n".join([made_by, nvptx.identity(), cubin.identity(), f"numpy {np.__version__}", f"python {sys.version_info[:2]}"])
     except OSError:
         return None
 
 
 def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str | None:
-    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form."""
+    """The key of a function as parsed; with line tables its places count, else they don't. None if it has something without textual form, or ops
+    that are not tilec's."""
+    if not all(_own(type(op)) for block in (function.launch, function.body) for op in block.walk()):
+        return None
     try:
         text = print_function(function, locations=lineinfo)
     except TypeError:
         return None
     constants = json.dumps(describe(function)["constants"])  # those that the text leaves out too
     return store.digest("IR", text, constants, arch.name, str(lineinfo), tools)
+
+
+def machine(llvm: str, arch: Target, lineinfo: bool) -> str | None:
+    """The key of what LLVM and the assembler make of a module: it outlives changes of tilec that change nothing in the module."""
+    try:
+        makers = [_content(os.path.join(ROOT, "backend", name)) for name in ("nvptx.py", "cubin.py", "target.py")]
+        return store.digest("machine", llvm, arch.name, str(lineinfo), nvptx.identity(), cubin.identity(), *makers)
+    except OSError:
+        return None
 
 
 def quick(fingerprint: str, arch: Target, tools: str) -> str:
@@ -69,6 +83,11 @@ def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> s
         store.write(key, {"digest": found})
         return found
     return str(known.head["digest"])
+
+
+def _own(x: Any) -> bool:
+    """Whether a rule or a class of ops is in tilec's sources."""
+    return str(x.__module__).split(".")[0] == "tilec"
 
 
 def _look() -> list[tuple[str, int, int, int, int]]:

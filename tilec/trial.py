@@ -52,7 +52,7 @@ def run(function: Function, given: dict[str, str], dims: dict[str, int], seed: i
     execute(function, carriers)
     bound.write_back(carriers)
     changed = [p.name for p, c in zip(function.params, carriers, strict=True) if isinstance(c, Memory) and c.changed]
-    return {name: bound.tensors[name] for name in changed}
+    return {name: bound.on_host(name) for name in changed}
 
 
 def npy(output: Output) -> bytes:

@@ -347,11 +347,10 @@ class Header:
                 number = self.code(f"the assumption {fact}{of} does not hold")
                 yield f"        {start} (!{self.expression.condition(fact)}) {{ if (!tilec_failed) tilec_failed = {number}; }}"
                 start = "else if"
-            yield f"        {'else ' if build['assumptions'] else ''}{{"
-            yield f"            tilec_choice = {index};\n            tilec_threads = {build['threads']};"
-            for axis, extent in enumerate(build["grid"]):
-                yield f"            tilec_grid[{axis}] = {self.expression.integer(extent)};"
-            yield "        }\n    }"
+            taken = [f"tilec_choice = {index};", f"tilec_threads = {build['threads']};"]
+            taken += [f"tilec_grid[{axis}] = {self.expression.integer(extent)};" for axis, extent in enumerate(build["grid"])]
+            facts = bool(build["assumptions"])
+            yield from ["        else {"] * facts + [f"        {'    ' * facts}{line}" for line in taken] + ["        }"] * facts + ["    }"]
 
     def message(self) -> Iterator[str]:
         yield f"static inline const char *{self.name}_message(int code) {{"

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any, ClassVar, NamedTuple
 
 from tilec.errors import Loc, require
-from tilec.ir.types import TileType, Type, Warps
+from tilec.ir.types import SharedType, TensorType, TileType, Type, Warps
 
 __all__ = ["BUILTINS", "OPS", "Block", "Builder", "Effect", "Field", "Function", "Kind", "Op", "Rewriter", "Value", "Yield"]
 
@@ -134,6 +134,13 @@ class Op:
             elif given is not None:
                 found.append(given)
         return tuple(found)
+
+    @property
+    def written(self) -> tuple[Value, ...]:
+        """The operands whose memory the op may change."""
+        if self.effect not in (Effect.WRITE, Effect.SYNC):
+            return ()
+        return tuple(v for v in self.operands if isinstance(v.type, TensorType | SharedType))
 
     @property
     def regions(self) -> tuple[Block, ...]:

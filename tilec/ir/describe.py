@@ -11,8 +11,9 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from tilec.ir.core import Effect, Function, Op, Value
+from tilec.ir.core import Function, Op, Value
 from tilec.ir.dtypes import Codebook, DType
+from tilec.ir.facts import open_questions
 from tilec.ir.ops.arith import Abs, Cast, Maximum, Minimum, Neg, Not, Where
 from tilec.ir.ops.base import Binary, Constant
 from tilec.ir.ops.control import Assume
@@ -27,7 +28,8 @@ def describe(function: Function) -> dict[str, Any]:
     """Name, parameters in the order in which the machine code takes them, constants, grid, assumptions, threads of a block.
 
     A tensor's type has `bits`; it begins at a multiple of `alignment` bytes, its strides count elements, and `written` says whether the
-    kernel may write it. A type that is a table of the author's has a `codebook`.
+    kernel may write it. A type that is a table of the author's has a `codebook`. `multiples` says of which dimensions it would be good to know
+    that they are multiples of which number.
     """
     texts: dict[Value, str] = {p: p.name for p in function.params}
     facts = [a for op in function.launch.ops for a in _evaluate(op, texts)]
@@ -37,6 +39,7 @@ def describe(function: Function) -> dict[str, Any]:
         "constants": {name: _plain(value) for name, value in function.constants.items()},
         "grid": [_tidy(texts[v]) for v in function.launch.yielded],
         "assumptions": [_tidy(fact) for fact in facts],
+        "multiples": open_questions(function),
         "threads": function.threads,
     }
 
@@ -54,11 +57,10 @@ def strides(function: Function) -> dict[str, tuple[Value, int]]:
 def written(function: Function) -> set[Value]:
     """The tensors that the kernel may write, itself or through a view."""
     roots = {p: p for p in _tensors(function)}
-    found = set()
+    found: set[Value] = set()
     for op in function.walk():
         tensors = [roots[v] for v in op.operands if v in roots]
-        if op.effect not in (Effect.NONE, Effect.READ):
-            found.update(tensors)
+        found.update(roots[v] for v in op.written if v in roots)
         roots.update((v, tensors[0]) for v in op.results if isinstance(v.type, TensorType) and tensors)
     return found
 

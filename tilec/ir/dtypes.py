@@ -574,3 +574,14 @@ def from_numpy(np_dtype: npt.DTypeLike) -> DType:
     if name not in _from_numpy:
         raise TileError(f"NumPy's {name} has no counterpart in tilec", hint=f"it takes {', '.join(_from_numpy)}")
     return _from_numpy[name]
+
+
+def by_numpy_name(name: str) -> DType | None:
+    """The type that NumPy, ml_dtypes and PyTorch call by this name ("float8_e4m3fn"), if its elements lie there as in a tensor: in whole bytes."""
+    found = _from_numpy.get(name)
+    return found if found is not None and (found.is_bool or found.bits % 8 == 0) else None
+
+
+def numpy_name(dtype: DType) -> str | None:
+    """The inverse of `by_numpy_name`."""
+    return next((name for name in _from_numpy if by_numpy_name(name) == dtype), None)

@@ -10,6 +10,7 @@ from tilec.ir.core import Function, Op, Value
 from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Sub
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
+from tilec.ir.types import TensorType
 
 
 class Facts:
@@ -80,6 +81,22 @@ class Facts:
         if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
             return self.divisor(op.x) << int(op.y.owner.value)
         return 1
+
+
+VECTOR_BITS = 128  # of the widest access of a thread
+
+
+def open_questions(function: Function) -> dict[str, int]:
+    """Dimensions that rows of tensors have, by name, each with the number that it should be a multiple of for every row of theirs to
+    begin at a whole vector; those are left out of which that is known. Machine code asks at run time, unless it was made to rest on the answer."""
+    facts, dims = Facts(function), {p.name: p for p in function.params}
+    wanted: dict[str, int] = {}
+    for p in function.params:
+        if isinstance(p.type, TensorType) and not p.type.strided:
+            n = VECTOR_BITS // math.gcd(VECTOR_BITS, p.type.dtype.bits)
+            rows = p.type.shape[1:] if p.type.rank > 1 else p.type.shape
+            wanted.update((d, max(n, wanted.get(d, 0))) for d in rows if isinstance(d, str))
+    return {d: n for d, n in wanted.items() if facts.divisor(dims[d]) % n}
 
 
 def _covers(count: Value, extent: Value, size: int) -> bool:

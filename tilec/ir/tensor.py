@@ -1,4 +1,4 @@
-"""Arrays in memory of types that NumPy does not have: packed elements over a plain buffer."""
+"""Arrays in memory, the host's or a GPU's, of types that NumPy does not have: packed elements over a plain buffer."""
 
 from __future__ import annotations
 
@@ -19,21 +19,37 @@ Array = npt.NDArray[Any]
 class Tensor:
     """A row-major array of `dtype` over `buffer`, packed from the least significant bit, no padding between rows.
 
-    It shares the buffer's memory: `assign` writes into it, and who changes the buffer changes the tensor.
+    It shares the buffer's memory: `assign` writes into it, and who changes the buffer changes the tensor. A buffer on a GPU can be given to
+    kernels and not be read here: `device` is its number, `address` where it begins; on the host these are None and 0.
     """
 
-    def __init__(self, buffer: Array, dtype: DType | str, shape: Iterable[int] | int):
+    device: int | None = None
+    address = 0
+
+    def __init__(self, buffer: Any, dtype: DType | str, shape: Iterable[int] | int):
         self.dtype = dtypes.dtype(dtype)
         self.shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
         require(all(n >= 0 for n in self.shape), f"a shape has no negative sizes, got {self.shape}")
-        require(isinstance(buffer, np.ndarray), f"a tensor wraps a NumPy array, got {type(buffer).__name__}")
-        require(buffer.flags.c_contiguous, "the buffer of a tensor must be C-contiguous", hint="pass np.ascontiguousarray(buffer)")
-        require(not buffer.dtype.hasobject, f"a buffer holds plain bytes, not {buffer.dtype}")
-        self.buffer = buffer
-        require(
-            buffer.nbytes >= self.nbytes,
-            f"{self.dtype} of shape {self.shape} needs {self.nbytes} bytes, but the buffer has {buffer.nbytes}",
-        )
+        self.buffer = buffer if isinstance(buffer, np.ndarray) else self._foreign(buffer)
+        room = self.buffer.nbytes
+        if isinstance(self.buffer, np.ndarray):
+            require(self.buffer.flags.c_contiguous, "the buffer of a tensor must be C-contiguous", hint="pass np.ascontiguousarray(buffer)")
+            require(not self.buffer.dtype.hasobject, f"a buffer holds plain bytes, not {self.buffer.dtype}")
+        require(room >= self.nbytes, f"{self.dtype} of shape {self.shape} needs {self.nbytes} bytes, but the buffer has {room}")
+        self.whole_words = room >= -(-self.nbytes // 4) * 4  # kernels write packed elements by atomics on words
+
+    def _foreign(self, buffer: Any) -> Any:
+        """The buffer of another library: an array of the host, or where it lies on a GPU."""
+        from tilec.ir.arrays import read  # it makes tensors itself
+
+        found = read(buffer)
+        require(found is not None, f"a tensor wraps an array, got {type(buffer).__name__}")
+        if isinstance(found, Tensor):
+            return found.buffer
+        if found is not None and not isinstance(found, np.ndarray):
+            require(found.contiguous, "the buffer of a tensor must be C-contiguous", hint="pass buffer.contiguous()")
+            self.device, self.address = -1 if found.device is None else found.device, found.address
+        return found
 
     @classmethod
     def from_values(cls, values: npt.ArrayLike, dtype: DType | str, saturate: bool = True) -> Tensor:
@@ -63,7 +79,8 @@ class Tensor:
 
     @property
     def bytes(self) -> Array:
-        """The part of the buffer that the elements take, as 1-D uint8: a view."""
+        """The part of the buffer that the elements take, as 1-D uint8: a view. Raises TileError if it lies on a GPU."""
+        require(self.device is None, f"{self!r} lies on a GPU, and is not read from here", hint="copy its buffer to the host")
         return self.buffer.reshape(-1).view(np.uint8)[: self.nbytes]
 
     def codes(self) -> Array:
@@ -105,9 +122,11 @@ class Tensor:
         return f"tensor({self.dtype}{list(self.shape)}, {self.nbytes} bytes)"
 
 
-def tensor(buffer: Array, dtype: DType | str, shape: Iterable[int] | int) -> Tensor:
-    """Wrap a contiguous NumPy buffer as elements of any type, packed from the least significant bit, row-major, rows not padded.
+def tensor(buffer: Any, dtype: DType | str, shape: Iterable[int] | int) -> Tensor:
+    """Wrap a contiguous buffer as elements of any type, packed from the least significant bit, row-major, rows not padded.
 
-    The buffer is usually uint8, or uint16 for bf16, but any plain bytes will do. Raises TileError if it is too small or not contiguous.
+    The buffer is a NumPy array, usually uint8, or uint16 for bf16, but any plain bytes will do; or one on a GPU: a tensor of PyTorch, an
+    array with `__cuda_array_interface__` or DLPack. A packed tensor that a kernel writes there needs a buffer of whole 32-bit words. Raises
+    TileError if it is too small or not contiguous.
     """
     return Tensor(buffer, dtype, shape)

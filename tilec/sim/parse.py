@@ -8,12 +8,9 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
-
-from lark import Lark, Token
-from lark.exceptions import UnexpectedInput
 
 from tilec.errors import Loc, TileError
 
@@ -148,13 +145,19 @@ class Module:
 WIDTH = {"pred": 1, "b128": 16} | {f"{k}{8 * n}": n for k in "bus" for n in (1, 2, 4, 8)}
 WIDTH |= {"f16": 2, "bf16": 2, "f16x2": 4, "bf16x2": 4, "f32": 4, "f64": 8}
 
-_lark = Lark((Path(__file__).parent / "ptx.lark").read_text(), parser="lalr", propagate_positions=False, maybe_placeholders=False)
 _comment = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.S)
 _token = re.compile(
     r"\s*(0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|-?\s*0[xX][0-9a-fA-F]+U?|-?\s*\d+\.\d*(?:[eE][+-]?\d+)?|-?\s*0[bB][01]+U?|-?\s*\d+U?"
     r"|[%$_A-Za-z][\w$]*(?:\.[a-z]\w*)?|[{}\[\](),|!+:-])"
 )
 _instruction = re.compile(r"(?:@\s*(!?)\s*([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*);", re.S)
+
+
+@cache
+def _grammar() -> Any:
+    from lark import Lark  # whoever only wants the arithmetic of tensor cores does without
+
+    return Lark((Path(__file__).parent / "ptx.lark").read_text(), parser="lalr", propagate_positions=False, maybe_placeholders=False)
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -164,8 +167,10 @@ def _blank(match: re.Match[str]) -> str:
 
 def parse(text: str, file: str = "<ptx>") -> Module:
     """Parse PTX text. Raises TileError with the line for what is no PTX."""
+    from lark.exceptions import UnexpectedInput
+
     try:
-        tree = _lark.parse(_comment.sub(_blank, text.replace("\0", "")))
+        tree = _grammar().parse(_comment.sub(_blank, text.replace("\0", "")))
     except UnexpectedInput as e:
         lines = text.splitlines()
         line = getattr(e, "line", 0) or 0
@@ -178,7 +183,7 @@ def parse(text: str, file: str = "<ptx>") -> Module:
 
 
 def _toplevel(node: Any, module: Module) -> None:
-    if isinstance(node, Token):
+    if isinstance(node, str):  # a token
         return
     token = node.children[0]
     if node.data == "variable":
@@ -201,7 +206,7 @@ def _scope(tree: Any, module: Module, place: list[Any]) -> list[Any]:
     out: list[Any] = []
     inlined = module.inlined
     for node in tree.children:
-        if isinstance(node, Token):
+        if isinstance(node, str):  # a token
             continue
         if node.data == "block":
             out.append(_scope(node, module, place))

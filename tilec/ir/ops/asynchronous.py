@@ -38,6 +38,10 @@ class CopyAsync(Access, Hinted):
         return self.tile_shape
 
     @property
+    def written(self) -> tuple[Value, ...]:
+        return (self.target,)
+
+    @property
     def tile_shape(self) -> tuple[int, ...]:
         return self.target.type.shape
 

@@ -1,0 +1,200 @@
+"""The tasks of `make gpu`, each a function that gives a dictionary for the results file: kernels, questions to the hardware, times."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import gpu_kernels
+import launch
+
+import tilec as tc
+from tilec import f16, f32
+from tilec.backend import cubin, driver, nvptx
+from tilec.backend.timing import Buffer, milliseconds
+from tilec.compiler import load_kernel
+
+Task = Callable[[], dict[str, Any]]
+M, N, K = tc.dims("M N K")
+
+
+def tasks() -> dict[str, Task]:
+    """By name, in the order in which they run."""
+    kernels = {f"kernel: {name}": case.run for name, case in gpu_kernels.cases().items()}
+    questions: dict[str, Task] = {f"question: {q.__name__.replace('_', ' ')}": q for q in (tools, subnormals, rounding, launch_overhead)}
+    return {**kernels, **questions, **{f"time: {name}": task for name, task in times().items()}}
+
+
+def optional(name: str) -> Any:
+    """A module that may not be there, or may not work."""
+    try:
+        module = __import__(name)
+        return module if name != "torch" or module.cuda.is_available() else None
+    except Exception:
+        return None
+
+
+# questions
+
+
+def tools() -> dict[str, Any]:
+    """That cubins of this assembler load is what every kernel shows; here is which it is, and the driver."""
+    return {"right": True, "driver": driver.version(), "assembler": cubin.identity(), "llvm": nvptx.identity()}
+
+
+@tc.kernel(warps=1)
+def small_product(a: f16[16, 16], b: f16[16, 16], c: f32[16, 16], d: f32[16, 16]):
+    """One tile of c for one warp: two matrix instructions of m16n8k16."""
+    tc.grid(1)
+    tc.store(d, [0, 0], tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(b, [0, 0], [16, 16]), tc.load(c, [0, 0], [16, 16])))
+
+
+def subnormals() -> dict[str, Any]:
+    """Are subnormal f16 numbers exact operands of the matrix instructions? Products with a unit matrix tell."""
+    a = np.random.default_rng().integers(0, 1 << 10, (16, 16), np.uint16).view(np.float16)
+    d = np.full((16, 16), np.nan, np.float32)
+    small_product(a, np.eye(16, dtype=np.float16), np.zeros((16, 16), np.float32), d)
+    return {"right": bool((d == a.astype(np.float32)).all()), "wrong": int((d != a.astype(np.float32)).sum())}
+
+
+def rounding(rounds: int = 200) -> dict[str, Any]:
+    """Does the hardware round as the simulator's exact mode does? Random tiles with exponents far apart, bit for bit."""
+    device = driver.device()
+    arch = {(8, 0): "sm_80", (8, 6): "sm_80", (8, 9): "sm_89", (9, 0): "sm_90"}.get(device.capability if device else (0, 0))
+    if arch is None:
+        return {"right": True, "skipped": "the simulator does not know this architecture's rounding"}
+    rng, wrong = np.random.default_rng(), 0
+    for _ in range(rounds):
+        a, b, c = tiles(rng)
+        d = np.full((16, 16), np.nan, np.float32)
+        small_product(a, b, c, d)
+        wrong += int((d.view(np.uint32) != exactly(a, b, c, arch).view(np.uint32)).sum())
+    return {"right": wrong == 0, "wrong": wrong, "of": rounds * 256, "arch": arch}
+
+
+def tiles(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Operands of `small_product`."""
+    a, b = ((rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-10, 6, (16, 16))).astype(np.float16) for _ in range(2))
+    return a, b, (rng.standard_normal((16, 16)) * 2.0 ** rng.integers(-20, 6, (16, 16))).astype(np.float32)
+
+
+def exactly(a: np.ndarray, b: np.ndarray, c: np.ndarray, arch: str) -> np.ndarray:
+    """What tensor cores make of them, by the simulator's rules."""
+    from tilec.sim import tensorcore
+
+    multiply = tensorcore.mma("m16n8k16", "f32", "f16", "f16", "f32").multiply
+    halves = [multiply(a.astype(np.float32), b[:, n : n + 8].astype(np.float32), c[:, n : n + 8], exact=arch) for n in (0, 8)]
+    return np.concatenate(halves, axis=1).astype(np.float32)
+
+
+def launch_overhead(calls: int = 2000) -> dict[str, Any]:
+    """Microseconds on the host of a launch with 19 arguments, beside Triton's, nothing waited for."""
+    torch, triton = optional("torch"), optional("triton")
+    tensors = [torch.zeros(64, device="cuda") if torch else Buffer(np.zeros(64, np.float32)) for _ in range(5)]
+    numbers = tuple(range(1, 10))
+    found = {"tilec": _microseconds(functools.partial(launch.nothing, *tensors, *numbers, c1=32, c2=32, c3=32, c4=32, c5=32), calls)}
+    if torch and triton:
+        from gpu_triton import nothing
+
+        given = {f"c{i}": 32 for i in range(1, 6)}
+        found["triton"] = _microseconds(lambda: nothing[(1,)](*tensors, *numbers, **given), calls)
+    return {"right": True, **found}
+
+
+def _microseconds(call: Callable[[], Any], calls: int) -> float:
+    best = []
+    for _ in range(7):
+        driver.synchronize()
+        start = time.perf_counter()
+        for _ in range(calls // 7):
+            call()
+        best.append((time.perf_counter() - start) / (calls // 7) * 1e6)
+    driver.synchronize()
+    return float(np.median(best))
+
+
+# times
+
+
+def times() -> dict[str, Task]:
+    made: dict[str, Task] = {}
+    for name in ("matmul_plain", "matmul_v3"):
+        made[f"{name} 4096^3"] = lambda name=name: matmul(name, 4096)  # type: ignore[misc]
+    for name, size in (("softmax", (8192, 1024)), ("layer_norm", (8192, 1024)), ("vector_add", (1 << 26,)), ("transpose", (8192, 8192))):
+        made[f"{name} {'x'.join(map(str, size))}"] = lambda name=name, size=size: by_example(name, size)  # type: ignore[misc]
+    return made
+
+
+def example(name: str) -> Any:
+    return load_kernel(f"{gpu_kernels.EXAMPLES / name}.py:{name}")
+
+
+def on_gpu(array: np.ndarray) -> Any:
+    """The array on the GPU: PyTorch's if there is PyTorch, which the other side needs."""
+    torch = optional("torch")
+    return torch.from_numpy(array).cuda() if torch else Buffer(array)
+
+
+def matmul(name: str, n: int) -> dict[str, Any]:
+    """f16, beside torch.matmul, which is cuBLAS; right within the bound of the norm."""
+    torch, kernel = optional("torch"), example(name)
+    rng = np.random.default_rng()
+    a, b = (rng.standard_normal((n, n), np.float32).astype(np.float16) for _ in range(2))
+    left, right, out = on_gpu(a), on_gpu(b), on_gpu(np.full((n, n), np.nan, np.float16))
+    found: dict[str, Any] = {"ms": milliseconds(lambda: kernel(left, right, out), stream=_stream(torch))}
+    rows = rng.integers(0, n, 64)
+    difference = gpu_kernels.relative_norm(_numpy(out)[rows].astype(np.float64), a[rows].astype(np.float64) @ b.astype(np.float64))
+    found |= {"right": difference <= 2.0**-9, "difference": difference, "tflops": 2 * n**3 / found["ms"] / 1e9}
+    if torch:
+        found["torch_ms"] = milliseconds(lambda: torch.matmul(left, right, out=out), stream=_stream(torch))
+    return found
+
+
+def by_example(name: str, size: tuple[int, ...]) -> dict[str, Any]:
+    """An elementwise kernel or one of rows, with its example's arguments at a larger size, beside the same in PyTorch."""
+    torch, kernel = optional("torch"), example(name)
+    letters = dict(zip(_sizes(kernel), size, strict=False))
+    args, expected = kernel.example_args(np.random.default_rng(), **letters)
+    names = [p.name for p in kernel.signature.parameters]
+    given = [on_gpu(a) if isinstance(a, np.ndarray) else a for a in args]
+    found: dict[str, Any] = {"ms": milliseconds(lambda: kernel(*given), stream=_stream(torch))}
+    case = gpu_kernels.Case(kernel, lambda rng: (args, expected))
+    differences = {n: gpu_kernels.relative_norm(_numpy(given[names.index(n)]).astype(np.float64), np.asarray(w, np.float64)) for n, w in expected.items()}
+    moved = sum(a.nbytes for a in args if isinstance(a, np.ndarray))
+    found |= {"right": all(d <= case.bound(n) for n, d in differences.items()), "differences": differences, "gb_per_s": moved / found["ms"] / 1e6}
+    other = IN_TORCH.get(name)
+    if torch and other:
+        found["torch_ms"] = milliseconds(lambda: other(torch, *given), stream=_stream(torch))
+    return found
+
+
+def _sizes(kernel: Any) -> list[str]:
+    """The names of the example's sizes."""
+    import inspect
+
+    return list(inspect.signature(kernel._example).parameters)[1:]
+
+
+IN_TORCH: dict[str, Callable[..., Any]] = {
+    "softmax": lambda torch, x, y, *_: torch.softmax(x, -1, out=y),
+    "layer_norm": lambda torch, x, w, b, *_: torch.nn.functional.layer_norm(x, x.shape[-1:], w, b),
+    "vector_add": lambda torch, a, b, c, *_: torch.add(a, b, out=c),
+    "transpose": lambda torch, x, y, *_: y.copy_(x.T),
+}
+
+
+def _stream(torch: Any) -> int:
+    return int(torch.cuda.current_stream().cuda_stream) if torch else 0
+
+
+def _numpy(array: Any) -> np.ndarray:
+    return array.numpy() if isinstance(array, Buffer) else array.cpu().numpy()
+
+

@@ -1,0 +1,355 @@
+"""Functions made as Python source: how a kernel is called, and how it is launched, with nothing left to decide that is known before.
+
+For a kernel `scale(a: f16[M, K], b: f16[K, 64], c: f32)` and PyTorch's arrays, the launch is, shortened:
+
+    def scale(_stream, a, b, c):
+        _room = None
+        try:
+            _at_a = a.data_ptr()
+            M, K = a.shape
+            _at_b = b.data_ptr()
+            _device = a.get_device()
+            if ((a.dtype, b.dtype) == _types
+                    and (c.__class__,) == _classes
+                    and a.is_contiguous()
+                    and b.shape == (K, 64)
+                    ...
+                    and not (_at_a | _at_b) & 15
+                    and 0 < (_x := (M + 127) // 128) <= 2147483647):
+                _function, _shared = _variants[_device << 1 | (K % 16 == 0) << 0]
+                ...
+                _room = _pop()
+                _pack(_room[0], 0, _at_a, _at_b, c, M, K)
+        except _misses:
+            _room = None
+        if _room is None:
+            return _carefully(_stream, a, b, c)
+        (_error,) = _run(_function, _x, 1, 1, 128, 1, 1, _shared, _stream, _room[1], 0)
+
+Everything is read before anything is decided, and what can't be read or is not as it should be ends in `_carefully`, which tells the error
+or does without the haste. Names with an underscore in front are the function's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import itertools
+import linecache
+import struct
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilec.arguments import steps
+from tilec.backend import driver
+from tilec.errors import TileError
+from tilec.ir import arrays, hosttext
+from tilec.ir.arrays import DeviceArray
+from tilec.ir.core import Value
+from tilec.ir.dtypes import DType, bf16, numpy_name
+from tilec.ir.interp import GRID_LIMITS
+from tilec.ir.tensor import Tensor
+from tilec.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from tilec.launch import Launcher
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "(missing)"})()  # an argument that a call does not give
+MISSES = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError, struct.error, TileError)
+
+
+Kind = tuple[Any, ...]
+
+
+def kind_of(x: Any) -> Kind | None:
+    """How the fast function takes an argument. An array: by PyTorch's attributes, by a Tensor's, or by the CUDA array interface, whose
+    dictionary may lack two of its entries; a number of Python: as it is; None for anything else."""
+    if arrays.is_torch(x):
+        return ("torch",)
+    if isinstance(x, Tensor):
+        return ("packed",)
+    if isinstance(x, DeviceArray):
+        return ("array",)
+    if type(x) in (int, float, bool):
+        return ("number", type(x))
+    found = getattr(x, "__cuda_array_interface__", None)
+    return None if found is None else ("interface", type(x), "strides" in found, "stream" in found)
+
+
+def fast(launcher: Launcher, kinds: Sequence[Kind]) -> Callable[..., None]:
+    """The function `(stream, *arguments)` that launches arguments of these kinds."""
+    writer = _Launch(launcher, kinds)
+    return defined(launcher.name, writer.source(), writer.names)
+
+
+class _Launch:
+    """Writes the launch down: `reads` come first, then `tests` all together."""
+
+    def __init__(self, launcher: Launcher, kinds: Sequence[Kind]):
+        self.launcher = launcher
+        self.kinds = {p.name: kind for p, kind in zip(launcher.own, kinds, strict=True)}
+        self.local = {p.name: local(p.name, i) for i, p in enumerate(launcher.params)}
+        self.reads: list[str] = []
+        self.tests: list[str] = []
+        self.named = False  # whether an array names its stream
+        self.known: set[str] = set()  # dimensions that have been read
+        self.places: list[str] = []  # expressions of the arrays' devices
+        self.equal: dict[str, list[tuple[str, Any]]] = {"classes": [], "types": []}  # expressions, and what they are to be
+        self.names: dict[str, Any] = {
+            "_carefully": launcher.carefully, "_failed": launcher.failed, "_variants": launcher.variants, "_run": driver.launcher(),
+            "_pop": launcher.pool.pop, "_push": launcher.pool.append, "_pack": launcher.packing.struct.pack_into, "_bf16": launcher.packing.bf16,
+            "_handle": arrays.stream_handle, "_device_of": driver.device_of, "_steps": steps,
+            "_misses": MISSES,
+            **{f"_{name}": function for name, function in hosttext.FUNCTIONS.items()},
+        }  # fmt: skip
+
+    def source(self) -> str:
+        for p in self.launcher.own:
+            kind, *details = self.kinds[p.name]
+            read: Callable[..., None] = getattr(self, kind)
+            read(p, self.local[p.name], *details)
+        self.together()
+        extents = self.grid()
+        own = ", ".join(self.local[p.name] for p in self.launcher.own)
+        launch = f"_function, {', '.join(extents)}, {self.launcher.threads}, 1, 1, _shared, _stream, _room[1], 0"
+        return f"""\
+def launch(_stream, {own}):
+    _room = None
+    try:
+        {_lines(self.reads, 8)}
+        if ({(chr(10) + 16 * " " + "and ").join(self.tests)}):
+            _function, _shared = _variants[{self.variant()}]
+            {_lines(self.stream(), 12)}
+            _room = _pop()
+            _pack(_room[0], 0, {", ".join(map(self.value, self.launcher.params))})
+    except _misses:
+        _room = None
+    if _room is None:
+        return _carefully(_stream, {own})
+    (_error,) = _run({launch})
+    if _error:
+        _failed(_error, _device, {launch})
+    _push(_room)
+"""
+
+    # arrays of each kind: where they begin, that their elements, shape, order and place are as wanted
+
+    def torch(self, p: Value, x: str) -> None:
+        self.equal["types"].append((f"{x}.dtype", getattr(arrays.torch(), arrays.torch_name(p.type.dtype) or "", None)))
+        self.reads.append(f"_at_{x} = {x}.data_ptr()")
+        self.shape(p, f"{x}.shape")
+        if p.type.strided:
+            self.reads.append(f"{', '.join(self.steps(p))}, = {x}.stride()")
+        else:
+            self.tests.append(f"{x}.is_contiguous()")
+        self.places.append(f"{x}.get_device()")
+
+    def packed(self, p: Value, x: str) -> None:
+        self.equal["types"].append((f"{x}.dtype", p.type.dtype))
+        self.reads.append(f"_at_{x} = {x}.address")
+        self.tests += [f"{x}.device in (0, -1)" if self.launcher.alone else f"{x}.device is not None"]
+        if p.name in self.launcher.written:
+            self.tests += [f"not {x}.buffer.read_only", *([f"{x}.whole_words"] if p.type.dtype.bits % 8 else [])]
+        if p.type.strided:
+            self.reads.append(f"{', '.join(self.steps(p))}, = _steps({x})")
+        self.shape(p, f"{x}.shape")
+        self.places.append("0" if self.launcher.alone else f"{x}.device")
+
+    def array(self, p: Value, x: str) -> None:
+        self.equal["types"].append((f"{x}.dtype", p.type.dtype))
+        self.reads.append(f"_at_{x} = {x}.address")
+        self.shape(p, f"{x}.shape")
+        if p.name in self.launcher.written:
+            self.tests.append(f"not {x}.read_only")
+        if p.type.strided:
+            self.reads.append(f"{', '.join(self.steps(p))}, = _steps({x})")
+        else:
+            self.tests.append(f"{x}.contiguous")
+        self.places.append(f"{x}.device")
+
+    def interface(self, p: Value, x: str, cls: type, strides: bool, stream: bool) -> None:
+        self.equal["classes"].append((f"{x}.__class__", cls))
+        self.equal["types"].append((f'_i_{x}["typestr"]', typestr(p.type.dtype)))
+        self.reads += [f"_i_{x} = {x}.__cuda_array_interface__", f'_at_{x}, _fixed_{x} = _i_{x}["data"]']
+        self.tests += [f'_i_{x}["strides"] is None' if strides else f'"strides" not in _i_{x}', f'"mask" not in _i_{x}']
+        if p.name in self.launcher.written:
+            self.tests.append(f"not _fixed_{x}")
+        self.shape(p, f'_i_{x}["shape"]')
+        if p.type.strided:  # which must not lack them
+            self.tests.append("False")  # its strides are in bytes, and the careful way's
+            self.reads += [f"{step} = 0" for step in self.steps(p)]
+        self.places.append("0" if self.launcher.alone else f"_device_of(_at_{x})")
+        if not stream:
+            self.tests.append(f'"stream" not in _i_{x}')
+        elif self.named:
+            self.tests.append(f'_i_{x}["stream"] == _named')
+        else:
+            self.named = True
+            self.reads.append(f'_named = _i_{x}["stream"]')
+
+    def shape(self, p: Value, expression: str) -> None:
+        """Read the dimensions that are new, and compare what is known."""
+        x, wanted = self.local[p.name], p.type.shape
+        if all(isinstance(n, int) or n in self.known for n in wanted):
+            self.tests.append(f"{expression} == ({', '.join(map(self.extent, wanted))},)")
+            return
+        targets = []
+        for axis, n in enumerate(wanted):
+            if isinstance(n, str) and n not in self.known:
+                self.known.add(n)
+                targets.append(self.local[n])
+            else:
+                targets.append(f"_n{axis}_{x}")
+                self.tests.append(f"_n{axis}_{x} == {self.extent(n)}")
+        self.reads.append(f"{', '.join(targets)}, = {expression}")
+
+    def extent(self, n: int | str) -> str:
+        return str(n) if isinstance(n, int) else self.local[n]
+
+    def steps(self, p: Value) -> list[str]:
+        return [self.local[f"{p.name}.stride{axis}"] for axis in range(p.type.rank)]
+
+    # scalars
+
+    def number(self, p: Value, x: str, cls: type) -> None:
+        """Its class was found good; integers out of range are seen by `struct`."""
+        self.equal["classes"].append((f"{x}.__class__", cls))
+
+    def value(self, p: Value) -> str:
+        """What is packed for a parameter."""
+        x = self.local[p.name]
+        return f"_at_{x}" if isinstance(p.type, TensorType) else f"_bf16({x})" if p.type.dtype == bf16 else x
+
+    # what concerns all
+
+    def together(self) -> None:
+        """One place, aligned; and what the kernel assumes."""
+        first = self.places[0]
+        self.reads.append(f"_device = {first}")
+        for name, pairs in self.equal.items():
+            if pairs:
+                self.names[f"_{name}"] = tuple(wanted for _, wanted in pairs)
+                self.tests.insert(0, f"({', '.join(found for found, _ in pairs)},) == _{name}")
+        self.tests += [f"{place} == _device" for place in self.places[1:] if place != "0"]
+        self.tests.append(f"not ({' | '.join(f'_at_{self.local[p.name]}' for p in self.launcher.tensors)}) & 15")
+        self.tests += [f"({self.expression(fact)})" for fact in self.launcher.description["assumptions"]]
+
+    def grid(self) -> list[str]:
+        """The three extents, named where they are computed."""
+        extents = []
+        for axis, (text, limit) in enumerate(zip(self.launcher.description["grid"], GRID_LIMITS, strict=False)):
+            if text.isdigit() and 0 < int(text) <= limit:
+                extents.append(text)
+            else:
+                extents.append("_" + "xyz"[axis])
+                self.tests.append(f"0 < ({extents[-1]} := {self.expression(text)}) <= {limit}")
+        return [*extents, "1", "1"][:3]
+
+    def variant(self) -> str:
+        bits = [f"({self.local[name]} % {n} == 0) << {i}" for i, (name, n) in enumerate(self.launcher.multiples)]
+        return " | ".join([f"_device << {len(bits)}" if bits else "_device", *bits])
+
+    def stream(self) -> list[str]:
+        lines = [f"if _stream is None: _stream = {self.default_stream()}", "elif _stream.__class__ is not _int: _stream = _handle(_stream)"]
+        if self.named:  # another stream than the arrays' has to wait for theirs
+            lines.append("if _named is not None and _named != _stream: raise ValueError")
+        return lines
+
+    def default_stream(self) -> str:
+        kinds = {kind[0] for kind in self.kinds.values()}
+        if "torch" in kinds or ("packed" in kinds and arrays.torch()):
+            self.names["_current"] = arrays.raw_stream()
+            return "_current(_device)"
+        return "_named or 0" if self.named else "0"
+
+    def expression(self, text: str) -> str:
+        """An expression of the description over the function's names."""
+        return ast.unparse(_Renamed(self.term).visit(copy.deepcopy(hosttext.parse(text))))
+
+    def term(self, name: str) -> str:
+        """A dimension or scalar in an expression; a float as the kernel gets it."""
+        type = next(p.type for p in self.launcher.params if p.name == name)
+        if not type.dtype.is_float:
+            return self.local[name]
+        self.names[f"_round_{type.dtype}"] = lambda value: self.launcher.packing.rounded(value, type)
+        return f"_round_{type.dtype}({self.local[name]})"
+
+
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, term: Callable[[str], str]):
+        self.term = term
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        assert isinstance(node.func, ast.Name)
+        return ast.Call(ast.Name(f"_{node.func.id}", ast.Load()), [self.visit(a) for a in node.args], [])
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.parse(self.term(node.id), mode="eval").body
+
+
+def typestr(dtype: DType) -> str | None:
+    """How the CUDA array interface calls a type; None for types that it does not know."""
+    if dtype == bf16:
+        return "<V2"
+    name = numpy_name(dtype)
+    return np.dtype(name).str if name and (not dtype.is_float or np.dtype(dtype.numpy).kind == "f") else None
+
+
+def local(name: str, number: int) -> str:
+    """A parameter's variable: its own name, unless it is no name ("a.stride0") or might be one of the function's own."""
+    return name if name.isidentifier() and not name.startswith("_") else f"_arg{number}"
+
+
+def _lines(lines: Sequence[str], indent: int) -> str:
+    return ("\n" + " " * indent).join(lines)
+
+
+# calls
+
+
+def key_of(constants: dict[str, Any], plain: Container[str]) -> tuple[Any, ...]:
+    """What launchers are found by: the constants' values and, as 1, True and 1.0 are one key, their classes, but of `plain` ones."""
+    return tuple(x for name, value in constants.items() for x in ((value,) if name in plain else (value, value.__class__)))
+
+
+def entry(
+    name: str, parameters: Sequence[str], constants: dict[str, Any], plain: Container[str], launchers: dict[Any, Launcher], otherwise: Any
+) -> Callable[..., None]:
+    """The function `(kernel, *arguments, **constants, stream=None)` that finds the launcher by the constants' key and launches.
+
+    `otherwise(kernel, arguments, constants, stream)` is for calls whose launcher is not there yet, and those that are wrong. No parameter
+    begins with an underscore. Of `plain` constants the class is known.
+    """
+    positional = "".join(f", {p}=_missing" for p in parameters)
+    keywords = "".join(f", {c}=_default_{i}" for i, c in enumerate(constants))
+    key = "".join(f"{c}, " if c in plain else f"{c}, {c}.__class__, " for c in constants)
+    given = "".join(f'"{c}": {c}, ' for c in constants)
+    source = f"""\
+def call(_kernel{positional}, *_more{keywords}, stream=None, **_unknown):
+    try:
+        _launcher = _find(({key}))
+    except TypeError:
+        _launcher = None
+    if _launcher is None or _more or _unknown:
+        return _otherwise(_kernel, ({"".join(f"{p}, " for p in parameters)}*_more), {{{given}**_unknown}}, stream)
+    _launcher.launch(stream{"".join(f", {p}" for p in parameters)})
+"""
+    defaults = {f"_default_{i}": value for i, value in enumerate(constants.values())}
+    return defined(name, source, {"_missing": MISSING, "_find": launchers.get, "_otherwise": otherwise, **defaults})
+
+
+_count = itertools.count(1)
+
+
+def defined(name: str, source: str, names: dict[str, Any]) -> Callable[..., None]:
+    """The one function that a source defines. Tracebacks and debuggers show the source."""
+    file = f"{Path(__file__).parent}/<{source.split('(')[0].removeprefix('def ')} of {name}, {next(_count)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope = dict(names)
+    exec(compile(source, file, "exec"), scope)
+    made: Callable[..., None] = next(f for n, f in scope.items() if n in ("launch", "call"))
+    made.__name__ = name
+    return made
