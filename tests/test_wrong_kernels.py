@@ -39,6 +39,20 @@ def other(x: f32[N]):
 def plain(x):
     return x + 1
 
+@tc.function
+def narrow(x, y):
+    return tc.cast(x + y, i64)
+
+@tc.function
+def both(x, y):
+    return x, y
+
+@tc.function
+def looping(x, y):
+    for i in range(x):
+        y += 1
+    return y
+
 class Box:
     size = 3
 
@@ -159,6 +173,54 @@ WRONG = {
     v = tc.uniform(n, tc.arange(block), i32)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "uniform numbers are floating ones, not i32"),
+    "function of another type": ("""
+    v = tc.scan(tc.arange(block), narrow)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function gives [i64], but combines [i32]"),
+    "function with too many values": ("""
+    v = tc.reduce(tc.arange(block), both)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function gives 2 values, but combines 1"),
+    "function that loads": ("""
+    v = tc.scan(tc.arange(block), looping)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function may compute with numbers only", "tc.where chooses"),
+    "plain function to scan by": ("""
+    v = tc.scan(tc.arange(block), plain)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tc.scan: combine is a function of @tc.function"),
+    "operation of no name": ("""
+    v = tc.scan(tc.arange(block), "plus")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "'plus' names no operation", "there are add, mul, max"),
+    "exclusive scan from nothing": ("""
+    v = tc.scan(tc.arange(block), tc.maximum, exclusive=True)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "an exclusive scan by a function needs the value that comes first", "first=0.0"),
+    "scan of a scalar": ("""
+    v = tc.cumsum(n)
+        ^^^^^^^^^^^^
+""", "i32 has no axis"),
+    "sorted bools": ("""
+    v = tc.sort(tc.arange(block) > 3)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "bool[64] is not sorted", "tc.cast(x, i32)"),
+    "places of wide elements": ("""
+    v = tc.argsort(tc.arange(block, dtype=i64))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "places of i64 are not sorted"),
+    "more than there are": ("""
+    v = tc.topk(tc.arange(block), 65)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "65 of 64 elements are wanted"),
+    "histogram of floats": ("""
+    v = tc.histogram(tc.load(x, [0], [block]), 8)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "integers are counted, not f32[64]"),
+    "sum of bools": ("""
+    v = tc.sum(tc.arange(block) > 3)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "sum is not defined on bool", "cast it to i32"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^

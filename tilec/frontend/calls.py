@@ -5,20 +5,20 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, Builtin, HelperFunction, Name, cdiv, signature_of
 from tilec.frontend.expressions import Expressions, Method
 from tilec.frontend.signature import Signature
 from tilec.frontend.values import Counting, Undefined, has_values, is_number, is_tile, show
-from tilec.ir.core import Block, Op, Value
+from tilec.ir.core import Block, Builder, Op, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Abs, Add, Cast, Maximum, Minimum
-from tilec.ir.ops.base import Constant, Elementwise, index
+from tilec.ir.ops.base import Binary, Constant, Elementwise, index
 from tilec.ir.ops.control import Assume
 from tilec.ir.ops.debug import Breakpoint, Print
 
@@ -38,6 +38,7 @@ WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "str": (lambda x: isinstance(x, str), "a string"),
     "Layout": (lambda x: isinstance(x, Layout), "a layout, as in local(2, 1).spatial(8, 4)"),
     "Sequence": (lambda x: isinstance(x, list | tuple), "a list"),
+    "Function": (lambda x: isinstance(x, HelperFunction) or (isinstance(x, Builtin) and issubclass(x.op, Binary)), "a function of @tc.function"),
     "None": (lambda x: x is None, ""),
 }
 
@@ -61,7 +62,7 @@ class Calls(Expressions):
             require(len(args) == 1 and not kwargs, f"{function}(x) converts one value")
             return self.build(Cast, (*args, function), kwargs, str(function))
         if isinstance(function, HelperFunction):
-            return self.inline(function, node, args, kwargs)
+            return self.apply(function, args, kwargs, self.loc(node))
         return self.plain(function, args, kwargs)
 
     def special(self) -> dict[Any, Callable[[ast.Call, list[Any], dict[str, Any]], Any]]:
@@ -105,10 +106,27 @@ class Calls(Expressions):
             if parameter.kind is not parameter.VAR_POSITIONAL:
                 self.check(name, key, value, str(parameter.annotation))
         if hasattr(op, "build"):
+            args, kwargs = [self.combiner(x) for x in args], {k: self.combiner(x) for k, x in kwargs.items()}
             return op.build(self.b, *args, **kwargs)
         bound.apply_defaults()
         results = self.b.insert(op(**bound.arguments))
         return results[0] if len(results) == 1 else results or None
+
+    def combiner(self, function: Any) -> Any:
+        """A function of the language as ops take it: called with a builder and values, it emits. Anything else as it is."""
+        if isinstance(function, Builtin):
+            return function.op.build  # type: ignore[attr-defined]
+        if not isinstance(function, HelperFunction):
+            return function
+
+        def emit(b: Builder, *values: Value) -> Any:
+            outer, self.b = self.b, b
+            try:
+                return self.apply(function, values, {}, b.loc)
+            finally:
+                self.b = outer
+
+        return emit
 
     def check(self, name: str, key: str, value: Any, annotation: str) -> None:
         """An argument must be one of the kinds that its annotation lists."""
@@ -229,7 +247,7 @@ class Calls(Expressions):
 
     # helpers
 
-    def inline(self, helper: HelperFunction, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def apply(self, helper: HelperFunction, args: Sequence[Any], kwargs: dict[str, Any], caller: Loc | None) -> Any:
         raise NotImplementedError
 
     # what the host evaluates
