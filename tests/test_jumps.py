@@ -36,7 +36,7 @@ def pieces(x, what: str):
 @tc.function
 def first_power(n, limit):
     p = n
-    for i in range(20):
+    for _i in range(20):
         if p > limit:
             break
         p = p * n

@@ -28,9 +28,19 @@ def forever(x):
 
 @tc.function
 def early(x, n):
-    if n > 0:
+    for i in range(n):
         return x
     return x + x
+
+@tc.function
+def partly(x, n):
+    if n > 0:
+        return x
+
+@tc.struct
+class State:
+    best: f32
+    place: i32
 
 @tc.kernel
 def other(x: f32[N]):
@@ -477,16 +487,62 @@ WRONG = {
           ^^^^
         s += 1.0
 """, "this loop never ends"),
-    "break": ("""
+    "type after continue": ("""
+    v = s
     for i in range(n):
-        break
-        ^^^^^
-""", "break is not part of the language", "while and a condition"),
-    "continue": ("""
+        if i == 3:
+            continue
+        v = n
+        ^
+    tc.store(x, [0], v)
+""", "v is assigned on both sides of an if; its values are f32 and i32"),
+    "value after a loop that may be left": ("""
     for i in range(n):
-        continue
+        if i == 3:
+            break
+        v = s * 2.0
+    tc.store(x, [0], v)
+                     ^
+""", "v is assigned inside a loop only"),
+    "break on a tile": ("""
+    for i in range(n):
+        if tc.arange(block) > i:
+           ^^^^^^^^^^^^^^^^^^^^
+            break
+""", "a condition is a scalar, not bool[64]"),
+    "struct of another type in a loop": ("""
+    v = State(s, 0)
+    for i in range(n):
+        v = v.replace(best=n)
+        ^
+""", "v is State(best=f32, place=the Python number 0) before the loop and State(best=i32, place=i32) after one round"),
+    "field that a struct lacks": ("""
+    v = State(s, 0).worst
+        ^^^^^^^^^^^^^^^^^
+""", "has no worst", ),
+    "field of a struct left out": ("""
+    v = State(s)
         ^^^^^^^^
-""", "continue is not part of the language", "under an if"),
+""", "missing 1 required positional argument: 'place'"),
+    "static expression of a value": ("""
+    v = tc.static(n + 1)
+        ^^^^^^^^^^^^^^^^
+""", "this is computed when the kernel is compiled, but n is i32"),
+    "static assertion": ("""
+    tc.static_assert(block % 48 == 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "block % 48 == 0 does not hold"),
+    "static assertion with a message": ("""
+    tc.static_assert(block % 48 == 0, "blocks are too narrow")
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "blocks are too narrow"),
+    "static assertion at run time": ("""
+    tc.static_assert(n > 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^
+""", "known only at run time", "tc.assert_"),
+    "result on some ways": ("""
+    v = partly(s, n)
+""", "the function returns a value on some ways only", "return a value on every way"),
     "else after a loop": ("""
     for i in range(n):
         pass
@@ -534,11 +590,6 @@ WRONG = {
     return s
     ^^^^^^^^
 """, "a kernel returns nothing", "tc.store"),
-    "return in a branch": ("""
-    if n > 0:
-        return
-        ^^^^^^
-""", "return is inside a loop or a branch at run time"),
     "nested function": ("""
     def f(v):
     ^^^^^^^^^
@@ -592,10 +643,10 @@ WRONG = {
     box.size = s
     ^^^^^^^^
 """, "an attribute can't be assigned in a kernel"),
-    "starred target": ("""
-    v, *rest = (s, s, s)
-    ^^^^^^^^
-""", "* unpacking is not part of the language"),
+    "too few to unpack": ("""
+    u, v, *rest = (s,)
+    ^^^^^^^^^^^
+""", "1 values are unpacked into 3 names"),
     "unpacking": ("""
     u, v = s, s, s
     ^^^^
@@ -635,7 +686,7 @@ WRONG = {
 """, "forever calls itself", "write a loop"),
     "early return of a helper": ("""
     v = early(s, n)
-""", "return is inside a loop or a branch", "called from here"),
+""", "the function returns a value on some ways only", "assign it to a variable made before the loop"),
     "arguments of a helper": ("""
     v = twice(s, s)
         ^^^^^^^^^^^

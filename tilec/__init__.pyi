@@ -653,3 +653,16 @@ def strided(tensor: Any) -> Any:
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
     """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
+
+def static(x: Any) -> Any:
+    """The value of an expression that Python computes when the kernel is compiled: any Python is allowed in it, no value of the program is."""
+
+def static_assert(fact: bool, message: str = '') -> None:
+    """Refuses to compile unless the fact, known at compile time, holds."""
+
+def struct(cls: type) -> Any:
+    """Decorates a class whose annotated fields are tiles, scalars or objects known at compile time: its instances are values of kernels.
+
+    `State(acc, best)` makes one, `s.acc` reads a field, `s.replace(acc=x)` makes another; loops and branches hand them on, functions take and
+    return them. Methods are decorated with `@tc.function`. Raises TileError for a class without fields or with a base.
+    """

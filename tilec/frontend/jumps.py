@@ -7,9 +7,9 @@
                                            else:
                                                f(i)
 
-What follows a branch that leaves goes to the side that stays; where a branch may do either, an `if not left:` stands before the rest, or, in
-functions that return values, the rest stands on both sides. So the parser and everything behind it know loops and branches alone. Names with blanks, which no author can write, hold
-the flags and the result.
+What follows a branch that leaves goes to the side that stays. Where a branch may do either, an `if not left:` stands before the rest or, in
+functions that return values, the rest stands on both sides. So the parser and everything behind it know loops and branches alone.
+Names with blanks, which no author can write, hold the flags and the result.
 """
 
 from __future__ import annotations
@@ -105,14 +105,12 @@ class Jumps:
                 made.append(placed(ast.Assign([ast.Name(RESULT, ast.Store())], s.value), s))
             made.append(assign(RETURNED, True, s))
             for loop in self.loops:
-                made.append(self.set(loop, loop.stopped, s))
+                made.append(self.raised(loop, loop.stopped, s))
             return made
-        if not self.loops:
-            return [s]  # the parser refuses it
         loop = self.loops[-1]
-        return [self.set(loop, loop.stopped if isinstance(s, ast.Break) else loop.skipped, s)]
+        return [self.raised(loop, loop.stopped if isinstance(s, ast.Break) else loop.skipped, s)]
 
-    def set(self, loop: Loop, flag: str, at: ast.stmt) -> ast.stmt:
+    def raised(self, loop: Loop, flag: str, at: ast.stmt) -> ast.stmt:
         loop.used.add(flag)
         return assign(flag, True, at)
 

@@ -56,8 +56,6 @@ REFUSED = {
     "Import": ("import is not part of the language", "import at the top of the file"),
     "ImportFrom": ("import is not part of the language", "import at the top of the file"),
     "Match": ("match is not part of the language", "write if and elif"),
-    "Break": ("break is outside of a loop", "return leaves the function"),
-    "Continue": ("continue is outside of a loop", "return leaves the function"),
 }
 
 
