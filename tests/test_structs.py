@@ -78,7 +78,7 @@ def static(y: i32[N], *, shapes: tuple = ((2, 3), (4, 5)), names: str = "ab"):
     squares = {i: i * i for i in range(4)}
     double = tc.static(lambda v: 2 * v)
     chosen = {3, 1} | {v % 2 for v in (1, 2)}
-    total += squares[3] + double(4) + sum(chosen) + tc.static([j for j in range(9) if j % 2 and (q := j) > 3][-1])
+    total += squares[3] + double(4) + sum(chosen) + tc.static([j for j in range(9) if j % 2 and (q := j) > 3 and q][-1])
     total += math.gcd(12, 18) + Pair(3, 4).second + max(*[1, *shapes[0]], 2)
     tc.static_assert(len(shapes) == 2, "two shapes")
     first, *others, last = [1, 2, 3, 4]
