@@ -231,6 +231,26 @@ WRONG = {
     v = tc.sum(tc.arange(block) > 3)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "sum is not defined on bool", "cast it to i32"),
+    "accumulator of another type": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), tc.zeros(i32, [16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "dot of f16 accumulates in f32, but acc is i32"),
+    "precision of f16": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="tf32")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the precision tf32 is for f32, not f16"),
+    "precision of no name": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="fast")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "'fast' is no precision", "ieee, tf32, tf32x3"),
+    "xor of floats": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), xor=True)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "xor is for uint1, not f16"),
+    "stacks of different height": ("""
+    v = tc.dot(tc.zeros(f16, [2, 16, 16]), tc.zeros(f16, [3, 16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a stack of 2 matrices is multiplied by one of 3"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^
@@ -293,10 +313,10 @@ WRONG = {
     v = tc.dot(tc.zeros(f16, [16, 32]), tc.zeros(f16, [16, 8]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "a has 32 columns but b has 16 rows"),
-    "dot of an int6 tile": ("""
-    v = tc.zeros(f16, [16, 64]) @ tc.load(w, [0, 0], [64, 16])
-        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "dot multiplies tiles of one type, not f16 by int6", "tc.cast(x, f16)"),
+    "product of types that lose values": ("""
+    v = tc.dot(tc.cast(tc.load(a, [0, 0], [16, 16]), tc.float8_e8m0), tc.load(a, [0, 0], [16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "dot of float8_e8m0 by f16: not every float8_e8m0 is a f16", "tc.cast(x, f16)"),
     "reshape": ("""
     v = tc.zeros(f32, [6]).reshape([4, 2])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

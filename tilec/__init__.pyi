@@ -159,7 +159,13 @@ class Tile:
     def __ne__(self, other: Operand) -> Tile:  # type: ignore[override]
         """`x != y`."""
     def __matmul__(self, other: Operand) -> Tile:
-        """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
+        """Matrix product `a @ b + acc` of tiles [m, k] and [k, n], or of stacks of such, [s, m, k] and [s, k, n].
+
+        Accumulated in the type of `acc`, in f32 by default for floats (f64 for f64, f16 if acc is f16) and in i32 for integers. The types are
+        f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
+        other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
+        products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+        """
     def __rmatmul__(self, other: Operand) -> Tile: ...
     def to(self, dtype: DType) -> Tile: ...
     def cast(self, dtype: DType) -> Tile: ...
@@ -482,9 +488,6 @@ def divisor(d: Tile) -> Tile:
 def divmod(x: Tile, d: Operand | tuple[Tile, Tile, Tile]) -> Tile:
     """`(x // d, x % d)`. `d` is an integer or, faster, `tc.divisor(d)`, made once ahead of a loop: then one multiplication, no division."""
 
-def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
-    """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
-
 def concatenate(xs: Sequence[Tile], axis: int = 0) -> Tile:
     """Tiles of one type one after another along an axis; their other extents agree."""
 
@@ -511,6 +514,15 @@ def interleave(x: Tile, y: Tile, axis: int = -1) -> Tile:
 
 def repeat(x: Tile, count: int, axis: int = 0) -> Tile:
     """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+
+def dot(x: Tile, y: Tile, acc: Tile | None = None, *, precision: str = 'ieee', xor: bool = False) -> Tile:
+    """Matrix product `a @ b + acc` of tiles [m, k] and [k, n], or of stacks of such, [s, m, k] and [s, k, n].
+
+    Accumulated in the type of `acc`, in f32 by default for floats (f64 for f64, f16 if acc is f16) and in i32 for integers. The types are
+    f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
+    other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
+    products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+    """
 
 def philox(seed: Operand, c0: Operand, c1: Operand = 0, c2: Operand = 0, c3: Operand = 0) -> Tile:
     """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.

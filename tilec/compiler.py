@@ -37,7 +37,10 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.passes import groups as group_layouts  # noqa: F401
-from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
+from tilec.passes import (
+    indexed,  # noqa: F401 - its rules of layouts register themselves
+    products,  # noqa: F401
+)
 from tilec.passes import pieces as piece_layouts  # noqa: F401
 from tilec.passes import scans as scan_layouts  # noqa: F401
 from tilec.passes.fuse import fuse_multiply_add
