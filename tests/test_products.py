@@ -151,6 +151,20 @@ def test_fragments_are_those_of_the_simulator(instruction):
         assert (layout.coords() == given.places).all()
 
 
+@tc.kernel(warps=4)
+def narrow(a: f16[M, 16], b: f16[16, N], c: f32[M, 4]):
+    tc.grid(2)
+    i = tc.block_index(0) * 16
+    tc.store(c, [i, 0], tc.dot(tc.load(a, [i, 0], [16, 16]), tc.load(b, [0, 0], [16, 3])))
+
+
+def test_padding_is_not_written():
+    """Where a vector of the tensor is as wide as what the tile leaves and more."""
+    a, b = RNG.integers(-4, 5, (31, 16)).astype(np.float16), RNG.integers(-4, 5, (16, 3)).astype(np.float16)
+    c = np.full((31, 4), 7, np.float32)
+    everywhere(narrow, (a, b, c), {"c": np.concatenate([a.astype(np.float64) @ b, c[:, 3:]], 1)})
+
+
 def test_what_targets_have():
     assert target("sm_80").matrix(float8_e4m3, float8_e4m3, f32) is None
     assert target("sm_90a").matrix(int4, int4, i32) is None
