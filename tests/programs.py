@@ -29,6 +29,7 @@ from tilec.ir.ops.matmul import Dot, default_accumulator
 from tilec.ir.ops.memory import Load, Shared, Store
 from tilec.ir.ops.pieces import Concatenate, Part, Slice
 from tilec.ir.ops.reduce import Max, Min, Prod, Sum
+from tilec.ir.ops.scan import NAMED, ArgMax, ArgMin, ArgSort, ReduceBy, ScanBy, Sort
 from tilec.ir.ops.shape import Arange, Reshape, Transpose, View
 from tilec.ir.ops.sync import Sync
 from tilec.ir.types import TensorType, TileType
@@ -142,7 +143,8 @@ class Maker:
     def steps(self, count: int) -> None:
         made = (
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
-            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join, self.element,
+            self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join,
+            self.element, self.scan, self.sort,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()
@@ -423,6 +425,24 @@ class Maker:
         for d in dims:
             at[d] = constant(self.b, 0, i32)
         return self.b.emit(Part(x, tuple(at), tuple(x.type.shape[d] for d in dims), dims))
+
+    def scan(self) -> Value:
+        x = self.some(lambda t: bool(t.shape) and t.dtype.is_int and t.dtype.computes and t.size <= 512, INTEGERS)
+        axis = self.choose(len(x.type.shape))
+        if self.choose(3) == 0:
+            return self.pick((ArgMax, ArgMin)).build(self.b, x, axis)
+        if self.choose(3) == 0:
+            return ReduceBy.build(self.b, x, self.pick(tuple(NAMED)), axis)
+        return ScanBy.build(self.b, x, self.pick(tuple(NAMED)), axis, exclusive=self.maybe(), reverse=self.maybe())
+
+    def sort(self) -> Value:
+        x = self.some(lambda t: bool(t.shape) and t.dtype.computes and not t.dtype.is_bool and t.size <= 512, (f32, i32, f16, u16))
+        if x.type.dtype.is_bool:
+            x = ops.Cast.build(self.b, x, i32)
+        axis = self.choose(len(x.type.shape))
+        if x.type.dtype.bits <= 32 and self.maybe():
+            return ArgSort.build(self.b, x, axis, descending=self.maybe())
+        return Sort.build(self.b, x, axis, descending=self.maybe())
 
     def arange(self) -> Value:
         start, n = self.choose(5), self.pick(EXTENTS)

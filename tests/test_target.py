@@ -74,10 +74,10 @@ def test_occupancy(name, threads, registers, shared, blocks, limit):
 
 def test_matrix_instructions():
     """m16n8k16 of f16 by HMMA on every target; sm_80 has none of e2m1."""
-    fragments = target("sm_80").matrix(f16, f32)
+    fragments = target("sm_80").matrix(f16, f16, f32)
     assert fragments is not None
     assert fragments.shape == (16, 8, 16)
-    assert target("sm_80").matrix(float4_e2m1, f16) is None
+    assert target("sm_80").matrix(float4_e2m1, float4_e2m1, f16) is None
 
 
 def test_what_no_launch_could_grant_is_refused():

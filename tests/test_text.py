@@ -67,8 +67,8 @@ TYPES = [
 ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
     "layout": [None, REGISTERS],
-    "value": [1.0, 1], "start": [0], "stop": [16], "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
-    "starts": [(0, 0)], "steps": [(1, 1)],
+    "value": [1.0, 1], "start": [0], "stop": [16], "starts": [(0, 0)], "steps": [(1, 1)], "mask": [1],
+    "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
 }  # fmt: skip
 WRITTEN = {
     "in_warps": "in_warps first=0 count=2 body={\n  sync\n}",
@@ -78,6 +78,10 @@ WRITTEN = {
     "semaphore_wait": "semaphore_wait %t, [%n], %n",
     "semaphore_post": "semaphore_post %t, [%n], %n",
     "tensor_view": "%r = tensor_view %t, %l, [%n, %n], [%l, %l] : strided i32[_, _]",
+    "concatenate": "%r = concatenate [%x, %x] : f32[8]",
+    "fold": "%r = fold [%v] axis=0 body=(%x0: i32, %y0: i32) {\n  %4 = add %x0, %y0 : i32\n  yield [%4]\n} : i32",
+    "scan": "%r = scan [%v] axis=0 body=(%x0: i32, %y0: i32) {\n  %4 = add %x0, %y0 : i32\n  yield [%4]\n} exclusive=true first=[0] : i32[4]",
+    "load_strided": "%r = load_strided %s, [%n] shape=[4] dims=[0] steps=[-2] : i32[4]",
     "for": "%r = for %n, %n, %n, [%x] stages=3 body=(%i: i32, %y: f32[4]) {\n  yield [%y]\n} : f32[4]",
     "while": "%r = while [%x] test=(%y: f32[4]) {\n  yield [%b]\n} body=(%y: f32[4]) {\n  yield [%y]\n} : f32[4]",
     "if": "%r = if %b then={\n  yield [%x]\n} orelse={\n  %z = neg %x : f32[4]\n  yield [%z]\n} : f32[4]",
@@ -113,7 +117,7 @@ def instance(cls: type[Op]) -> Function:
 @pytest.mark.parametrize("mnemonic", [m for m, cls in OPS.items() if cls.__module__.startswith("tilec.ir")])
 def test_every_op_round_trips(mnemonic: str) -> None:
     if mnemonic in WRITTEN:
-        values = "%n: i32, %x: f32[4], %b: bool, %l: i64, %v: i32[4], %o: i32[4], %t: global i32[N]"
+        values = "%n: i32, %x: f32[4], %b: bool, %l: i64, %v: i32[4], %o: i32[4], %t: global i32[N], %s: shared i32[8]"
         text = f"kernel @f({values}) warps=4 {{\n{WRITTEN[mnemonic]}\n}}"
         f = parse(text)
         assert [op.mnemonic for op in f.body.ops] == [mnemonic]

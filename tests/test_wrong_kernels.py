@@ -28,9 +28,19 @@ def forever(x):
 
 @tc.function
 def early(x, n):
-    if n > 0:
+    for i in range(n):
         return x
     return x + x
+
+@tc.function
+def partly(x, n):
+    if n > 0:
+        return x
+
+@tc.struct
+class State:
+    best: f32
+    place: i32
 
 @tc.kernel
 def other(x: f32[N]):
@@ -38,6 +48,20 @@ def other(x: f32[N]):
 
 def plain(x):
     return x + 1
+
+@tc.function
+def narrow(x, y):
+    return tc.cast(x + y, i64)
+
+@tc.function
+def both(x, y):
+    return x, y
+
+@tc.function
+def looping(x, y):
+    for i in range(x):
+        y += 1
+    return y
 
 class Box:
     size = 3
@@ -159,6 +183,74 @@ WRONG = {
     v = tc.uniform(n, tc.arange(block), i32)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "uniform numbers are floating ones, not i32"),
+    "function of another type": ("""
+    v = tc.scan(tc.arange(block), narrow)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function gives [i64], but combines [i32]"),
+    "function with too many values": ("""
+    v = tc.reduce(tc.arange(block), both)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function gives 2 values, but combines 1"),
+    "function that loads": ("""
+    v = tc.scan(tc.arange(block), looping)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the function may compute with numbers only", "tc.where chooses"),
+    "plain function to scan by": ("""
+    v = tc.scan(tc.arange(block), plain)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "tc.scan: combine is a function of @tc.function"),
+    "operation of no name": ("""
+    v = tc.scan(tc.arange(block), "plus")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "'plus' names no operation", "there are add, mul, max"),
+    "exclusive scan from nothing": ("""
+    v = tc.scan(tc.arange(block), tc.maximum, exclusive=True)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "an exclusive scan by a function needs the value that comes first", "first=0.0"),
+    "scan of a scalar": ("""
+    v = tc.cumsum(n)
+        ^^^^^^^^^^^^
+""", "i32 has no axis"),
+    "sorted bools": ("""
+    v = tc.sort(tc.arange(block) > 3)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "bool[64] is not sorted", "tc.cast(x, i32)"),
+    "places of wide elements": ("""
+    v = tc.argsort(tc.arange(block, dtype=i64))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "places of i64 are not sorted"),
+    "more than there are": ("""
+    v = tc.topk(tc.arange(block), 65)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "65 of 64 elements are wanted"),
+    "histogram of floats": ("""
+    v = tc.histogram(tc.load(x, [0], [block]), 8)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "integers are counted, not f32[64]"),
+    "sum of bools": ("""
+    v = tc.sum(tc.arange(block) > 3)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "sum is not defined on bool", "cast it to i32"),
+    "accumulator of another type": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), tc.zeros(i32, [16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "dot of f16 accumulates in f32, but acc is i32"),
+    "precision of f16": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="tf32")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the precision tf32 is for f32, not f16"),
+    "precision of no name": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="fast")
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "'fast' is no precision", "ieee, tf32, tf32x3"),
+    "xor of floats": ("""
+    v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), xor=True)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "xor is for uint1, not f16"),
+    "stacks of different height": ("""
+    v = tc.dot(tc.zeros(f16, [2, 16, 16]), tc.zeros(f16, [3, 16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "a stack of 2 matrices is multiplied by one of 3"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^
@@ -221,10 +313,10 @@ WRONG = {
     v = tc.dot(tc.zeros(f16, [16, 32]), tc.zeros(f16, [16, 8]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "a has 32 columns but b has 16 rows"),
-    "dot of an int6 tile": ("""
-    v = tc.zeros(f16, [16, 64]) @ tc.load(w, [0, 0], [64, 16])
-        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "dot multiplies tiles of one type, not f16 by int6", "tc.cast(x, f16)"),
+    "product of types that lose values": ("""
+    v = tc.dot(tc.cast(tc.load(a, [0, 0], [16, 16]), tc.float8_e8m0), tc.load(a, [0, 0], [16, 16]))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "dot of float8_e8m0 by f16: not every float8_e8m0 is a f16", "tc.cast(x, f16)"),
     "reshape": ("""
     v = tc.zeros(f32, [6]).reshape([4, 2])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
@@ -415,16 +507,62 @@ WRONG = {
           ^^^^
         s += 1.0
 """, "this loop never ends"),
-    "break": ("""
+    "type after continue": ("""
+    v = s
     for i in range(n):
-        break
-        ^^^^^
-""", "break is not part of the language", "while and a condition"),
-    "continue": ("""
+        if i == 3:
+            continue
+        v = n
+        ^
+    tc.store(x, [0], v)
+""", "v is assigned on both sides of an if; its values are f32 and i32"),
+    "value after a loop that may be left": ("""
     for i in range(n):
-        continue
+        if i == 3:
+            break
+        v = s * 2.0
+    tc.store(x, [0], v)
+                     ^
+""", "v is assigned inside a loop only"),
+    "break on a tile": ("""
+    for i in range(n):
+        if tc.arange(block) > i:
+           ^^^^^^^^^^^^^^^^^^^^
+            break
+""", "a condition is a scalar, not bool[64]"),
+    "struct of another type in a loop": ("""
+    v = State(s, 0)
+    for i in range(n):
+        v = v.replace(best=n)
+        ^
+""", "v is State(best=f32, place=the Python number 0) before the loop and State(best=i32, place=i32) after one round"),
+    "field that a struct lacks": ("""
+    v = State(s, 0).worst
+        ^^^^^^^^^^^^^^^^^
+""", "has no worst", ),
+    "field of a struct left out": ("""
+    v = State(s)
         ^^^^^^^^
-""", "continue is not part of the language", "under an if"),
+""", "missing 1 required positional argument: 'place'"),
+    "static expression of a value": ("""
+    v = tc.static(n + 1)
+        ^^^^^^^^^^^^^^^^
+""", "this is computed when the kernel is compiled, but n is i32"),
+    "static assertion": ("""
+    tc.static_assert(block % 48 == 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "block % 48 == 0 does not hold"),
+    "static assertion with a message": ("""
+    tc.static_assert(block % 48 == 0, "blocks are too narrow")
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "blocks are too narrow"),
+    "static assertion at run time": ("""
+    tc.static_assert(n > 0)
+    ^^^^^^^^^^^^^^^^^^^^^^^
+""", "known only at run time", "tc.assert_"),
+    "result on some ways": ("""
+    v = partly(s, n)
+""", "the function returns a value on some ways only", "return a value on every way"),
     "else after a loop": ("""
     for i in range(n):
         pass
@@ -472,11 +610,6 @@ WRONG = {
     return s
     ^^^^^^^^
 """, "a kernel returns nothing", "tc.store"),
-    "return in a branch": ("""
-    if n > 0:
-        return
-        ^^^^^^
-""", "return is inside a loop or a branch at run time"),
     "nested function": ("""
     def f(v):
     ^^^^^^^^^
@@ -530,10 +663,10 @@ WRONG = {
     box.size = s
     ^^^^^^^^
 """, "an attribute can't be assigned in a kernel"),
-    "starred target": ("""
-    v, *rest = (s, s, s)
-    ^^^^^^^^
-""", "* unpacking is not part of the language"),
+    "too few to unpack": ("""
+    u, v, *rest = (s,)
+    ^^^^^^^^^^^
+""", "1 values are unpacked into 3 names"),
     "unpacking": ("""
     u, v = s, s, s
     ^^^^
@@ -573,7 +706,7 @@ WRONG = {
 """, "forever calls itself", "write a loop"),
     "early return of a helper": ("""
     v = early(s, n)
-""", "return is inside a loop or a branch", "called from here"),
+""", "the function returns a value on some ways only", "assign it to a variable made before the loop"),
     "arguments of a helper": ("""
     v = twice(s, s)
         ^^^^^^^^^^^

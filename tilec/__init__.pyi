@@ -159,7 +159,13 @@ class Tile:
     def __ne__(self, other: Operand) -> Tile:  # type: ignore[override]
         """`x != y`."""
     def __matmul__(self, other: Operand) -> Tile:
-        """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
+        """Matrix product `a @ b + acc` of tiles [m, k] and [k, n], or of stacks of such, [s, m, k] and [s, k, n].
+
+        Accumulated in the type of `acc`, in f32 by default for floats (f64 for f64, f16 if acc is f16) and in i32 for integers. The types are
+        f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
+        other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
+        products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+        """
     def __rmatmul__(self, other: Operand) -> Tile: ...
     def to(self, dtype: DType) -> Tile: ...
     def cast(self, dtype: DType) -> Tile: ...
@@ -190,6 +196,7 @@ class SharedTile:
 Number = int | float | bool
 Operand = Tile | int | float | bool
 Index = Tile | int
+Function = Callable[..., Any]
 Memory = GlobalTensor | SharedTile
 
 class Dim:
@@ -328,6 +335,32 @@ def scatter(target: Memory, offsets: Sequence[Index] | Index | Operand, value: O
     Of several elements for one place, any may be the one that stays.
     """
 
+@overload
+def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
+    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
+
+    `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
+    edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
+    hints to the caches.
+    """
+
+@overload
+def load(folder: str | PathLike[str]) -> Bundle:
+    """The kernels that `tilec compile` wrote into a folder."""
+
+def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None) -> None:
+    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written.
+
+    `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
+    "no_allocate") are hints to the caches.
+    """
+
+def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+
+def sync() -> None:
+    """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
+
 def atomic_add(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:
     """`memory[place] += value` in one step, for each element; gives the old elements (0 for those over the edge, which are left alone).
 
@@ -359,6 +392,12 @@ def atomic_cas(target: Memory, offsets: Sequence[Index] | Index, compare: Operan
     """Writes `value` where `compare` stands, in one step, and gives what was there; otherwise as `tc.atomic_add`.
 
     Types: i32, u32, i64, u64, f32, f64 (compared bit by bit).
+    """
+
+def histogram(x: Tile, bins: int, *, mask: Operand | None = None) -> Tile:
+    """How often each of 0, 1, ..., bins - 1 stands in an integer tile: i32 [bins]. Other numbers are not counted (numpy.bincount otherwise).
+
+    Counted in shared memory by atomics; `mask`, a bool tile that broadcasts to x, says which elements count.
     """
 
 def block_index(axis: int = 0) -> Tile:
@@ -449,32 +488,6 @@ def divisor(d: Tile) -> Tile:
 def divmod(x: Tile, d: Operand | tuple[Tile, Tile, Tile]) -> Tile:
     """`(x // d, x % d)`. `d` is an integer or, faster, `tc.divisor(d)`, made once ahead of a loop: then one multiplication, no division."""
 
-def dot(x: Tile, y: Tile, acc: Tile | None = None) -> Tile:
-    """Matrix product `a @ b + acc` of tiles [m, k] and [k, n]; accumulated in the type of `acc` (f32 for f16, bf16 and f32 by default)."""
-
-@overload
-def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
-    """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
-
-    `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
-    edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
-    hints to the caches.
-    """
-
-@overload
-def load(folder: str | PathLike[str]) -> Bundle:
-    """The kernels that `tilec compile` wrote into a folder."""
-
-def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Operand | None = None, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None) -> None:
-    """Writes a tile (or scalar) to a global tensor at `offsets`. What hangs over the edge is not written.
-
-    `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
-    "no_allocate") are hints to the caches.
-    """
-
-def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
-    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
-
 def concatenate(xs: Sequence[Tile], axis: int = 0) -> Tile:
     """Tiles of one type one after another along an axis; their other extents agree."""
 
@@ -501,6 +514,15 @@ def interleave(x: Tile, y: Tile, axis: int = -1) -> Tile:
 
 def repeat(x: Tile, count: int, axis: int = 0) -> Tile:
     """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+
+def dot(x: Tile, y: Tile, acc: Tile | None = None, *, precision: str = 'ieee', xor: bool = False) -> Tile:
+    """Matrix product `a @ b + acc` of tiles [m, k] and [k, n], or of stacks of such, [s, m, k] and [s, k, n].
+
+    Accumulated in the type of `acc`, in f32 by default for floats (f64 for f64, f16 if acc is f16) and in i32 for integers. The types are
+    f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
+    other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
+    products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+    """
 
 def philox(seed: Operand, c0: Operand, c1: Operand = 0, c2: Operand = 0, c3: Operand = 0) -> Tile:
     """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.
@@ -538,6 +560,55 @@ def max(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False
 def min(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
     """The smallest element; NaN if there is one."""
 
+def any(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """Whether any element along the axes is true, or not 0."""
+
+def all(x: Tile, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile:
+    """Whether all elements along the axes are true, or not 0."""
+
+def reduce(x: Tile | Sequence[Tile], combine: Function | str, axis: int | None = None) -> Tile:
+    """All elements along `axis` (of all, without one) combined by an associative function: f(x, y), with x of earlier elements.
+
+    `combine` is a function of @tc.function or "add", "mul", "max", "min", "and", "or", "xor". Several tiles, as a tuple, are combined
+    together: f(x0, x1, y0, y1) gives a tuple of two.
+    """
+
+def scan(x: Tile | Sequence[Tile], combine: Function | str, axis: int = -1, *, exclusive: bool = False, reverse: bool = False, first: int | float | bool | Sequence[Any] | None = None) -> Tile:
+    """Each element along `axis` combined with all before it, by an associative function f(x, y), with x of earlier elements.
+
+    `combine` is as for `tc.reduce`. If `exclusive`, each gets what is before it alone, and the first gets `first`, a number for each tile
+    that changes nothing (known for the named operations). If `reverse`, the scan begins at the end.
+    """
+
+def cumsum(x: Tile, axis: int = -1, *, exclusive: bool = False, reverse: bool = False) -> Tile:
+    """The sum of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+
+def cumprod(x: Tile, axis: int = -1, *, exclusive: bool = False, reverse: bool = False) -> Tile:
+    """The product of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+
+def cummax(x: Tile, axis: int = -1, *, exclusive: bool = False, reverse: bool = False) -> Tile:
+    """The largest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+
+def cummin(x: Tile, axis: int = -1, *, exclusive: bool = False, reverse: bool = False) -> Tile:
+    """The smallest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+
+def argmax(x: Tile, axis: int | None = None) -> Tile:
+    """The place (i32) of the largest element along `axis`, or among all in one row; the first of equals; NaN counts as the largest."""
+
+def argmin(x: Tile, axis: int | None = None) -> Tile:
+    """The place (i32) of the smallest element along `axis`, or among all in one row; the first of equals; NaN counts as the smallest."""
+
+def sort(x: Tile, axis: int = -1, *, descending: bool = False) -> Tile:
+    """The elements along `axis` in rising order, NaN last (as numpy.sort); in falling order, NaN first, if `descending`."""
+
+def argsort(x: Tile, axis: int = -1, *, descending: bool = False) -> Tile:
+    """The places (i32) of the elements along `axis` in rising order, or falling if `descending`; equal ones stay in order."""
+
+def topk(x: Tile, k: int, axis: int = -1) -> Tile:
+    """The k largest elements along `axis` in falling order, and their places (i32): `(values, places)`. Of equals the first; NaN counts as
+    the largest.
+    """
+
 def semaphore_wait(target: Memory, index: Sequence[Index] | Index, value: Index) -> None:
     """Waits until the counter at an index of an i32 or u32 tensor is at least `value`.
 
@@ -554,9 +625,6 @@ def semaphore_post(target: Memory, index: Sequence[Index] | Index, value: Index 
 
 def fence(scope: str = 'gpu') -> None:
     """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys"."""
-
-def sync() -> None:
-    """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
 
 def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], strides: Sequence[Index] | None = None) -> GlobalTensor:
     """A tensor of other shape and strides on a tensor's memory, from element `offset` on: `tc.tensor_view(a, i * N, shape=[N // 64, 64])`.
@@ -597,3 +665,16 @@ def strided(tensor: Any) -> Any:
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
     """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
+
+def static(x: Any) -> Any:
+    """The value of an expression that Python computes when the kernel is compiled: any Python is allowed in it, no value of the program is."""
+
+def static_assert(fact: bool, message: str = '') -> None:
+    """Refuses to compile unless the fact, known at compile time, holds."""
+
+def struct(cls: type) -> Any:
+    """Decorates a class whose annotated fields are tiles, scalars or objects known at compile time: its instances are values of kernels.
+
+    `State(acc, best)` makes one, `s.acc` reads a field, `s.replace(acc=x)` makes another; loops and branches hand them on, functions take and
+    return them. Methods are decorated with `@tc.function`. Raises TileError for a class without fields or with a base.
+    """

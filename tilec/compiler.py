@@ -17,7 +17,7 @@ import numpy as np
 
 from tilec import cache, keys
 from tilec.arguments import Arguments, in_words, machine_arguments, take_back
-from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, views, warp  # noqa: F401 - their rules register themselves
+from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, scans, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
@@ -38,8 +38,12 @@ from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
 from tilec.launch import Launcher
 from tilec.passes import groups as group_layouts  # noqa: F401
-from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
+from tilec.passes import (
+    indexed,  # noqa: F401 - its rules of layouts register themselves
+    products,  # noqa: F401
+)
 from tilec.passes import pieces as piece_layouts  # noqa: F401
+from tilec.passes import scans as scan_layouts  # noqa: F401
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.hazards import check_hazards
 from tilec.passes.layouts import assign_layouts

@@ -29,6 +29,7 @@ from tilec.backend.emit import Emitter, llvm_type
 from tilec.ir.dtypes import DType, f32
 from tilec.ir.ops import arith as ops
 from tilec.ir.ops import functions as more
+from tilec.ir.ops.matmul import RoundTf32
 
 lowers(more.Round)(single(intrinsic("rint")))
 lowers(more.Trunc)(single(intrinsic("trunc")))
@@ -231,3 +232,12 @@ def erf(e: Emitter, x: str) -> str:
 
 approximate(ops.SqrtApprox)(lambda e, x: special(e, "sqrt.approx.f", x))
 approximate(ops.TanhApprox)(lambda e, x: e.let(f"call afn float @llvm.tanh.f32(float {x})"))
+
+
+@lowers(RoundTf32)
+def round_tf32(e: Emitter, dtype: DType, x: str) -> str:
+    """Half a place added to the bits, and the low ones cut off; infinity and NaN stay."""
+    bits = bits_of(e, x)
+    up = e.let(f"and i32 {e.let(f'add i32 {bits}, 4096')}, -8192")
+    finite = e.let(f"fcmp olt float {llvm(e, 'fabs', f32, x)}, {number(math.inf)}")
+    return select(e, finite, float_of(e, up), x)

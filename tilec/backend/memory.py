@@ -207,9 +207,11 @@ class GlobalAccess:
         return self.memo[key]
 
     def whole_runs(self, run: int) -> bool:
-        """Whether the extent is known to be a multiple of `run` elements, so that aligned vectors are inside or outside as a whole."""
+        """Whether the extents of tensor and tile are known to be multiples of `run` elements, so that aligned vectors are inside or outside
+        as a whole."""
         assert self.fast is not None
-        return self.g.extent_divisor(self.tensor, self.op.dims[self.fast]) % run == 0
+        fits = self.place.covers[self.fast] == self.place.shape[self.fast] or self.place.shape[self.fast] % run == 0
+        return fits and self.g.extent_divisor(self.tensor, self.op.dims[self.fast]) % run == 0
 
     def all_inside(self) -> str:
         """Whether all of this thread's elements are: the least and the greatest coordinate of each axis decide."""

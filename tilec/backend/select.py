@@ -12,19 +12,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tilec.backend.isa import ldmatrix, mma
+from tilec.backend.target import Target
 from tilec.ir.core import Function, Op, Rewriter, Value
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import LoadShared
-from tilec.ir.target import Fragments, Hardware
+from tilec.ir.target import Fragments
 
 
-def select(function: Function, target: Hardware) -> Function:
-    return Select().run(function)
+def select(function: Function, target: Target) -> Function:
+    return Select(target).run(function)
 
 
 class Select(Rewriter):
+    def __init__(self, target: Target):
+        super().__init__()
+        self.target = target
+
     def run(self, function: Function) -> Function:
         self.facts = Facts(function)
         return super().run(function)
@@ -32,9 +37,9 @@ class Select(Rewriter):
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Dot):
             a, b, acc = self(op.a), self(op.b), self(op.acc)
-            instruction = mma.find(a.type.dtype, acc.type.dtype)
-            if instruction is not None and divides(instruction.fragments, a.type.layout, b.type.layout, acc.type.layout):
-                return self.b.emit(instruction(a, b, acc))
+            for instruction in mma.candidates(*op.types, self.target.has):
+                if divides(instruction.fragments, a.type.layout, b.type.layout, acc.type.layout):
+                    return self.b.emit(instruction(a, b, acc))
         if type(op) is LoadShared and op.shape:
             fits = ldmatrix.addresses(self(op.memory).type, op.dims, op.result.type) is not None
             if fits and all(self.facts.divisor(op.offsets[d]) % 8 == 0 for d in range(len(op.offsets))):

@@ -60,10 +60,11 @@ class Target:
             return capability == self.capability
         return capability[0] == self.capability[0] and capability[1] >= self.capability[1]
 
-    def matrix(self, operand: DType, accumulator: DType) -> Fragments | None:
-        """The fragments of the best matrix instruction of these types; None if there is none."""
-        instruction = mma.find(operand, accumulator)
-        return instruction.fragments if instruction else None
+    def matrix(self, a: DType, b: DType, acc: DType, mode: str = "", depth: int = 0) -> Fragments | None:
+        """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`: the deepest that
+        divides, else the least deep; None if there is none."""
+        found = [i.fragments for i in mma.candidates(a, b, acc, mode, self.has)]
+        return next((f for f in found if depth % f.shape[2] == 0), found[-1] if found else None)
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""
@@ -157,8 +158,11 @@ FEATURES: dict[str, Callable[[Target], bool]] = {
     "mma_f16": since(8),
     "mma_bf16": since(8),
     "mma_tf32": since(8),
+    "mma_f64": since(8),
     "mma_s8": since(8),
     "mma_s4": lambda t: t.capability < (9, 0),
+    "mma_b1_and": lambda t: t.capability < (10, 0),
+    "mma_b1_xor": lambda t: t.capability < (9, 0),  # as two of and on 9.0
     "mma_fp8": lambda t: t.capability == (8, 9) or t.capability[0] == 12,  # emulated by HMMA elsewhere from 9.0
     "mma_f8f6f4": among(*_GEFORCE_BLACKWELL),
     "mma_block_scale": among(*_GEFORCE_BLACKWELL),

@@ -9,7 +9,7 @@ from tilec.backend import arith
 from tilec.backend.emit import llvm_constant, llvm_type
 from tilec.backend.isa.mma import MatrixInstruction
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
-from tilec.ir.dtypes import DType, bf16
+from tilec.ir.dtypes import DType, f16, f32, f64, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import ReduceLanes, ReduceRegisters
@@ -26,10 +26,14 @@ def mma(g: Generator, op: MatrixInstruction) -> Sequence[Registers]:
     depth = 1 + max(k for _, k in a)
     for k in range(depth):
         for (i, j), start in tiles.items():
-            arguments = [*a[i, k], *b[k, j], *(f"float {x}" for x in acc[start : start + count])]
-            result = "{" + ", ".join(["float"] * count) + "}"
-            whole = g.e.call(result, op.intrinsic, *arguments)
-            acc[start : start + count] = g.e.extract(whole, result, count)
+            sums = words(g, acc[start : start + count], op.accumulator)
+            kind = sums[0].rpartition(" ")[0]
+            result = "{" + ", ".join([kind] * len(sums)) + "}"
+            whole = g.e.call(result, op.intrinsic, *a[i, k], *b[k, j], *sums)
+            made = g.e.extract(whole, result, len(sums))
+            if op.accumulator == f16:
+                made = [g.e.let(f"extractelement <2 x half> {word}, i32 {half}") for word in made for half in range(2)]
+            acc[start : start + count] = made
     return [acc]
 
 
@@ -41,19 +45,35 @@ def fragment_starts(layout: Layout, fragment: Layout) -> dict[tuple[int, int], i
 
 
 def packed_fragments(g: Generator, type: Any, registers: Registers, fragment: Layout) -> dict[tuple[int, int], list[str]]:
-    """For each fragment of an operand its arguments: pairs of 16-bit elements, as the intrinsic takes them."""
-    found = {}
-    for place, start in fragment_starts(type.layout, fragment).items():
-        pairs = [registers[start + i : start + i + 2] for i in range(0, fragment.registers, 2)]
-        found[place] = [pair(g, low, high, type.dtype) for low, high in pairs]
-    return found
+    """For each fragment of an operand its arguments."""
+    starts = fragment_starts(type.layout, fragment)
+    return {place: words(g, registers[start : start + fragment.registers], type.dtype, operand=True) for place, start in starts.items()}
 
 
-def pair(g: Generator, low: str, high: str, dtype: DType) -> str:
-    """Two 16-bit elements as one argument, "type value"."""
-    kind = llvm_type(dtype)
-    whole = g.e.join(kind, (low, high))
-    return f"i32 {g.e.let(f'bitcast <2 x bfloat> {whole} to i32')}" if dtype == bf16 else f"<2 x {kind}> {whole}"
+def words(g: Generator, elements: Registers, dtype: DType, operand: bool = False) -> list[str]:
+    """Elements as an intrinsic takes them, "type value": wide accumulators one by one, others as many as fill a word."""
+    if dtype in (f64, i32):
+        return [f"{llvm_type(dtype)} {x}" for x in elements]
+    if dtype == f32:
+        return [f"i32 {g.e.let(f'bitcast float {x} to i32')}" if operand else f"float {x}" for x in elements]
+    per = 32 // dtype.bits
+    return [word(g, elements[i : i + per], dtype) for i in range(0, len(elements), per)]
+
+
+def word(g: Generator, elements: Registers, dtype: DType) -> str:
+    """The elements of a word of 32 bits, the first lowest: f16 as a vector of two, other types as an integer."""
+    kind, per = llvm_type(dtype), len(elements)
+    if dtype.bits >= 8:
+        whole = "poison"
+        for i, x in enumerate(elements):
+            whole = g.e.let(f"insertelement <{per} x {kind}> {whole}, {kind} {x}, i32 {i}")
+        return f"<2 x half> {whole}" if dtype == f16 else f"i32 {g.e.let(f'bitcast <{per} x {kind}> {whole} to i32')}"
+    whole = "0"
+    for i, x in enumerate(elements):
+        wide = g.e.let(f"zext i8 {x} to i32")
+        shifted = g.e.let(f"shl i32 {wide}, {i * dtype.bits}") if i else wide
+        whole = shifted if whole == "0" else g.e.let(f"or i32 {whole}, {shifted}")
+    return f"i32 {whole}"
 
 
 @emits(Dot)
@@ -65,9 +85,17 @@ def dot(g: Generator, op: Dot) -> Sequence[Registers]:
     out = []
     for (i, j), acc in zip(op.acc.type.layout.coords()[0].tolist(), g[op.acc], strict=True):
         for k in range(depth):
-            acc = arith.llvm(g.e, "fma", op.acc.type.dtype, left[a[i, k]], right[b[k, j]], acc)
+            acc = multiply_add(g, op, left[a[i, k]], right[b[k, j]], acc)
         out.append(acc)
     return [out]
+
+
+def multiply_add(g: Generator, op: Dot, x: str, y: str, acc: str) -> str:
+    dtype = op.acc.type.dtype
+    if dtype.is_float:
+        return arith.llvm(g.e, "fma", dtype, x, y, acc)
+    kind = op.mode or "mul"
+    return g.e.let(f"add i32 {acc}, {g.e.let(f'{kind} i32 {x}, {y}')}")
 
 
 def register_at(layout: Layout) -> dict[tuple[int, int], int]:

@@ -7,8 +7,10 @@ the ops themselves, with their signatures and manuals.
 from __future__ import annotations
 
 import inspect
+from collections import namedtuple
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from os import PathLike
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import tilec.ir.ops  # noqa: F401 - registers the builtins
 from tilec.errors import TileError
 from tilec.frontend.source import Source
+from tilec.frontend.values import Struct
 from tilec.ir.core import BUILTINS, Kind, Op
 from tilec.ir.dtypes import DType, Shaped
 from tilec.ir.ops.base import Index
@@ -158,6 +161,36 @@ class HelperFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else BoundHelper(self, instance)
+
+
+@dataclass(frozen=True)
+class BoundHelper:
+    """A helper that is a method of a struct, with the instance."""
+
+    helper: HelperFunction
+    receiver: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.helper(self.receiver, *args, **kwargs)
+
+
+def struct(cls: type) -> Any:
+    """Decorates a class whose annotated fields are tiles, scalars or objects known at compile time: its instances are values of kernels.
+
+    `State(acc, best)` makes one, `s.acc` reads a field, `s.replace(acc=x)` makes another; loops and branches hand them on, functions take and
+    return them. Methods are decorated with `@tc.function`. Raises TileError for a class without fields or with a base.
+    """
+    fields = list(inspect.get_annotations(cls))
+    if not fields or cls.__bases__ != (object,):
+        raise TileError(f"{cls.__name__} is no struct", hint="a struct is a class without a base, with annotated fields, as in `acc: f32`")
+    missing = object()
+    defaults = [getattr(cls, f) for f in fields if getattr(cls, f, missing) is not missing]
+    base = namedtuple(cls.__name__, fields, defaults=defaults)  # type: ignore[misc]
+    rest = {n: x for n, x in cls.__dict__.items() if n not in (*fields, "__dict__", "__weakref__")}
+    return type(cls.__name__, (Struct, base), {**rest, "__slots__": ()})
+
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
     """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
@@ -195,6 +228,16 @@ def _static_range(start: int, stop: int | None = None, step: int = 1) -> Iterabl
 
 _range.__name__, _static_range.__name__ = "range", "static_range"
 
+@_like
+def static(x: Any) -> Any:
+    """The value of an expression that Python computes when the kernel is compiled: any Python is allowed in it, no value of the program is."""
+
+
+@_like
+def static_assert(fact: bool, message: str = "") -> None:
+    """Refuses to compile unless the fact, known at compile time, holds."""
+
+
 OPERATIONS: dict[str, Builtin] = {name: Builtin(op) for name, op in BUILTINS.items()}
 
 LANGUAGE: dict[str, Any] = {
@@ -208,6 +251,9 @@ LANGUAGE: dict[str, Any] = {
     "types": types,
     "strided": strided,
     "function": function,
+    "static": static,
+    "static_assert": static_assert,
+    "struct": struct,
     "Dim": Dim,
     "DType": DType,
 }

@@ -5,20 +5,20 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
-from tilec.errors import TileError, require
-from tilec.frontend.builtins import LANGUAGE, Builtin, HelperFunction, Name, cdiv, signature_of
+from tilec.errors import Loc, TileError, require
+from tilec.frontend.builtins import LANGUAGE, BoundHelper, Builtin, HelperFunction, Name, cdiv, signature_of
 from tilec.frontend.expressions import Expressions, Method
 from tilec.frontend.signature import Signature
-from tilec.frontend.values import Counting, Undefined, has_values, is_number, is_tile, show
-from tilec.ir.core import Block, Op, Value
+from tilec.frontend.values import Counting, Struct, Undefined, has_values, is_number, is_struct, is_tile, show
+from tilec.ir.core import Block, Builder, Op, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Abs, Add, Cast, Maximum, Minimum
-from tilec.ir.ops.base import Constant, Elementwise, index
+from tilec.ir.ops.base import Binary, Constant, Elementwise, index
 from tilec.ir.ops.control import Assume
 from tilec.ir.ops.debug import Breakpoint, Print
 
@@ -38,6 +38,7 @@ WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "str": (lambda x: isinstance(x, str), "a string"),
     "Layout": (lambda x: isinstance(x, Layout), "a layout, as in local(2, 1).spatial(8, 4)"),
     "Sequence": (lambda x: isinstance(x, list | tuple), "a list"),
+    "Function": (lambda x: isinstance(x, HelperFunction) or (isinstance(x, Builtin) and issubclass(x.op, Binary)), "a function of @tc.function"),
     "None": (lambda x: x is None, ""),
 }
 
@@ -47,6 +48,9 @@ class Calls(Expressions):
 
     def expr_Call(self, node: ast.Call) -> Any:
         function = self(node.func)
+        if function is LANGUAGE["static"]:
+            require(len(node.args) == 1 and not node.keywords, "tc.static takes one expression")
+            return self.computed(node.args[0])
         args, kwargs = self.arguments(node)
         for key, handler in self.special().items():
             if function is key:
@@ -61,7 +65,9 @@ class Calls(Expressions):
             require(len(args) == 1 and not kwargs, f"{function}(x) converts one value")
             return self.build(Cast, (*args, function), kwargs, str(function))
         if isinstance(function, HelperFunction):
-            return self.inline(function, node, args, kwargs)
+            return self.apply(function, args, kwargs, self.loc(node))
+        if isinstance(function, BoundHelper):
+            return self.apply(function.helper, (function.receiver, *args), kwargs, self.loc(node))
         return self.plain(function, args, kwargs)
 
     def special(self) -> dict[Any, Callable[[ast.Call, list[Any], dict[str, Any]], Any]]:
@@ -70,6 +76,7 @@ class Calls(Expressions):
             LANGUAGE["range"]: self.call_range,
             builtins.range: self.call_range,
             LANGUAGE["static_range"]: self.call_static_range,
+            LANGUAGE["static_assert"]: self.call_static_assert,
             cdiv: self.call_cdiv,
             builtins.print: self.call_print,
             builtins.breakpoint: self.call_breakpoint,
@@ -105,10 +112,27 @@ class Calls(Expressions):
             if parameter.kind is not parameter.VAR_POSITIONAL:
                 self.check(name, key, value, str(parameter.annotation))
         if hasattr(op, "build"):
+            args, kwargs = [self.combiner(x) for x in args], {k: self.combiner(x) for k, x in kwargs.items()}
             return op.build(self.b, *args, **kwargs)
         bound.apply_defaults()
         results = self.b.insert(op(**bound.arguments))
         return results[0] if len(results) == 1 else results or None
+
+    def combiner(self, function: Any) -> Any:
+        """A function of the language as ops take it: called with a builder and values, it emits. Anything else as it is."""
+        if isinstance(function, Builtin):
+            return function.op.build  # type: ignore[attr-defined]
+        if not isinstance(function, HelperFunction):
+            return function
+
+        def emit(b: Builder, *values: Value) -> Any:
+            outer, self.b = self.b, b
+            try:
+                return self.apply(function, values, {}, b.loc)
+            finally:
+                self.b = outer
+
+        return emit
 
     def check(self, name: str, key: str, value: Any, annotation: str) -> None:
         """An argument must be one of the kinds that its annotation lists."""
@@ -157,6 +181,14 @@ class Calls(Expressions):
         x, y = args
         return self.binary(ast.FloorDiv, self.binary(ast.Add, x, y - 1 if is_number(y) else self.binary(ast.Sub, y, 1)), y)
 
+    def call_static_assert(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> None:
+        named = dict(zip(("fact", "message"), args, strict=False)) | kwargs
+        require(set(named) <= {"fact", "message"} and "fact" in named, "tc.static_assert takes a fact and a message")
+        late = "tc.static_assert is decided when the kernel is compiled, and this is known only at run time"
+        require(not has_values(named["fact"]), late, hint="tc.assert_ checks at run time")
+        text = self.source.text(node.args[0]) if node.args else "it"
+        require(named["fact"], f"{named.get('message') or f'{text} does not hold'}")
+
     def call_print(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> None:
         require(not kwargs, "print takes no options in a kernel", hint="it shows its arguments, a line for each block")
         for x, n in zip(args, node.args, strict=False):
@@ -177,6 +209,8 @@ class Calls(Expressions):
             raise TileError(f"{name} is a kernel, and kernels don't call kernels", hint="put what both need into a helper, by @tc.function")
         if _is_one_of(function, STRUCTURAL):
             return self._structural(function, args, kwargs, name)
+        if is_struct(function) or getattr(function, "__func__", None) is Struct.replace:
+            return self.python(f"{name}()", function, *args, **kwargs)
         if not has_values(args) and not has_values(kwargs):
             self._check_method(function, name)
             return self.python(f"{name}()", function, *args, **kwargs)
@@ -229,7 +263,7 @@ class Calls(Expressions):
 
     # helpers
 
-    def inline(self, helper: HelperFunction, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def apply(self, helper: HelperFunction, args: Sequence[Any], kwargs: dict[str, Any], caller: Loc | None) -> Any:
         raise NotImplementedError
 
     # what the host evaluates

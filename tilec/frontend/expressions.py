@@ -64,6 +64,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "DictComp": ("a dict can't be built in a kernel", "build it outside the kernel"),
 }
 
+PYTHON = {"Set", "SetComp", "DictComp"}  # left to Python where no value of the program takes part
+
 METHODS = {"to": "cast"} | {n: n for n in ("cast", "sum", "prod", "max", "min", "reshape", "transpose", "broadcast", "view")}
 
 
@@ -134,10 +136,37 @@ class Expressions:
         kind = type(node).__name__
         with self.at(node):
             handler = getattr(self, f"expr_{kind}", None)
+            if handler is None and kind in PYTHON and not self.uses_values(node):
+                return lift(self.computed(node))
             if handler is None:
                 message, hint = REFUSED.get(kind, (f"{kind} is not part of the language", "write it with arithmetic, calls and tuples"))
                 raise TileError(message, hint=hint)
             return lift(handler(node))
+
+    def uses_values(self, node: ast.expr) -> bool:
+        """Whether an expression names a value of the program."""
+        return any(has_values(x) for x in self.named(node).values())
+
+    def named(self, node: ast.expr) -> dict[str, Any]:
+        """What the names in an expression stand for; those that it binds itself, and Python's own, are left out."""
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        found: dict[str, Any] = {}
+        for name in names:
+            if name in self.variables:
+                found[name] = self.variables[name]
+            elif name in self.source.visible():
+                found[name] = self.outside(self.source.lookup(name))
+        return found
+
+    def computed(self, node: ast.expr) -> Any:
+        """The value of any Python expression on objects known at compile time."""
+        names = self.named(node)
+        for name, x in names.items():
+            if isinstance(x, Undefined):
+                raise TileError(x.reason, hint=x.hint)
+            hint = "make it a keyword-only parameter, or a number"
+            require(not has_values(x), f"this is computed when the kernel is compiled, but {name} is {show(x)}", hint=hint)
+        return self.python("this", eval, compile(ast.Expression(node), self.source.file, "eval"), names)
 
     def fixed(self, node: ast.expr, what: str) -> Any:
         """The value of an expression that must be known at compile time."""
@@ -181,10 +210,16 @@ class Expressions:
         raise TileError(f"the dimension {x.name} belongs to no tensor of this kernel", hint=f"its dimensions are {known}")
 
     def expr_Tuple(self, node: ast.Tuple) -> Any:
-        return tuple(self(e) for e in node.elts)
+        return tuple(self.elements(node.elts))
 
     def expr_List(self, node: ast.List) -> Any:
-        return [self(e) for e in node.elts]
+        return self.elements(node.elts)
+
+    def elements(self, nodes: list[ast.expr]) -> list[Any]:
+        found: list[Any] = []
+        for e in nodes:
+            found += self.sequence(self(e.value), e) if isinstance(e, ast.Starred) else [self(e)]
+        return found
 
     def expr_Dict(self, node: ast.Dict) -> Any:
         require(all(node.keys), "** unpacking is not part of the language")
@@ -245,16 +280,15 @@ class Expressions:
                 self.variables[target.id] = value
                 self.assigned_at[target.id] = loc
             elif isinstance(target, ast.Tuple | ast.List):
-                require(
-                    not any(isinstance(e, ast.Starred) for e in target.elts),
-                    "* unpacking is not part of the language",
-                    hint="name each value",
-                )
                 require(isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists of values can")
                 n, m = len(target.elts), len(value)
-                require(n == m, f"{m} values are unpacked into {n} names")
+                stars = [i for i, e in enumerate(target.elts) if isinstance(e, ast.Starred)]
+                require(m >= n - 1 if stars else n == m, f"{m} values are unpacked into {n} names")
+                if stars:
+                    at, end = stars[0], stars[0] + m - n + 1
+                    value = [*value[:at], list(value[at:end]), *value[end:]]
                 for part, v in zip(target.elts, value, strict=True):
-                    self.bind(part, v)
+                    self.bind(part.value if isinstance(part, ast.Starred) else part, v)
             elif isinstance(target, ast.Subscript):
                 hint = "tc.store(c, [i, j], x) writes memory; tiles and tuples are values: make a new one"
                 raise TileError("an element can't be assigned", hint=hint)

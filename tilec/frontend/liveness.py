@@ -53,7 +53,8 @@ class Liveness:
             case ast.If(test=test, body=body, orelse=orelse):
                 return self._before(body, live) | self._before(orelse, live) | read(test)
             case ast.For(target=target, iter=iterable, body=body):
-                return self._loop(s, body, live, assigned([target])) | read(iterable)
+                stopped = getattr(s, "stopped", None)  # read at the head of each round
+                return self._loop(s, body, live | ({stopped} if stopped else set()), assigned([target])) | read(iterable)
             case ast.While(test=test, body=body):
                 return self._loop(s, body, live | read(test), set())
             case ast.Return(value=value):

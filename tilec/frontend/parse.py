@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, OPERATIONS, HelperFunction
 from tilec.frontend.calls import Calls
 from tilec.frontend.expressions import Program
+from tilec.frontend.jumps import RESULT, structured
 from tilec.frontend.liveness import Liveness, assigned
 from tilec.frontend.signature import Signature
 from tilec.frontend.values import (
@@ -33,7 +34,8 @@ from tilec.frontend.values import (
 )
 from tilec.ir.core import Block, Builder, Function, Value, Yield
 from tilec.ir.dtypes import i32
-from tilec.ir.ops.base import constant
+from tilec.ir.ops.arith import Add, And, Gt, Lt, Not, Where
+from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If, While, condition
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import TileType
@@ -54,8 +56,6 @@ REFUSED = {
     "Import": ("import is not part of the language", "import at the top of the file"),
     "ImportFrom": ("import is not part of the language", "import at the top of the file"),
     "Match": ("match is not part of the language", "write if and elif"),
-    "Break": ("break is not part of the language", "loop with while and a condition"),
-    "Continue": ("continue is not part of the language", "put the rest of the body under an if"),
 }
 
 
@@ -101,7 +101,7 @@ class Statements(Calls):
     def run(self, is_kernel: bool = False) -> Any:
         """Parse the whole function; what it returns."""
         self.is_kernel = is_kernel
-        body = self.source.node.body
+        body = structured(self.source.node.body)
         self.locals = assigned(body)
         self.live = Liveness(body)
         ended = self.block(body)
@@ -152,6 +152,8 @@ class Statements(Calls):
         return True
 
     def stmt_Assign(self, s: ast.Assign) -> None:
+        if isinstance(s.targets[0], ast.Name) and s.targets[0].id == RESULT:
+            self.refuse_result(s.value)
         value = self(s.value)
         for target in s.targets:
             self.bind(target, value)
@@ -176,13 +178,12 @@ class Statements(Calls):
         require(fact, f"the assertion {self.source.text(s.test)} fails" + (f": {message}" if message else ""))
 
     def stmt_Return(self, s: ast.Return) -> Returned:
-        if self.at_run_time:
-            raise TileError(
-                "return is inside a loop or a branch at run time", hint="assign the result to a variable, and return at the end"
-            )
-        if self.is_kernel and s.value is not None:
-            raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter")
+        self.refuse_result(s.value)
         return Returned(self(s.value) if s.value else None)
+
+    def refuse_result(self, value: ast.expr | None) -> None:
+        if self.is_kernel and value is not None:
+            raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter")
 
     def stmt_With(self, s: ast.With) -> None:
         """`with tc.warps(first, count):` is the only one there is."""
@@ -254,11 +255,11 @@ class Statements(Calls):
 
     def _merge(self, name: str, left: dict[str, Any], right: dict[str, Any], then: Block, orelse: Block, s: ast.If) -> Any:
         """A variable after a branch: the same on both sides, a pair of values to choose from, or nothing."""
-        missing = Undefined(
+        missing = no_result(self.assigned_at.get(name)) if name == RESULT else Undefined(
             f"{name} is assigned on one side only of an if at run time",
             self.assigned_at.get(name),
             "assign it before the if, or on both sides",
-        )
+        )  # fmt: skip
         x, y = left.get(name, missing), right.get(name, missing)
         if isinstance(x, Undefined) or isinstance(y, Undefined):
             return x if isinstance(x, Undefined) and x is not missing else missing
@@ -293,12 +294,26 @@ class Statements(Calls):
         over = self(s.iter)
         if isinstance(over, Counting):
             return self._for(s, over)
+        stopped = getattr(s, "stopped", None)
         for item in self.sequence(over, s.iter):
+            if stopped is not None and isinstance(self.variables[stopped], Value):
+                self.guarded(s, stopped, item)
+                continue
+            if stopped is not None and self.variables[stopped]:
+                break
             self.bind(s.target, item)
             ended = self.block(s.body)
             if ended:
                 return ended
         return None
+
+    def guarded(self, s: ast.For, stopped: str, item: Any) -> None:
+        """A round of an unrolled loop that may have been left at run time."""
+        unless = ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), ast.Name(stopped, ast.Load())), s.body, []), s)
+        ast.fix_missing_locations(unless)
+        self.live.after[unless] = self.live.head[s] | self.live.after[s]
+        self.bind(s.target, item)
+        self.stmt_If(unless)
 
     def _for(self, s: ast.For, over: Counting) -> Returned | None:
         if not isinstance(s.target, ast.Name):
@@ -312,6 +327,9 @@ class Statements(Calls):
                 f"the bounds and step of a loop have types {start.type}, {stop.type} and {step.type}",
                 hint="convert them, as in tc.cast(n, i32)",
             )
+        if getattr(s, "stopped", None) is not None:
+            self._for_until(s, start, stop, step)
+            return None
         carried = _Carried(self, s, {counter})
         body = Block((Value(start.type, counter), *carried.arguments()))
         for arg in body.args:
@@ -319,11 +337,36 @@ class Statements(Calls):
         inside = {**self.variables, counter: body.args[0], **carried.inside(body.args[1:])}
         self.region_of_loop(body, s.body, inside, carried)
         results = self.b.insert(For(start, stop, step, carried.inits, body, over.stages))
-        self.variables = carried.after(results)
-        self.variables[counter] = Undefined(
-            f"{counter} is the loop's counter and has no value after it", self.loc(s.target), "compute it from the bounds"
-        )
+        self.variables = {**carried.after(results), counter: self._gone(s.target)}
         return None
+
+    def _gone(self, counter: ast.Name) -> Undefined:
+        return Undefined(f"{counter.id} is the loop's counter and has no value after it", self.loc(counter), "compute it from the bounds")
+
+    def _for_until(self, s: ast.For, start: Value, stop: Value, step: Value) -> None:
+        """A loop over a range that `break` may leave: a `While` of the counter and the flag."""
+        assert isinstance(s.target, ast.Name)
+        counter, stopped = s.target.id, s.stopped  # type: ignore[attr-defined]
+        carried = _Carried(self, s, {counter})
+        test, body = (Block((Value(start.type, counter), *carried.arguments())) for _ in range(2))
+        for block in (test, body):
+            for arg in block.args:
+                arg.owner = block
+        inner = self.b.inside(test)
+        up = step.owner.value > 0 if isinstance(step.owner, Constant) else Gt.build(inner, step, 0)
+        more = {True: Lt, False: Gt}.get(up) if isinstance(up, bool) else None
+        left = carried.inside(test.args[1:])[stopped]
+        goes_on = more.build(inner, test.args[0], stop) if more else Where.build(
+            inner, up, Lt.build(inner, test.args[0], stop), Gt.build(inner, test.args[0], stop)
+        )  # fmt: skip
+        inner.insert(Yield((And.build(inner, goes_on, Not.build(inner, left)),)))
+        inside = {**self.variables, counter: body.args[0], **carried.inside(body.args[1:])}
+        self.region_of_loop(body, s.body, inside, carried)
+        last = body.ops.pop()
+        following = Add.build(self.b.inside(body), body.args[0], step)
+        self.b.inside(body).insert(Yield((following, *last.operands)))
+        _, *results = self.b.insert(While((start, *carried.inits), test, body))
+        self.variables = {**carried.after(results), counter: self._gone(s.target)}
 
     def stmt_While(self, s: ast.While) -> None:
         require(
@@ -363,8 +406,8 @@ class Statements(Calls):
 
     # helpers
 
-    def inline(self, helper: HelperFunction, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Parse a helper's body in place of its call."""
+    def apply(self, helper: HelperFunction, args: Sequence[Any], kwargs: dict[str, Any], caller: Loc | None) -> Any:
+        """Parse a helper's body in place of its call at `caller`."""
         function = helper.function
         name = function.__name__
         if helper in self.program.active:
@@ -380,7 +423,7 @@ class Statements(Calls):
             raise TileError(f"{name}: {error}", hint=f"its parameters are ({', '.join(signature.parameters)})") from None
         bound.apply_defaults()
         arguments = {n: self.outside(x) for n, x in bound.arguments.items()}
-        frame = Statements(self.program, source, arguments, self.b, self.loc(node))
+        frame = Statements(self.program, source, arguments, self.b, caller)
         self.program.active.append(helper)
         result = frame.run()
         self.program.active.pop()
@@ -455,7 +498,14 @@ class _Carried:
         lost = self.assigned - set(self.before) - self.targets
         reason = "{} is assigned inside a loop only, which may run no round"
         gone = {n: Undefined(reason.format(n), self.frame.assigned_at.get(n), f"assign {n} before the loop") for n in lost}
+        if RESULT in gone:
+            gone[RESULT] = no_result(self.frame.assigned_at.get(RESULT))
         return {**self.frame.variables, **gone, **self.inside(results)}
+
+
+def no_result(loc: Loc | None) -> Undefined:
+    hint = "return a value on every way; to leave a loop with one, assign it to a variable made before the loop, break, and return it at the end"
+    return Undefined("the function returns a value on some ways only", loc, hint)
 
 
 def _tiles(x: Any) -> list[Value]:

@@ -78,6 +78,7 @@ class SharedTile:
 Number = int | float | bool
 Operand = Tile | int | float | bool
 Index = Tile | int
+Function = Callable[..., Any]
 Memory = GlobalTensor | SharedTile
 
 class Dim:

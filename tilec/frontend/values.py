@@ -83,6 +83,21 @@ def has_values(x: Any) -> bool:
     return any(isinstance(part, Value | Counting) for part in leaves(x))
 
 
+def is_struct(x: Any) -> bool:
+    """Whether it is a class that `tc.struct` made."""
+    return isinstance(x, type) and issubclass(x, Struct)
+
+
+class Struct:
+    """What instances of decorated classes have in common: they are tuples with names."""
+
+    __slots__ = ()
+
+    def replace(self, **changes: Any) -> Any:
+        """A copy in which some fields are other values."""
+        return self._replace(**changes)  # type: ignore[attr-defined]
+
+
 def is_number(x: Any) -> bool:
     return isinstance(x, bool | int | float)
 
@@ -112,6 +127,8 @@ def show(x: Any) -> str:
     if isinstance(x, Value):
         kind = "a tensor " if isinstance(x.type, TensorType) else "" if isinstance(x.type, SharedType | TileType) else "a "
         return kind + describe(x.type)
+    if isinstance(x, Struct):
+        return f"{type(x).__name__}({', '.join(f'{n}={show(v)}' for n, v in x._asdict().items())})"  # type: ignore[attr-defined]
     if isinstance(x, tuple | list):
         return f"a {type(x).__name__} of {len(x)}"
     return f"the Python number {x!r}" if is_number(x) else repr(x)

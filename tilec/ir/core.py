@@ -82,6 +82,7 @@ class Op:
     mnemonic: ClassVar[str] = ""  # the name in textual IR; derived from the class name unless given
     builtin: ClassVar[str | None] = None  # the name in the language, if authors may write it
     effect: ClassVar[Effect] = Effect.NONE
+    isolated: ClassVar[bool] = False  # whether its regions see nothing from outside
     abstract: ClassVar[bool] = True
     fields: ClassVar[tuple[Field, ...]] = ()
     operand_fields: ClassVar[tuple[tuple[str, Kind], ...]] = ()  # name and kind
@@ -261,7 +262,7 @@ def _verify_block(block: Block, known: set[Value]) -> None:
         for operand in op.operands:
             require(operand in known, f"{op.mnemonic} uses %{operand.name} before it is defined", loc=op.loc)
         for region in op.regions:
-            _verify_block(region, known)
+            _verify_block(region, set() if op.isolated else known)
         op.verify()
         known |= set(op.results)
 

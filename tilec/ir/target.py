@@ -21,8 +21,9 @@ class Hardware(Protocol):
     @property
     def name(self) -> str: ...
 
-    def matrix(self, operand: DType, accumulator: DType) -> Fragments | None:
-        """The fragments of the best matrix instruction of these types; None if there is none."""
+    def matrix(self, a: DType, b: DType, acc: DType, mode: str, depth: int) -> Fragments | None:
+        """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`; None if there
+        is none."""
         ...
 
     def check(self, threads: int, shared: int = 0) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
-from tilec.ir.dtypes import bf16, f16, f32, i32
+from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.asynchronous import CopyAsync
@@ -231,19 +231,11 @@ class AssignLayouts(Rewriter):
     def reduce(self, op: Reduce) -> Any:
         return self.clone(op, x=self.get(op.x, self.layout_of(op.x)))
 
-    def dot(self, op: Dot) -> Any:
-        (m, k), n = op.a.type.shape, op.b.type.shape[1]
-        fragments = self.target.matrix(op.a.type.dtype, op.acc.type.dtype)
-        if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
-            return self.dot_by_fma(op)
-        a, b, c = matrix_layouts(fragments, m, n, k, self.warps, self.strategy)
-        return self.b.emit(Dot(self.get(op.a, a), self.get(op.b, b), self.get(op.acc, c)))
-
     def dot_by_fma(self, op: Dot, step: int = 4) -> Any:
         """Through shared memory, some columns of a and rows of b at a time: each thread multiplies its rows by its columns."""
         (m, k), n = op.a.type.shape, op.b.type.shape[1]
         layout = self.default(op.acc.type)
-        narrow = op.a.type.dtype in (f16, bf16)
+        wide = op.acc.type.dtype
         shared = [self.into_shared(v) for v in (op.a, op.b)]
         acc = self.get(op.acc, layout)
         zero = constant(self.b, 0, i32)
@@ -252,9 +244,8 @@ class AssignLayouts(Rewriter):
             at = constant(self.b, first, i32)
             a = self.b.emit(LoadShared(shared[0], (zero, at), (m, size), (0, 1), layout.reduce(1, keepdims=True).cover((layout.shape[0], size))))
             b = self.b.emit(LoadShared(shared[1], (at, zero), (size, n), (0, 1), layout.reduce(0, keepdims=True).cover((size, layout.shape[1]))))
-            if narrow:
-                a, b = self.b.emit(Cast(a, f32)), self.b.emit(Cast(b, f32))
-            acc = self.b.emit(Dot(a, b, acc))
+            a, b = (x if x.type.dtype == wide else self.b.emit(Cast(x, wide)) for x in (a, b))
+            acc = self.b.emit(Dot(a, b, acc, op.mode))
         return acc
 
     def into_shared(self, old: Value) -> Value:
@@ -290,7 +281,7 @@ class AssignLayouts(Rewriter):
         if not isinstance(user, Dot) or value is user.acc:
             return None
         (m, k), n = user.a.type.shape, user.b.type.shape[1]
-        fragments = self.target.matrix(user.a.type.dtype, user.acc.type.dtype)
+        fragments = self.target.matrix(*user.types, k)
         if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
             return None
         return matrix_layouts(fragments, m, n, k, self.warps, self.strategy)[0 if value is user.a else 1]
@@ -390,7 +381,6 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
     Reshape: AssignLayouts.shape,
     Transpose: AssignLayouts.shape,
     Reduce: AssignLayouts.reduce,
-    Dot: AssignLayouts.dot,
     Load: AssignLayouts.load,
     LoadShared: AssignLayouts.load,
     Store: AssignLayouts.store,

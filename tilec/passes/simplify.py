@@ -44,6 +44,11 @@ class Simplify(Rewriter):
             self.known.pop()
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
+        if op.isolated:
+            known, self.known = self.known, []
+            results = self.clone(op)
+            self.known = known
+            return results
         if op.effect is not Effect.NONE or op.regions or op.mnemonic == "yield":
             return self.clone(op)
         new = self.copy(op)

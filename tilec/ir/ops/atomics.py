@@ -16,8 +16,11 @@ from tilec.errors import TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, i32, i64, u32, u64
 from tilec.ir.ops.access import memory_of
-from tilec.ir.ops.base import Index, Operand, broadcast, match, show, tile
+from tilec.ir.ops.arith import And, Ge, Lt, Where
+from tilec.ir.ops.base import Index, Operand, broadcast, constant, describe, match, show, tile
 from tilec.ir.ops.gather import Chosen, choice, shape_of
+from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
+from tilec.ir.ops.sync import Sync
 from tilec.ir.types import SharedType, TileType
 
 WHOLE = (i32, u32, i64, u64)
@@ -200,3 +203,27 @@ class AtomicCas(AtomicBuiltin, abstract=True):
         scope: str = "gpu",
     ) -> Value:
         return atomic(b, cls.kind, target, offsets, value, compare, mask, dims, order, scope)
+
+
+class Histogram(Op, abstract=True):
+    """How often each of 0, 1, ..., bins - 1 stands in an integer tile: i32 [bins]. Other numbers are not counted (numpy.bincount otherwise).
+
+    Counted in shared memory by atomics; `mask`, a bool tile that broadcasts to x, says which elements count.
+    """
+
+    builtin = "histogram"
+
+    @classmethod
+    def build(cls, b: Builder, x: Value, bins: int, *, mask: Operand | None = None) -> Value:
+        given = tile(x)
+        require(given.dtype.is_int and given.dtype.computes and given.shape, f"integers are counted, not {describe(given)}", hint="tc.cast(x, i32)")
+        require(bins > 0, f"a histogram has bins, not {bins}")
+        inside = And.build(b, Ge.build(b, x, 0), Lt.build(b, x, bins))
+        inside = inside if mask is None else And.build(b, inside, mask)
+        counts = Shared.build(b, i32, [bins])
+        b.insert(Sync())
+        StoreShared.build(b, counts, None, constant(b, 0, i32, [bins]), dims=None)
+        b.insert(Sync())
+        atomic(b, "add", counts, [Where.build(b, inside, x, 0)], 1, None, inside, None, "relaxed", "block")
+        b.insert(Sync())
+        return LoadShared.build(b, counts, None, None, dims=None, layout=None)

@@ -16,7 +16,7 @@ from tilec.errors import require
 from tilec.ir.core import OPS, Builder, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
-from tilec.ir.ops.arith import Add, Maximum, Minimum, Mul
+from tilec.ir.ops.arith import Add, And, Maximum, Minimum, Mul, Ne, Or
 from tilec.ir.ops.base import axes_of, describe, same_type, tile
 from tilec.ir.ops.shape import Reshape
 from tilec.ir.types import TileType
@@ -30,11 +30,12 @@ class Reduce(Op, abstract=True):
 
     combine: ClassVar[type[Op]]
     ufunc: ClassVar[Any]
+    of_bools: ClassVar[bool] = False
 
     def infer(self) -> TileType:
         given = tile(self.x)
         dtype = same_type(given.dtype)
-        require(not dtype.is_bool, f"{self.builtin} is not defined on bool", hint="cast it to i32 first")
+        require(dtype.is_bool == self.of_bools, f"{self.builtin} is not defined on {dtype}", hint="cast it to i32 first")
         require(self.axes, f"{describe(given)} has no axis to reduce")
         shape = tuple(n for a, n in enumerate(given.shape) if a not in self.axes)
         layout = None if given.layout is None or not shape else given.layout.reduce(self.axes)
@@ -174,3 +175,38 @@ class Min(Reduce):
     @classmethod
     def identity(cls, dtype: DType) -> float | int:
         return np.inf if dtype.is_float else int(dtype.max)
+
+
+class Truth(Reduce, abstract=True):
+    """Of a tile of numbers, it asks which are not 0."""
+
+    of_bools = True
+
+    @classmethod
+    def build(cls, b: Builder, x: Value, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        return super().build(b, x if tile(x).dtype.is_bool else Ne.build(b, x, 0), axis, keepdims)
+
+
+class Any_(Truth):
+    """Whether any element along the axes is true, or not 0."""
+
+    mnemonic = "any"
+    builtin = "any"
+    combine = Or
+    ufunc = np.logical_or
+
+    @classmethod
+    def identity(cls, dtype: DType) -> bool:
+        return False
+
+
+class All(Truth):
+    """Whether all elements along the axes are true, or not 0."""
+
+    builtin = "all"
+    combine = And
+    ufunc = np.logical_and
+
+    @classmethod
+    def identity(cls, dtype: DType) -> bool:
+        return True

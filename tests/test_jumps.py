@@ -1,0 +1,207 @@
+"""break, continue and early return, against Python running the same statements."""
+
+import numpy as np
+import pytest
+from everywhere import everywhere
+
+import tilec as tc
+from tilec import f32, i32
+
+N, M = tc.dims("N M")
+RNG = np.random.default_rng()
+
+
+@tc.function
+def clamped(x, low, high):
+    if x < low:
+        return low
+    if x > high:
+        return high
+    return x
+
+
+@tc.function
+def pieces(x, what: str):
+    if what == "twice":
+        return x + x, x
+    y = x * 3
+    if x > 4:
+        y = y + 1
+        if x > 6:
+            return y, x
+        y = y + 10
+    return y, y
+
+
+@tc.function
+def first_power(n, limit):
+    p = n
+    for _i in range(20):
+        if p > limit:
+            break
+        p = p * n
+    return p
+
+
+@tc.kernel(warps=1)
+def searched(x: i32[N], y: i32[M, 8]):
+    tc.grid(M)
+    b = tc.block_index(0)
+    if b == 7:
+        return
+    found, total, steps, k = -1, 0, 0, 0
+    for i in range(N):
+        steps += 1
+        v = tc.load(x, [i])
+        if v == b:
+            found = i
+            break
+        if v % 2 == 0:
+            if v > 10:
+                continue
+            total += 1
+        total += v
+    tc.store(y, [b, 0], found)
+    tc.store(y, [b, 1], total)
+    tc.store(y, [b, 2], steps)
+    while True:
+        k += 3
+        if k % 2 == 0:
+            continue
+        if k > b * 4:
+            break
+    tc.store(y, [b, 3], k)
+    tc.store(y, [b, 4], clamped(k, 4, 9))
+    p, q = pieces(b, "other")
+    tc.store(y, [b, 5], p + 100 * q + pieces(b, "twice")[0])
+    inner = 0
+    for i in tc.static_range(5):
+        if i == 4:
+            break
+        if i == b:
+            continue
+        for j in range(i, 10, 2):
+            if j > b:
+                break
+            inner += 1
+            if inner > 9:
+                return
+        inner += 100 * i
+    tc.store(y, [b, 6], inner)
+    t = 0
+    for i in tc.static_range(6):
+        if i > b:
+            break
+        t += i
+    tc.store(y, [b, 7], t + first_power(2 + b % 2, 30))
+
+
+def reference(x, y):
+    def clamp(v):
+        return 4 if v < 4 else 9 if v > 9 else v
+
+    def parts(v):
+        w = v * 3
+        if v > 4:
+            w += 1
+            if v > 6:
+                return w, v
+            w += 10
+        return w, w
+
+    for b in range(len(y)):
+        if b == 7:
+            continue
+        found, total, steps, k = -1, 0, 0, 0
+        for i in range(len(x)):
+            steps += 1
+            v = int(x[i])
+            if v == b:
+                found = i
+                break
+            if v % 2 == 0:
+                if v > 10:
+                    continue
+                total += 1
+            total += v
+        while True:
+            k += 3
+            if k % 2 == 0:
+                continue
+            if k > b * 4:
+                break
+        p, q = parts(b)
+        y[b, :6] = found, total, steps, k, clamp(k), p + 100 * q + 2 * b
+        inner = 0
+        left = False
+        for i in range(5):
+            if i == 4:
+                break
+            if i == b:
+                continue
+            for j in range(i, 10, 2):
+                if j > b:
+                    break
+                inner += 1
+                if inner > 9:
+                    left = True
+                    break
+            if left:
+                break
+            inner += 100 * i
+        if left:
+            continue
+        power = 2 + b % 2
+        while power <= 30:
+            power *= 2 + b % 2
+        y[b, 6:] = inner, sum(i for i in range(6) if i <= b) + power
+
+
+@pytest.mark.parametrize("n", [0, 1, 40])
+def test_jumps(n):
+    x = RNG.integers(0, 20, n).astype(np.int32)
+    want = np.full((12, 8), 77, np.int32)
+    got = want.copy()
+    reference(x, want)
+    everywhere(searched, (x, got), {"y": want})
+
+
+@tc.kernel(warps=2)
+def tiles(x: f32[N, 64], y: f32[64], limit: f32):
+    tc.grid(1)
+    acc = tc.zeros(f32, [64])
+    for i in range(0, N):
+        v = tc.load(x, [i, 0], [64])
+        if tc.max(v) > limit:
+            continue
+        acc = acc + v
+        if tc.sum(acc) > 40.0:
+            break
+    tc.store(y, [0], acc)
+
+
+def test_tiles_in_loops_that_are_left():
+    x = RNG.integers(0, 4, (20, 64)).astype(np.float32) / 4
+    x[5, 3] = 9
+    acc = np.zeros(64, np.float32)
+    for row in x:
+        if row.max() > 2:
+            continue
+        acc += row
+        if acc.sum() > 40:
+            break
+    everywhere(tiles, (x, np.full(64, np.nan, np.float32), 2.0), {"y": acc})
+
+
+def test_a_loop_that_is_left_does_not_go_on():
+    @tc.kernel(warps=1)
+    def k(y: i32[1]):
+        tc.grid(1)
+        for i in range(2**31 - 1):
+            if i == 5:
+                tc.store(y, 0, i)
+                break
+
+    y = np.zeros(1, np.int32)
+    k.interpret(y)
+    assert y[0] == 5

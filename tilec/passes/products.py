@@ -1,0 +1,67 @@
+"""Layouts of matrix products: which types and which instruction, and tiles that no instruction divides.
+
+    %z = dot %x, %y, %acc : f32[24, 20]      ->      %x1 = padded %x : f16[32, 16; ..]      # and where %k < 12, else 0
+                                                     %z1 = dot %x1, %y1, %acc1 : f32[32, 24; ..]
+                                                     %z = slice %z1 ..
+
+The rule joins those of `layouts` when this file is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilec.ir.core import Value
+from tilec.ir.dtypes import DType, i32
+from tilec.ir.layout import Layout
+from tilec.ir.ops.arith import Cast, Lt, Where
+from tilec.ir.ops.base import Constant
+from tilec.ir.ops.matmul import Dot, stand_ins
+from tilec.ir.ops.pieces import Slice
+from tilec.ir.ops.scan import Padded
+from tilec.ir.ops.shape import Arange, Broadcast, Reshape
+from tilec.passes.layouts import RULES, AssignLayouts, matrix_layouts
+
+
+def dot(a: AssignLayouts, op: Dot) -> Any:
+    (m, k), n = op.a.type.shape, op.b.type.shape[1]
+    for left, right in stand_ins(*op.types):
+        fragments = a.target.matrix(left, right, op.acc.type.dtype, op.mode, k)
+        if fragments is not None:
+            break
+    else:
+        return a.dot_by_fma(op)
+    m, n, k = (-(-size // unit) * unit for size, unit in zip((m, n, k), fragments.shape, strict=True))
+    layouts = matrix_layouts(fragments, m, n, k, a.warps, a.strategy)
+    x = operand(a, op.a, left, layouts[0], 1)
+    y = operand(a, op.b, right, layouts[1], 0)
+    acc = whole(a, a.get(op.acc, layouts[2]))
+    result = a.b.emit(Dot(x, y, acc, op.mode))
+    if result.type.shape == op.acc.type.shape:
+        return result
+    return a.b.emit(Slice(result, (0, 0), (1, 1), op.acc.type.shape, layouts[2], acc.type.group))
+
+
+def whole(a: AssignLayouts, x: Value) -> Value:
+    """A tile with its layout's padding."""
+    return x if x.type.shape == x.type.layout.shape else a.b.emit(Padded(x, x.type.layout, x.type.group))
+
+
+def operand(a: AssignLayouts, old: Value, dtype: DType, layout: Layout, along: int) -> Value:
+    """An operand in its layout and type, 0 in the padding along k: what else lies there reaches only padding of the result."""
+    x = a.get(old, layout)
+    x = x if x.type.dtype == dtype else a.b.emit(Cast(x, dtype))
+    extent = old.type.shape[along]
+    x = whole(a, x)
+    if x.type.shape[along] == extent:
+        return x
+    row, shape, group = layout.reduce(1 - along), layout.shape, x.type.group
+    places = a.b.emit(Arange(0, shape[along], i32, row, group))
+    flat = tuple(n if i == along else 1 for i, n in enumerate(shape))
+    raised = a.b.emit(Reshape(places, flat, row.unsqueeze(1 - along), group))
+    wide = a.b.emit(Broadcast(raised, shape, layout, group))
+    inside = a.b.emit(Lt(wide, a.b.emit(Constant(extent, i32, shape, layout, group))))
+    return a.b.emit(Where(inside, x, a.b.emit(Constant(0 if dtype.is_int else 0.0, dtype, shape, layout, group))))
+
+
+RULES[Dot] = dot
