@@ -61,11 +61,19 @@ def cases() -> dict[str, Case]:
     return {**dict(examples()), **dict(tests())}
 
 
+VARIANTS: dict[str, list[dict[str, Any]]] = {  # constants of examples, which their arguments are made for, too
+    "attention": [{"causal": True}, {"D": 128}, {"D": 128, "causal": True}],
+    "quantized_matmul": [{"W": tc.dtype(w)} for w in ("int4", "uint3", "int5", "float4_e2m1", "float6_e3m2", "float8_e4m3")],
+}
+
+
 def examples() -> Iterator[tuple[str, Case]]:
     sys.path.insert(0, str(EXAMPLES))
     for path in sorted(EXAMPLES.glob("*.py")):
         kernel = getattr(importlib.import_module(path.stem), path.stem)
-        yield path.stem, Case(kernel, lambda rng, kernel=kernel: kernel.example_args(rng))  # type: ignore[misc]
+        for constants in [{}, *VARIANTS.get(path.stem, [])]:
+            shown = "".join(f" {name}={value}" for name, value in constants.items())
+            yield path.stem + shown, Case(kernel, lambda rng, k=kernel, c=constants: k.example_args(rng, **c), constants)  # type: ignore[misc]
 
 
 # test kernels

@@ -127,6 +127,8 @@ def times() -> dict[str, Task]:
     made: dict[str, Task] = {}
     for name in ("matmul_plain", "matmul_v3"):
         made[f"{name} 4096^3"] = lambda name=name: matmul(name, 4096)  # type: ignore[misc]
+    for causal in (False, True):
+        made[f"attention 32x4096x128{' causal' * causal}"] = lambda causal=causal: attention(32, 4096, 128, causal)  # type: ignore[misc]
     for name, size in (("softmax", (8192, 1024)), ("layer_norm", (8192, 1024)), ("vector_add", (1 << 26,)), ("transpose", (8192, 8192))):
         made[f"{name} {'x'.join(map(str, size))}"] = lambda name=name, size=size: by_example(name, size)  # type: ignore[misc]
     return made
@@ -154,6 +156,26 @@ def matmul(name: str, n: int) -> dict[str, Any]:
     found |= {"right": difference <= 2.0**-9, "difference": difference, "tflops": 2 * n**3 / found["ms"] / 1e9}
     if torch:
         found["torch_ms"] = milliseconds(lambda: torch.matmul(left, right, out=out), stream=_stream(torch))
+    return found
+
+
+def attention(heads: int, n: int, d: int, causal: bool) -> dict[str, Any]:
+    """Beside torch's scaled_dot_product_attention; the result of one row of each head is checked."""
+    torch, kernel = optional("torch"), example("attention")
+    q, k, v = ((np.random.default_rng().standard_normal((heads, n, d), np.float32)).astype(np.float16) for _ in range(3))
+    given, out = [on_gpu(x) for x in (q, k, v)], on_gpu(np.full((heads, n, d), np.nan, np.float16))
+    scale = float(np.log2(np.e) / np.sqrt(d))
+    found: dict[str, Any] = {"ms": milliseconds(lambda: kernel(*given, out, scale, D=d, causal=causal), stream=_stream(torch))}
+    row = n // 2
+    seen = slice(0, row + 1) if causal else slice(None)
+    scores = np.einsum("hd,hnd->hn", q[:, row].astype(np.float64), k[:, seen].astype(np.float64)) / np.sqrt(d)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    expected = np.einsum("hn,hnd->hd", p / p.sum(axis=1, keepdims=True), v[:, seen].astype(np.float64))
+    difference = gpu_kernels.relative_norm(_numpy(out)[:, row].astype(np.float64), expected)
+    found |= {"right": difference <= 2.0**-8, "difference": difference, "tflops": 4 * heads * n * n * d / (1 + causal) / found["ms"] / 1e9}
+    if torch:
+        dot_product = torch.nn.functional.scaled_dot_product_attention
+        found["torch_ms"] = milliseconds(lambda: dot_product(*(x[None] for x in given), is_causal=causal), stream=_stream(torch))
     return found
 
 

@@ -41,6 +41,7 @@ from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import indexed  # noqa: F401 - its rules of layouts register themselves
 from tilec.passes import pieces as piece_layouts  # noqa: F401
 from tilec.passes.fuse import fuse_multiply_add
+from tilec.passes.hazards import check_hazards
 from tilec.passes.layouts import assign_layouts
 from tilec.passes.lifetimes import memory_map
 from tilec.passes.lower import lower_exchanges
@@ -57,6 +58,7 @@ Pass = Callable[[Function, Target], Function]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
+    ("checked", check_hazards),  # as the author wrote it: shared memory that the compiler adds comes with its barriers
     ("fused", fuse_multiply_add),  # before layouts hide products behind conversions
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet

@@ -66,7 +66,7 @@ Kind = tuple[Any, ...]
 
 def kind_of(x: Any) -> Kind | None:
     """How the fast function takes an argument. An array: by PyTorch's attributes, by a Tensor's, or by the CUDA array interface, whose
-    dictionary may lack two of its entries; a number of Python: as it is; None for anything else."""
+    dictionary may lack two of its entries or hold None; a number of Python: as it is; None for anything else."""
     if arrays.is_torch(x):
         return ("torch",)
     if isinstance(x, Tensor):
@@ -76,7 +76,7 @@ def kind_of(x: Any) -> Kind | None:
     if type(x) in (int, float, bool):
         return ("number", type(x))
     found = getattr(x, "__cuda_array_interface__", None)
-    return None if found is None else ("interface", type(x), "strides" in found, "stream" in found)
+    return None if found is None else ("interface", type(x), "strides" in found, type(found.get("stream", MISSING)).__name__)
 
 
 def fast(launcher: Launcher, kinds: Sequence[Kind]) -> Callable[..., None]:
@@ -170,11 +170,11 @@ def launch(_stream, {own}):
             self.tests.append(f"{x}.contiguous")
         self.places.append(f"{x}.device")
 
-    def interface(self, p: Value, x: str, cls: type, strides: bool, stream: bool) -> None:
+    def interface(self, p: Value, x: str, cls: type, strides: bool, stream: str) -> None:
         self.equal["classes"].append((f"{x}.__class__", cls))
-        self.equal["types"].append((f'_i_{x}["typestr"]', typestr(p.type.dtype)))
+        self.equal["types"] += [(f'_i_{x}["typestr"]', typestr(p.type.dtype)), *([(f'_i_{x}["strides"]', None)] if strides else [])]
         self.reads += [f"_i_{x} = {x}.__cuda_array_interface__", f'_at_{x}, _fixed_{x} = _i_{x}["data"]']
-        self.tests += [f'_i_{x}["strides"] is None' if strides else f'"strides" not in _i_{x}', f'"mask" not in _i_{x}']
+        self.tests += [f'"{absent}" not in _i_{x}' for absent in ("mask", *([] if strides else ["strides"]))]
         if p.name in self.launcher.written:
             self.tests.append(f"not _fixed_{x}")
         self.shape(p, f'_i_{x}["shape"]')
@@ -182,8 +182,10 @@ def launch(_stream, {own}):
             self.tests.append("False")  # its strides are in bytes, and the careful way's
             self.reads += [f"{step} = 0" for step in self.steps(p)]
         self.places.append("0" if self.launcher.alone else f"_device_of(_at_{x})")
-        if not stream:
+        if stream == "Missing":
             self.tests.append(f'"stream" not in _i_{x}')
+        elif stream == "NoneType":
+            self.equal["types"].append((f'_i_{x}["stream"]', None))
         elif self.named:
             self.tests.append(f'_i_{x}["stream"] == _named')
         else:
@@ -255,7 +257,7 @@ def launch(_stream, {own}):
     def stream(self) -> list[str]:
         lines = [f"if _stream is None: _stream = {self.default_stream()}", "elif _stream.__class__ is not _int: _stream = _handle(_stream)"]
         if self.named:  # another stream than the arrays' has to wait for theirs
-            lines.append("if _named is not None and _named != _stream: raise ValueError")
+            lines.append("if _named != _stream: raise ValueError")
         return lines
 
     def default_stream(self) -> str:

@@ -278,13 +278,15 @@ class AssignLayouts(Rewriter):
         return self.clone(op, layout=layout)
 
     def wish(self, value: Value) -> Layout | None:
-        """The layout that a matrix product wants of a value that only it uses, perhaps transposed."""
+        """The layout that a matrix product or a store to global memory wants of a value that only it uses, perhaps transposed."""
         (user, *others) = self.uses.get(value, [None])
         if others or user is None:
             return None
         if isinstance(user, Transpose):
             wanted = self.wish(user.result)
             return None if wanted is None else wanted.permute(inverse(user.axes))
+        if isinstance(user, Store) and value is user.value:
+            return self.default(value.type, fastest_axis(user))
         if not isinstance(user, Dot) or value is user.acc:
             return None
         (m, k), n = user.a.type.shape, user.b.type.shape[1]

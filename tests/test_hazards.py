@@ -1,0 +1,171 @@
+"""Missing barriers and waits are errors at compile time, with both lines. Who is right is judged by the simulator, which runs the PTX."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tilec as tc
+from examples import FOLDER, example
+from tilec import TileError, compiler, f32, i32
+from tilec.backend.target import target
+from tilec.compiler import Kernel, load_kernel
+from tilec.passes.hazards import check_hazards, hazards
+from tilec.passes.simplify import simplify
+
+N = tc.dims("N")
+EXPLICIT = ["matmul_v1", "matmul_v2", "matmul_v3", "histogram", "transpose"]
+BARRIER = re.compile(r"^ *tc\.(sync|wait|commit)\(")
+
+
+def checked(kernel: Kernel, **constants) -> list:
+    return hazards(simplify(kernel.function(**constants), target("sm_80")))
+
+
+def lines(name: str) -> list[int]:
+    return [n for n, line in enumerate((FOLDER / f"{name}.py").read_text().splitlines()) if BARRIER.match(line)]
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_nothing_is_said_of_the_examples(name: str) -> None:
+    assert checked(example(name)) == []
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "PIPELINE", tuple(stage for stage in compiler.PIPELINE if stage[1] is not check_hazards))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name in EXPLICIT for line in lines(name)])
+def test_examples_without_a_barrier_or_wait(name: str, line: int, tmp_path: Path) -> None:
+    """What matters is found: a race or a read too early in the simulator, or another result."""
+    source = (FOLDER / f"{name}.py").read_text().splitlines()
+    indent = source[line][: len(source[line]) - len(source[line].lstrip())]
+    source[line] = f"{indent}pass"
+    file = tmp_path / f"{name}.py"
+    file.write_text("\n".join(source))
+    mutant = load_kernel(f"{file}:{name}")
+    args, expected = mutant.example_args(np.random.default_rng())
+    report = mutant.simulate(*args)
+    names = [p.name for p in mutant.signature.parameters]
+    wrong = any(np.linalg.norm(args[names.index(n)] - e) > 0.01 * np.linalg.norm(e) for n, e in expected.items())
+    said = [h for h in checked(mutant) if h.certain]
+    if report.findings or wrong:
+        assert said
+    assert all("tc." in h.remedy for h in said)
+
+
+@tc.kernel(warps=2)
+def ring(x: f32[N], y: f32[N], *, stages: int = 3, ahead: int = 2, barrier: bool = True):
+    tc.grid(1)
+    tc.assume(N % 64 == 0)
+    s = tc.shared(f32, [stages, 64])
+    for i in tc.static_range(ahead):
+        tc.copy_async(s[i], x, 64 * i)
+        tc.commit()
+    for k in range(0, N, 64):
+        slot = k // 64 % stages
+        tc.wait(ahead - 1)
+        if barrier:
+            tc.sync()
+        if k + 64 * ahead < N:
+            tc.copy_async(s[(k // 64 + ahead) % stages], x, k + 64 * ahead)
+        tc.commit()
+        tc.store(y, k, tc.load(s[slot]))
+
+
+def test_modular_stages() -> None:
+    """3 slots, 2 copies ahead: the one that is filled was read a round ago. With as many copies ahead as slots it is read now."""
+    assert checked(ring) == []
+    source = Path(__file__).read_text().splitlines()
+    copy = next(n for n, line in enumerate(source, 1) if "(k // 64 + ahead)" in line)
+    load = next(n for n, line in enumerate(source, 1) if "tc.store(y, k" in line)
+    unbarred = checked(ring, barrier=False)
+    assert (load, copy) in {(h.first.loc.line, h.second.loc.line) for h in unbarred}
+    assert all(h.certain for h in unbarred)
+    close = checked(ring, ahead=3)
+    assert {(h.first.loc.line, h.second.loc.line) for h in close} >= {(copy, load)}
+    assert {h.remedy for h in close if h.first.loc.line == copy and h.second.loc.line == load} == {"tc.wait(0) and tc.sync()"}
+
+
+def test_the_error_names_both_lines_and_the_remedy() -> None:
+    with pytest.raises(TileError) as error:
+        ring.compile("sm_80", barrier=False)
+    text = str(error.value)
+    source = Path(__file__).read_text().splitlines()
+    load = next(n for n, line in enumerate(source, 1) if "tc.store(y, k" in line)
+    assert f"test_hazards.py:{load}:" in text
+    assert f"put tc.sync() before line {load}" in text
+    assert text.count("test_hazards.py:") == 2
+    assert "s is read here, but other threads may still be copying to it" in text
+    assert "it is copied to here" in text
+
+
+@tc.kernel(warps=1)
+def decided(x: i32[N], y: i32[N]):
+    tc.grid(1)
+    s = tc.shared(i32, [4, 32])
+    tc.store(s, tc.load(x, 0, [128]).reshape([4, 32]))
+    tc.sync()
+    slot = tc.load(x, [0])
+    tc.store(s[slot], tc.load(x, 0, [32]))
+    tc.store(y, 0, tc.load(s[0]))
+
+
+def test_what_memory_decides_is_unproven() -> None:
+    """Whether slot is 0 is for the tensor to say: no error, but a notice."""
+    (found,) = checked(decided)
+    assert not found.certain
+    with pytest.warns(UserWarning, match=r"unproven: s, line \d+ and line \d+: tc.sync\(\) may be missing"):
+        decided.compile("sm_80")
+
+
+@tc.kernel(warps=4)
+def handed(x: f32[64], y: f32[64], *, whole: bool = True):
+    tc.grid(1)
+    s = tc.shared(f32, [64])
+    with tc.warps(0, 2):
+        tc.store(s, tc.load(x, 0, [64]))
+        tc.sync()
+    if whole:
+        tc.sync()
+    with tc.warps(2, 2):
+        tc.store(y, 0, tc.load(s))
+
+
+def test_a_barrier_of_a_group_is_for_that_group_alone() -> None:
+    assert checked(handed) == []
+    (found,) = checked(handed, whole=False)
+    assert found.remedy == "tc.sync()"
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", range(12))
+def test_random_kernels_are_judged_as_by_the_simulator(seed: int, tmp_path: Path) -> None:
+    """Stores hold 2 neighbours a thread, loads every 32nd element: what a store and a load have in common, different threads touch."""
+    rng = np.random.default_rng(seed)
+    body = []
+    for n in range(rng.integers(3, 9)):
+        slot = rng.choice(["0", "1", "k % 2", "(k + 1) % 2"])
+        choice = rng.integers(3)
+        if choice == 0:
+            body.append(f"tc.store(s[{slot}], v + f32(k + {n}))")
+        elif choice == 1:
+            body.append(f"tc.store(y, {64 * n}, tc.load(s[{slot}], layout=tc.local(2).spatial(32)))")
+        else:
+            body.append("tc.sync()")
+    file = tmp_path / "random_kernel.py"
+    text = "\n        ".join(body)
+    file.write_text(
+        "import tilec as tc\nfrom tilec import f32\n\n\n@tc.kernel(warps=1)\ndef random_kernel(x: f32[64], y: f32[576]):\n    tc.grid(1)\n"
+        "    s = tc.shared(f32, [2, 64])\n    v = tc.load(x, 0, [64], layout=tc.spatial(32).local(2))\n    tc.store(s[0], v)\n    tc.store(s[1], v)\n"
+        f"    tc.sync()\n    for k in range(3):\n        {text}\n"
+    )
+    kernel = load_kernel(f"{file}:random_kernel")
+    report = kernel.simulate(rng.standard_normal(64).astype(np.float32), np.full(576, np.nan, np.float32))
+    found = {(h.first.mnemonic, h.second.mnemonic) for h in checked(kernel) if h.certain}
+    assert bool(report.races) == any(a != b for a, b in found), (text, found)

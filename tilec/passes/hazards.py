@@ -1,0 +1,351 @@
+"""Missing barriers and waits between accesses of a shared tile, found before any code is made.
+
+    copy_async %s[..], ..; commit                         error: %s is read here, but the copy may not have landed
+    %x = load_shared %s[..]                        ->     note: it starts here
+                                                          help: put tc.wait(0) and tc.sync() before line 12
+
+The scalars of a kernel decide which accesses meet, and they are few. So the kernel's scalar program is run, for sizes that make its loops
+go round more often than any ring of stages has slots, and for a first and a last block. What it does to shared memory is a list of accesses
+to boxes of elements, barriers, commits and waits, and that list is checked: two accesses of common elements, one of them a write, want a
+barrier between them, and a copy a wait before it. So indices that are affine, modular, or carried from round to round are all alike.
+
+A hazard that follows from sizes and blocks alone is an error. Where a value decides that comes from memory, both ways are tried, and what
+is found so is "unproven": it is for the simulator to decide. So is what the run leaves out, when loops are too long.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tilec.errors import TileError, notice
+from tilec.ir.core import Block, Effect, Function, Op, Value
+from tilec.ir.ops.arith import Mod
+from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
+from tilec.ir.ops.atomics import Atomic
+from tilec.ir.ops.base import Constant, Elementwise
+from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
+from tilec.ir.ops.gather import Chosen
+from tilec.ir.ops.memory import Shared, SharedSlice
+from tilec.ir.ops.semaphores import Fence
+from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.warps import InWarps
+from tilec.ir.target import Hardware
+from tilec.ir.types import SharedType, TileType, Warps
+
+STEPS = 20_000  # ops of one run
+GUESSES = 3  # rounds of a loop whose end is not known
+UNITS = 4096  # the most that sizes are made multiples of
+
+Number = int | float | bool
+
+
+class Hazard(NamedTuple):
+    """Two accesses that want something between them: `remedy`, in the author's words. `certain` unless values from memory decide."""
+
+    tile: str
+    first: Op
+    second: Op
+    remedy: str
+    certain: bool
+
+    def error(self) -> TileError:
+        (before, doing), (now, _) = verbs(self.first), verbs(self.second)
+        late = "the copy to it may not have landed" if "wait" in self.remedy else f"other threads may still be {doing} it"
+        again = ", in an earlier round" if self.first is self.second else ""
+        where = f" before line {self.second.loc.line}" if self.second.loc else ""
+        notes = ((f"it is {before} here{again}", self.first.loc),) if self.first.loc else ()
+        return TileError(f"{self.tile} is {now} here, but {late}", loc=self.second.loc, hint=f"put {self.remedy}{where}", notes=notes)
+
+
+def verbs(op: Op) -> tuple[str, str]:
+    """What an op does to shared memory: as done, and as being done."""
+    if isinstance(op, CopyAsync):
+        return "copied to", "copying to"
+    if isinstance(op, Atomic):
+        return "updated", "updating"
+    return ("read", "reading") if op.effect is Effect.READ else ("written", "writing")
+
+
+def check_hazards(function: Function, target: Hardware) -> Function:
+    """The function, if no hazard is certain. Raises TileError with both lines and what to insert."""
+    for hazard in hazards(function):
+        if hazard.certain:
+            raise hazard.error()
+        lines = [f"line {op.loc.line}" if op.loc else op.mnemonic for op in (hazard.first, hazard.second)]
+        notice(f"unproven: {hazard.tile}, {' and '.join(lines)}: {hazard.remedy} may be missing between them; kernel.simulate tells")
+    return function
+
+
+def hazards(function: Function) -> list[Hazard]:
+    """What is found in a few runs; one for each pair of ops, certain ones first."""
+    found: dict[tuple[Op, Op], Hazard] = {}
+    if any(isinstance(op, Shared) for op in function.walk()):
+        for run in runs(function):
+            for hazard in run.hazards:
+                known = found.get((hazard.first, hazard.second))
+                if known is None or hazard.certain > known.certain:
+                    found[hazard.first, hazard.second] = hazard
+    return sorted(found.values(), key=lambda h: not h.certain)
+
+
+def runs(function: Function) -> Iterator[Run]:
+    """For sizes of many rounds and of one, the first block and the last; once more the other way round if something had to be guessed."""
+    slots = max((op.memory.type.shape[0] for op in function.walk() if isinstance(op, SharedSlice)), default=1)
+    facts = [int(op.y.owner.value) for op in function.launch.ops if isinstance(op, Mod) and isinstance(op.y.owner, Constant)]
+    steps = [int(op.step.owner.value) for op in function.walk() if isinstance(op, For) and isinstance(op.step.owner, Constant)]
+    unit = 1
+    for n in (*facts, *steps):
+        unit = math.lcm(unit, n) if n and math.lcm(unit, n) <= UNITS else unit
+    for rounds in (slots + 2, 1):
+        sizes: dict[Value, Any] = {p: unit * rounds for p in function.params if integer(p)}
+        grid = launch(function, sizes)
+        if grid is None:
+            continue
+        for block in dict.fromkeys([(0,) * len(grid), tuple(max(n - 1, 0) for n in grid)]):
+            for guess in (True, False):
+                run = Run(sizes, block, grid, guess)
+                run.block(function.body)
+                yield run
+                if run.certain:
+                    break
+
+
+def launch(function: Function, sizes: dict[Value, Any]) -> tuple[int, ...] | None:
+    """The grid for these sizes; None if they go against an assumption."""
+    run = Run(sizes, (), (), True)
+    run.block(function.launch)
+    facts = [run.values.get(op.fact) for op in function.launch.ops if isinstance(op, Assume)]
+    grid = [run.values.get(v) for v in function.launch.yielded]
+    return None if False in facts else tuple(n if isinstance(n, int) else 1 for n in grid)
+
+
+def integer(value: Value) -> bool:
+    """Is it a scalar that this follows: an integer or a bool?"""
+    return isinstance(value.type, TileType) and not value.type.shape and (value.type.dtype.is_int or value.type.dtype.is_bool)
+
+
+class Place(NamedTuple):
+    """A part of a shared tile: of which, and at which index along each leading axis that is gone (None if not known)."""
+
+    tile: Shared
+    at: tuple[int | None, ...]
+
+
+@dataclass
+class Touch:
+    """An access to a box of elements. A copy has a `number`, of its group, once that is closed, and has `landed` after a wait for it."""
+
+    op: Op
+    tile: Shared
+    box: tuple[tuple[int, int], ...]
+    exact: bool  # all of the box is touched, as far as is known
+    group: Warps | None
+    number: int | None = None
+    landed: bool = False
+    ordered: set[Warps] = field(default_factory=set)  # for whose threads a barrier stands behind it
+
+    @property
+    def copies(self) -> bool:
+        return isinstance(self.op, CopyAsync)
+
+    def meets(self, other: Touch) -> bool:
+        """Whether the two touch a common element, and not both only read or both update in one step."""
+        if self.tile is not other.tile or (self.op.effect is other.op.effect is Effect.READ):
+            return False
+        if isinstance(self.op, Atomic) and isinstance(other.op, Atomic):
+            return False
+        return all(a < d and c < b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
+
+
+    def covers(self, other: Touch) -> bool:
+        """Whether it touches whatever the other does."""
+        return self.exact and all(a <= c and d <= b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
+
+
+class Run:
+    """One way through a kernel, with numbers for its scalars."""
+
+    def __init__(self, sizes: dict[Value, Any], block: Sequence[int], grid: Sequence[int], guess: bool):
+        self.values: dict[Value, Number | None] = dict(sizes)
+        self.places: dict[Value, Place] = {}
+        self.block_index, self.grid, self.guess = block, grid, guess
+        self.certain = True  # nothing was guessed up to here
+        self.left = STEPS
+        self.group: Warps | None = None
+        self.live: list[Touch] = []  # what no barrier has set apart from what follows
+        self.groups = 0  # of copies
+        self.hazards: list[Hazard] = []
+
+    # scalars
+
+    def block(self, block: Block) -> list[Number | None]:
+        """Run a block; returns what it yields."""
+        for op in block.ops:
+            self.left -= 1
+            if self.left < 0:
+                break
+            self.step(op)
+        return [self.values.get(v) for v in block.yielded]
+
+    def step(self, op: Op) -> None:
+        rule = next((rule for kind, rule in RULES.items() if isinstance(op, kind)), None)
+        if rule is not None:
+            rule(self, op)
+        elif op.results and all(map(integer, op.results)) and isinstance(op, Elementwise):
+            self.values[op.result] = self.number(op)
+        elif isinstance(getattr(op, "memory", None) and op.memory.type, SharedType):  # type: ignore[attr-defined]
+            self.access(op, op.memory)  # type: ignore[attr-defined]
+        elif op.effect is Effect.SYNC:  # a kind of barrier that is not known here: say nothing of what it may do
+            self.live = [t for t in self.live if t.copies and not t.landed]
+
+    def number(self, op: Elementwise) -> Number | None:
+        given = [self.values.get(v) for v in op.operands]
+        if None in given:
+            return None
+        with np.errstate(all="ignore"):
+            try:
+                found = op.eval(_Quiet(), *(np.full((1,), x, v.type.dtype.carrier) for x, v in zip(given, op.operands, strict=True)))
+            except TileError:
+                return None
+        dtype = op.result.type.dtype
+        return (found if dtype.is_bool else dtype.round(found))[0].item()
+
+    def decide(self, value: Value) -> bool:
+        """A condition; a guess, and no certainty from there on, if it is not known."""
+        known = self.values.get(value)
+        if known is None:
+            self.certain = False
+            return self.guess
+        return bool(known)
+
+    def constant(self, op: Constant) -> None:
+        if integer(op.result):
+            self.values[op.result] = op.value
+
+    def block_number(self, op: BlockIndex) -> None:
+        self.values[op.result] = self.block_index[op.axis] if op.axis < len(self.block_index) else 0
+
+    def block_total(self, op: BlockCount) -> None:
+        self.values[op.result] = self.grid[op.axis] if op.axis < len(self.grid) else 1
+
+    # control flow
+
+    def bind(self, names: Sequence[Value], numbers: Sequence[Number | None]) -> None:
+        self.values.update(zip(names, numbers, strict=True))
+
+    def for_loop(self, op: For) -> None:
+        start, stop, step = (self.values.get(v) for v in (op.start, op.stop, op.step))
+        counters: Any = [None] * GUESSES
+        if start is None or stop is None or not step:
+            self.certain = False
+        else:
+            counters = range(int(start), int(stop), int(step))
+        carried = [self.values.get(v) for v in op.inits]
+        for counter in itertools.takewhile(lambda _: self.left > 0, counters):
+            self.bind(op.body.args, [counter, *carried])
+            carried = self.block(op.body)
+        self.bind(op.results, carried)
+
+    def while_loop(self, op: While) -> None:
+        carried = [self.values.get(v) for v in op.inits]
+        guesses = 0
+        while self.left > 0:
+            self.bind(op.test.args, carried)
+            (goes_on,) = self.block(op.test)
+            if goes_on is None:
+                self.certain, guesses = False, guesses + 1
+            if goes_on is False or guesses > GUESSES:
+                break
+            self.bind(op.body.args, carried)
+            carried = self.block(op.body)
+        self.bind(op.results, carried)
+
+    def branch(self, op: If) -> None:
+        self.bind(op.results, self.block(op.then if self.decide(op.condition) else op.orelse))
+
+    def in_warps(self, op: InWarps) -> None:
+        outer, self.group = self.group, op.group
+        self.block(op.body)
+        self.group = outer
+
+    # shared memory
+
+    def shared(self, op: Shared) -> None:
+        self.places[op.result] = Place(op, ())
+
+    def slice(self, op: SharedSlice) -> None:
+        place, index = self.places[op.memory], self.values.get(op.index)
+        self.places[op.result] = Place(place.tile, (*place.at, None if index is None else int(index)))
+
+    def copy(self, op: CopyAsync) -> None:
+        self.access(op, op.target)
+
+    def access(self, op: Any, memory: Value) -> None:
+        place = self.places[memory]
+        box = [(0, n) if at is None else (at, at + 1) for at, n in zip(place.at, place.tile.shape, strict=False)]
+        exact = None not in place.at
+        if isinstance(op, CopyAsync):
+            box += [(0, n) for n in memory.type.shape]
+        else:
+            sizes = dict(zip(op.dims, op.tile_shape, strict=True))
+            for axis, (v, extent) in enumerate(zip(op.offsets, memory.type.shape, strict=True)):
+                at = self.values.get(v)
+                chosen = isinstance(op, Chosen) and (axis in op.axes or op.mask is not None)
+                box.append((0, extent) if at is None or chosen else (int(at), int(at) + sizes.get(axis, 1)))
+                exact &= at is not None and not chosen
+        new = Touch(op, place.tile, tuple(box), exact, self.group)
+        for old in self.live:
+            if old.meets(new) and not (new.group and new.group in old.ordered):
+                certain = self.certain and ((old.exact and new.exact) or old.covers(new) or new.covers(old))
+                self.hazards.append(Hazard(place.tile.result.name or "a shared tile", old.op, op, self.remedy(old), certain))
+        self.live.append(new)
+
+    def remedy(self, old: Touch) -> str:
+        if not old.copies or old.landed:
+            return "tc.sync()"
+        if old.number is None:
+            return "tc.commit(), tc.wait(0) and tc.sync()"
+        return f"tc.wait({self.groups - 1 - old.number}) and tc.sync()"
+
+    def commit(self, op: Commit) -> None:
+        for touch in self.live:
+            if touch.copies and touch.number is None and touch.group == self.group:
+                touch.number = self.groups
+        self.groups += 1
+
+    def wait(self, op: Wait) -> None:
+        for touch in self.live:
+            if touch.number is not None and touch.number < self.groups - op.pending and touch.group == self.group:
+                touch.landed = True
+
+    def sync(self, op: Sync) -> None:
+        """Of the whole block it ends the matter; of a group only for that group's threads."""
+        if self.group is None:
+            self.live = [t for t in self.live if t.copies and not t.landed]
+            return
+        for touch in self.live:
+            if touch.group == self.group and (touch.landed or not touch.copies):
+                touch.ordered.add(self.group)
+
+    def fence(self, op: Fence) -> None:
+        """Orders memory for others, and makes nobody wait."""
+
+
+class _Quiet:
+    def fail(self, where: Any, message: str) -> None:
+        raise TileError(message)
+
+
+RULES: dict[Any, Any] = {
+    Constant: Run.constant, BlockIndex: Run.block_number, BlockCount: Run.block_total, For: Run.for_loop, While: Run.while_loop, If: Run.branch,
+    InWarps: Run.in_warps, Shared: Run.shared, SharedSlice: Run.slice, CopyAsync: Run.copy, Commit: Run.commit, Wait: Run.wait, Sync: Run.sync,
+    Fence: Run.fence,
+}  # fmt: skip
+
+
