@@ -66,20 +66,24 @@ def quick(fingerprint: str, arch: Target, tools: str) -> str:
 
 
 def sources() -> str | None:
-    """A digest of tilec's own files. They are read only if they look other than they did when they were read last; None if they have
-    changed since they were loaded."""
-    look = _look()
-    if max(changed for *_, changed in look) > (LOADED - RECENT) * 1e9:
-        return None
-    return _sources(tuple(look), str(store.folder()))
+    """A digest of tilec's own files as they were loaded; None if they have changed between that and the first call.
+
+    They are read only if they look other than they did when they were read last.
+    """
+    return _sources(LOADED - RECENT, store.folder())
 
 
 @cache
-def _sources(look: tuple[tuple[str, int, int, int, int], ...], folder: str) -> str:
+def _sources(before: float, folder: str | None) -> str | None:
+    look = sorted(_files(ROOT))
+    if max(changed for *_, changed in look) > before * 1e9:
+        return None
     key = store.digest("tilec", repr(look))
     known = store.read(key)
     if known is None:
         found = store.digest(*(part for path, *_ in look for part in (os.path.relpath(path, ROOT), _content(path))))
+        if sorted(_files(ROOT)) != look:
+            return None
         store.write(key, {"digest": found})
         return found
     return str(known.head["digest"])
@@ -90,12 +94,8 @@ def _own(x: Any) -> bool:
     return str(x.__module__).split(".")[0] == "tilec"
 
 
-def _look() -> list[tuple[str, int, int, int, int]]:
-    """Each file's path, size, number on the disk, time that it claims, and time of the last change."""
-    return sorted(_files(ROOT))
-
-
 def _files(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """Each file's path, size, number on the disk, time that it claims, and time of the last change."""
     with os.scandir(folder) as found:
         for file in found:
             if file.is_dir():
