@@ -19,3 +19,9 @@ def test_few_modules_are_loaded_beyond_numpy_and_lark():
     """A module of the standard library takes about half a millisecond, of lark a little less: 100 ms are some 200 modules."""
     more = loaded("import tilec") - loaded("import numpy, lark")
     assert len(more) <= 140, sorted(more)
+
+
+def test_modules_that_only_tools_want_are_not_loaded():
+    """Together they take as long as a fifth of all else; `tilec.backend.tools` brings them where a tool is run."""
+    more = loaded("import tilec") - loaded("import numpy")
+    assert not more & {"pathlib", "subprocess", "tempfile", "shutil", "urllib", "fractions", "decimal", "lark", "asyncio", "logging"}

@@ -36,9 +36,9 @@ import ast
 import copy
 import itertools
 import linecache
+import os
 import struct
 from collections.abc import Callable, Container, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -348,7 +348,7 @@ _count = itertools.count(1)
 
 def defined(name: str, source: str, names: dict[str, Any]) -> Callable[..., None]:
     """The one function that a source defines. Tracebacks and debuggers show the source."""
-    file = f"{Path(__file__).parent}/<{source.split('(')[0].removeprefix('def ')} of {name}, {next(_count)}>"
+    file = f"{os.path.dirname(__file__)}/<{source.split('(')[0].removeprefix('def ')} of {name}, {next(_count)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope = dict(names)
     exec(compile(source, file, "exec"), scope)

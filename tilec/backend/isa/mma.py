@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 from tilec.errors import require
@@ -24,9 +25,17 @@ def fragment(rows: int, columns: int, per: int) -> Layout:
     return column_local(rows // 8, columns // (4 * per)).spatial(8, 4).local(1, per)
 
 
+@cache
 def fragments(m: int, n: int, k: int, per: int) -> Fragments:
     """Those of an instruction whose operands have `per` elements in a register."""
     return Fragments((m, n, k), fragment(m, k, per), fragment(n, k, per).transpose(), fragment(m, n, 2))
+
+
+class FragmentsOfItsShape:
+    """An instruction's fragments, made when they are asked for: all of them together take 15 ms."""
+
+    def __get__(self, instance: Any, owner: type[MatrixInstruction]) -> Fragments:
+        return fragments(*owner.shape, owner.per)
 
 
 class MatrixInstruction(Op, abstract=True):
@@ -39,7 +48,9 @@ class MatrixInstruction(Op, abstract=True):
     factors: ClassVar[tuple[DType, DType]]
     accumulator: ClassVar[DType]
     mode: ClassVar[str] = ""
-    fragments: ClassVar[Fragments]
+    shape: ClassVar[tuple[int, int, int]]  # m, n, k
+    per: ClassVar[int]  # elements of an operand in a register
+    fragments: ClassVar[FragmentsOfItsShape] = FragmentsOfItsShape()
     intrinsic: ClassVar[str]
     feature: ClassVar[str]  # of the targets that have it
 
@@ -78,7 +89,8 @@ def instruction(
                 "factors": (left, right),
                 "accumulator": acc,
                 "mode": mode,
-                "fragments": fragments(m, n, k, per or 32 // left.bits),
+                "shape": shape,
+                "per": per or 32 // left.bits,
                 "intrinsic": f"llvm.nvvm.mma.{before}{size}.row.col.{end}",
                 "feature": feature,
             },
