@@ -6,6 +6,7 @@ regions, all others attributes. The printer, the parser, the clone and the front
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -179,12 +180,17 @@ def _fields_of(cls: type[Op]) -> Iterator[Field]:
     """Fields of a class, then those of its bases, so that what a mixin adds comes last."""
     seen = set()
     for base in cls.__mro__:
-        for name, note in inspect.get_annotations(base).items():
-            note = note if isinstance(note, str) else getattr(note, "__name__", str(note))
-            if note.startswith("ClassVar") or name in seen or base is Op:
-                continue
-            seen.add(name)
-            yield Field(name, _KINDS.get(note, Kind.ATTRIBUTE), getattr(cls, name, _MISSING), note)
+        for name, note in _noted(base):
+            if name not in seen and base is not Op:
+                seen.add(name)
+                yield Field(name, _KINDS.get(note, Kind.ATTRIBUTE), getattr(cls, name, _MISSING), note)
+
+
+@functools.cache
+def _noted(base: type) -> list[tuple[str, str]]:
+    """The annotations of a class itself, as text, but for class variables."""
+    notes = ((name, note if isinstance(note, str) else getattr(note, "__name__", str(note))) for name, note in inspect.get_annotations(base).items())
+    return [(name, note) for name, note in notes if not note.startswith("ClassVar")]
 
 
 _NOWHERE = Loc("<unknown>", 0)
