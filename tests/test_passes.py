@@ -459,17 +459,31 @@ def test_lanes_are_exchanged_in_powers_of_two():
 # shared memory
 
 
-def test_matrices_are_swizzled_vectors_are_not():
-    """Rows of 64 f16 are 128 bytes, so that all rows of a column of 16-byte chunks start in one bank: the chunk's number, bits 3 to 5 of
-    the element's offset, is XORed with the row's number modulo 8, bits 6 to 8."""
+def test_tiles_are_laid_out_for_their_accesses():
+    """Rows of 64 f16 are 128 bytes, and all rows of a column of 16-byte chunks start in one bank: the chunk's number, bits 3 to 5 of the
+    element's offset, is XORed with the row's number modulo 8, bits 6 to 8. A tile that is read and written by rows stays as it is."""
     check(lay_out_shared, """
+        layout $R = local(16, 1).spatial(4, 8).local(1, 8)
+        layout $C = local(2, 8).spatial(32, 1).local(1, 8)
+        %0 = constant value=0 dtype=i32 : i32
+        %x = constant value=0.0 dtype=f16 shape=[64, 64] layout=$R : f16[64, 64; $R]
         %s = shared dtype=f16 shape=[64, 64] : shared f16[64, 64]
-        %v = shared dtype=f16 shape=[64] : shared f16[64]
+        %u = shared dtype=f16 shape=[64, 64] : shared f16[64, 64]
+        store_shared %s, [%0, %0], %x dims=[0, 1]
+        store_shared %u, [%0, %0], %x dims=[0, 1]
+        %y = load_shared %u, [%0, %0] shape=[64, 64] dims=[0, 1] layout=$C : f16[64, 64; $C]
         """, """
+        layout $R = local(16, 1).spatial(4, 8).local(1, 8)
+        layout $C = local(2, 8).spatial(32, 1).local(1, 8)
+        layout $P = shared(shape=[64, 64], strides=[64, 1])
         layout $M = shared(shape=[64, 64], strides=[64, 1], swizzle=[3, 3, 3])
-        layout $V = shared(shape=[64], strides=[1])
-        %s = shared dtype=f16 shape=[64, 64] layout=$M : shared f16[64, 64; $M]
-        %v = shared dtype=f16 shape=[64] layout=$V : shared f16[64; $V]
+        %0 = constant value=0 dtype=i32 : i32
+        %x = constant value=0.0 dtype=f16 shape=[64, 64] layout=$R : f16[64, 64; $R]
+        %s = shared dtype=f16 shape=[64, 64] layout=$P : shared f16[64, 64; $P]
+        %u = shared dtype=f16 shape=[64, 64] layout=$M : shared f16[64, 64; $M]
+        store_shared %s, [%0, %0], %x dims=[0, 1]
+        store_shared %u, [%0, %0], %x dims=[0, 1]
+        %y = load_shared %u, [%0, %0] shape=[64, 64] dims=[0, 1] layout=$C : f16[64, 64; $C]
         """)  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from tilec.errors import TileError
 from tilec.ir.draw import grid_text, shared_text, svg
 from tilec.ir.layout import column_spatial, local, parse_layout, replicated, scalar, spatial
-from tilec.ir.shared import SharedLayout, Swizzle, bank_conflicts, parse_shared, row_major, shared, swizzled, ways
+from tilec.ir.shared import SharedLayout, Swizzle, bank_conflicts, parse_shared, row_major, shared, ways
 
 
 def test_row_major_offsets():
@@ -81,32 +81,12 @@ def test_slices_at_runtime():
         def __mul__(self, n):
             return ("times", n)
 
-    layout = swizzled((3, 64, 64), 16)
+    layout = shared([3, 64, 64], [4096, 64, 1], [3, 3, 3])
     offset, part = layout.slice(0, Runtime())
     assert offset == ("times", 4096)
-    assert part == swizzled((64, 64), 16)
+    assert part == shared([64, 64], [64, 1], [3, 3, 3])
     with pytest.raises(TileError, match="runtime index"):
         layout.slice(1, Runtime())
-
-
-def test_the_swizzles_chosen_are_the_hardware_ones():
-    """Rows of 32, 64 and 128 bytes: XOR of 1, 2, 3 bits of the 16-byte chunk with the bits 3 above (CUDA driver API, tensor maps)."""
-    for width, bits in ((16, 1), (32, 2), (64, 3)):
-        assert swizzled((64, width), 16).swizzle == Swizzle(bits, 3, 3)
-        assert swizzled((64, 2 * width), 8).swizzle == Swizzle(bits, 4, 3)
-        assert swizzled((64, width // 2), 32).swizzle == Swizzle(bits, 2, 3)
-    assert swizzled((64, 8), 16).swizzle is None  # rows of 16 bytes follow one another through all banks
-    assert swizzled((64, 64), 6).swizzle is None
-
-
-@pytest.mark.parametrize("columns", [8, 16, 32, 64, 128, 256])
-def test_swizzled_tiles_feed_ldmatrix_without_conflicts(columns):
-    layout = swizzled((64, columns), 16)
-    for row in range(0, 64, 8):
-        for column in range(0, columns, 8):
-            addresses = 2 * layout.offset([np.arange(row, row + 8), column])
-            assert len({int(a) // 16 % 8 for a in addresses}) == 8  # eight rows in eight different groups of four banks
-            assert ways(addresses, 16) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +118,7 @@ def test_bank_conflicts_of_layouts():
     assert bank_conflicts(rows, shared([32, 32], [33, 1]), 32) == 1
     assert bank_conflicts(spatial(1, 32).cover((32, 32)), row_major(32, 32), 32) == 1
     assert bank_conflicts(column_spatial(8, 4).local(1, 8), row_major(64, 32), 16, vector=8) == 4
-    assert bank_conflicts(column_spatial(8, 4).local(1, 8), swizzled((64, 32), 16), 16, vector=8) == 1
+    assert bank_conflicts(column_spatial(8, 4).local(1, 8), shared([64, 32], [32, 1], [2, 3, 3]), 16, vector=8) == 1
     assert bank_conflicts(spatial(32, 1), row_major(2, 32), 32) == 2  # the rows beyond the tile take no part: 2 lanes, one bank
     with pytest.raises(TileError, match="not contiguous"):
         bank_conflicts(spatial(32, 1).local(2, 1), row_major(64, 32), 32, vector=2)

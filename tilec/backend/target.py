@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tilec.backend.isa import mma
+from tilec.backend.isa import ldmatrix, mma
 from tilec.errors import TileError, require
 from tilec.ir.dtypes import DType
+from tilec.ir.layout import Layout
 from tilec.ir.target import Fragments
+from tilec.ir.types import SharedType, TileType
 
 WARP = 32
 REGISTER_UNIT = 256  # registers are handed to a warp in units of this many
@@ -65,6 +67,11 @@ class Target:
         divides, else the least deep; None if there is none."""
         found = [i.fragments for i in mma.candidates(a, b, acc, mode, self.has)]
         return next((f for f in found if depth % f.shape[2] == 0), found[-1] if found else None)
+
+    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
+        """The rows that `ldmatrix` would be given the addresses of."""
+        found = ldmatrix.addresses(memory, dims, tile)
+        return found[0] if found else None
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""

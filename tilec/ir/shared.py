@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -169,46 +168,20 @@ def parse_shared(text: str) -> SharedLayout:
         raise TileError(f"not a shared layout: {text!r}", hint=hint) from error
 
 
-@lru_cache(maxsize=256)
-def swizzled(shape: tuple[int, ...], element_bits: int) -> SharedLayout:
-    """Row-major, with the swizzle under which eight consecutive rows of 16 bytes at one column (a matrix of ldmatrix, a column of
-    16-byte copies) meet the fewest bank conflicts. For rows of 32, 64 and 128 bytes these are the hardware's own swizzles.
-
-    Chunks of 16 bytes stay whole. Elements of a width that does not divide 128 bits, and single rows, are left without swizzle.
-    """
-    plain = row_major(*shape)
-    rows, columns = math.prod(shape[:-1]), shape[-1] if shape else 1
-    chunk = 128 // element_bits
-    if 128 % element_bits or columns % chunk or rows < 8:
-        return plain
-    at = np.arange(8) * columns + np.arange(0, columns, chunk)[:, None]
-
-    def cost(swizzle: Swizzle | None) -> int:
-        return max(ways(row * element_bits // 8, 16) for row in (swizzle(at) if swizzle else at))
-
-    base = chunk.bit_length() - 1
-    candidates = [None, *(Swizzle(bits, base, shift) for bits in (1, 2, 3) for shift in range(3, 8))]
-    best = min(candidates, key=cost)  # the first of equals: the fewest bits, taken from the lowest places
-    return replace(plain, swizzle=best)
-
-
 # Bank conflicts
 
 
-def _turns(addresses: np.ndarray, width: int) -> list[int]:
+def turns(addresses: np.ndarray, width: int) -> list[int]:
     """How often a bank is asked for a different word, at worst, in each group of lanes that one access serves together.
 
     32 banks of 4-byte words; lanes that ask for one word share it; accesses of 8 and 16 bytes are served per half and quarter warp.
-    A negative address is a lane that takes no part.
+    Addresses are multiples of `width`; a negative one is a lane that takes no part.
     """
-    lanes = WARP * BANK_BYTES // max(width, BANK_BYTES)
-    turns = []
-    for start in range(0, len(addresses), lanes):
-        group = addresses[start : start + lanes]
-        group = group[group >= 0]
-        words = {word for address in group.tolist() for word in range(address // BANK_BYTES, -(-(address + width) // BANK_BYTES))}
-        turns.append(max(Counter(word % BANKS for word in words).values(), default=0))
-    return turns
+    unit = max(width, BANK_BYTES)
+    lanes, places = WARP * BANK_BYTES // unit, BANKS * BANK_BYTES // unit
+    units = (addresses // unit).tolist()
+    groups = ({u for u in units[start : start + lanes] if u >= 0} for start in range(0, len(units), lanes))
+    return [max(Counter(u % places for u in group).values(), default=0) for group in groups]
 
 
 def ways(addresses: Any, width: int = BANK_BYTES) -> int:
@@ -217,7 +190,7 @@ def ways(addresses: Any, width: int = BANK_BYTES) -> int:
     `addresses` are the byte addresses of the lanes, each reading or writing `width` bytes (1, 2, 4, 8 or 16); negative: no access.
     """
     require(width in (1, 2, 4, 8, 16), f"an access of {width} bytes")
-    return max([1, *_turns(np.asarray(addresses), width)])
+    return max([1, *turns(np.asarray(addresses), width)])
 
 
 def bank_conflicts(registers: Layout, memory: SharedLayout, element_bits: int, vector: int = 1) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
+from tilec.ir.types import SharedType, TileType
 
 
 class Fragments(NamedTuple):
@@ -24,6 +25,11 @@ class Hardware(Protocol):
     def matrix(self, a: DType, b: DType, acc: DType, mode: str, depth: int) -> Fragments | None:
         """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`; None if there
         is none."""
+        ...
+
+    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
+        """Which row of 16 bytes each lane addresses when a tile is loaded by matrices of 8 rows, counted in rows along the memory's
+        contiguous axis; None if it can't be loaded so."""
         ...
 
     def check(self, threads: int, shared: int = 0) -> None:

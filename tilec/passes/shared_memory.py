@@ -13,44 +13,70 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 
 from tilec.errors import TileError
-from tilec.ir.core import Function, Op, Rewriter, Value
+from tilec.ir.core import Block, Function, Op, Rewriter, Value
+from tilec.ir.layout import Layout
+from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import describe
-from tilec.ir.ops.memory import Shared
+from tilec.ir.ops.control import For, While
+from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
 from tilec.ir.ops.warps import InWarps
-from tilec.ir.shared import SharedLayout, row_major, swizzled
+from tilec.ir.shared import row_major
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 from tilec.passes.lifetimes import places
+from tilec.passes.swizzles import Access, best_layout
 
 ALIGNMENT = 1024  # of every tile, so that swizzles up to the hardware's widest start at a period
 VECTOR = 16  # bytes of the widest access
 
 
 def lay_out_shared(function: Function, target: Hardware) -> Function:
-    return LayOutShared().run(function)
+    return LayOutShared(target).run(function)
 
 
 class LayOutShared(Rewriter):
-    """Rows of 16-byte chunks, swizzled so that a column of chunks meets no bank conflict; other tiles plain row-major."""
+    """Tiles without a layout get the one that their accesses want."""
+
+    def __init__(self, target: Hardware):
+        super().__init__()
+        self.target = target
+
+    def run(self, function: Function) -> Function:
+        self.accesses: dict[Value, list[Access]] = {}
+        self.roots: dict[Value, Value] = {}
+        self.collect(function.body, 1.0)
+        return super().run(function)
+
+    def collect(self, block: Block, rounds: float) -> None:
+        """What accesses each tile; a loop is counted as ten rounds."""
+        for op in block.ops:
+            for region in op.regions:
+                self.collect(region, rounds * (10 if isinstance(op, For | While) else 1))
+            if isinstance(op, Shared):
+                self.roots[op.result] = op.result
+            elif isinstance(op, SharedSlice):
+                self.roots[op.result] = self.roots[op.memory]
+            elif isinstance(op, LoadShared) and op.layout is not None:
+                self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory.type), op.dims, op.result.type))
+            elif isinstance(op, StoreShared) and op.value.type.layout is not None:
+                self.note(op.memory, op.value.type.layout, op.dims, rounds)
+            elif isinstance(op, CopyAsync) and op.layout is not None:
+                self.note(op.target, op.layout, tuple(range(op.target.type.rank)), rounds)
+
+    def note(self, memory: Value, layout: Layout, dims: tuple[int, ...], rounds: float, rows: Layout | None = None) -> None:
+        root = self.roots[memory]
+        gone = root.type.rank - memory.type.rank
+        self.accesses.setdefault(root, []).append(Access(layout, tuple(d + gone for d in dims), rounds, rows))
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Shared) and op.layout is None:
-            return self.clone(op, layout=stacked(op.shape, max(8, op.dtype.bits)))
+            accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
+            return self.clone(op, layout=best_layout(op.shape, max(8, op.dtype.bits) // 8, accesses))
         return self.clone(op)
 
 
-def stacked(shape: tuple[int, ...], bits: int) -> SharedLayout:
-    """The layout of a stack of matrices, each swizzled alike and on a multiple of the swizzle's period, so that any can be cut out."""
-    if len(shape) < 2:
-        return row_major(*shape)
-    matrix = swizzled(shape[-2:], bits)
-    period = matrix.swizzle.period if matrix.swizzle else 1
-    strides = list(matrix.strides)
-    size = -(-matrix.size // period) * period
-    for n in reversed(shape[:-2]):
-        strides.insert(0, size)
-        size *= n
-    return SharedLayout(shape, tuple(strides), matrix.swizzle)
+def plain(memory: SharedType) -> SharedType:
+    return memory if memory.layout is not None else SharedType(memory.dtype, memory.shape, row_major(*memory.shape))
 
 
 def place_shared(function: Function, target: Hardware) -> Function:
