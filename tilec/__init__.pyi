@@ -412,6 +412,21 @@ def assume(fact: Tile | bool) -> None:
     A fact known at compile time is checked there. The frontend adds the author's text.
     """
 
+def device_print(text: str, x: Operand) -> None:
+    """Prints a scalar, or each element of a tile in a line of its own, wherever the kernel runs: `[block 0, 1, 0] text [2, 3] 0.5`.
+
+    On the GPU the lines come in any order, by the CUDA run time's vprintf, when the host synchronizes. Floats are shown with six digits.
+
+    A narrow storage type is shown as f32.
+    """
+
+def assert_(condition: Tile | bool, message: str = '') -> None:
+    """Stops the kernel with the message unless the condition, a bool or a tile of bools, holds everywhere.
+
+    The interpreter raises an error that names the block; on the GPU the launch fails, and the message goes to standard error with the line
+    and the thread. `assert` is decided when the kernel is compiled, `tc.assume` states facts that the compiler may use.
+    """
+
 def round(x: Operand) -> Tile:
     """The nearest integer, as a floating number; halves go to the even one (as numpy.round)."""
 
@@ -662,6 +677,13 @@ def types(names: str) -> Any:
 
 def strided(tensor: Any) -> Any:
     """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters."""
+
+def workspace(tensor: Any) -> Any:
+    """The annotation of a tensor for the kernel's own use, `w: tc.workspace(i32[M])`: every run finds it full of zeros, and leaves it so.
+
+    Calls need not pass it: then tilec provides it. Its extents are integers or dimensions of other tensors. A run of the interpreter or the
+    simulator that leaves other values than 0 is an error.
+    """
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
     """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
