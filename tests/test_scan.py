@@ -143,6 +143,31 @@ def test_sorts(dtype, shape, axis, warps):
 T = tc.types("T")
 
 
+@tc.kernel(warps=4)
+def long_rows(x: i32[N], y: i32[N], z: i32[N], u: i32[N], v: i32[N], best: i32[2]):
+    tc.grid(1)
+    n = tc.load(x, [0], [2048])
+    tc.store(y, [0], tc.cumsum(n))
+    tc.store(z, [0], tc.cummax(n, exclusive=True, reverse=True))
+    p, q = tc.scan((n, n + 1), affine)
+    tc.store(u, [0], p)
+    tc.store(v, [0], q)
+    tc.store(best, 0, tc.argmax(n))
+    tc.store(best, 1, tc.reduce(n, left_of))
+
+
+def test_long_rows_are_shared_by_the_warps():
+    x = RNG.integers(-3, 4, 2048).astype(np.int32)
+    p, q = [int(x[0])], [int(x[0]) + 1]
+    for a in x[1:].tolist():
+        p.append(int(wrapped(np.int64(a * p[-1]))))
+        q.append(int(wrapped(np.int64(a * q[-1] + a + 1))))
+    back = np.append(np.maximum.accumulate(x[::-1])[-2::-1], -(2**31))
+    want = {"y": np.cumsum(x), "z": back, "u": p, "v": q, "best": [x.argmax(), x[x > 0][0]]}
+    everywhere(long_rows, (x, *(np.full(len(w), 77, np.int32) for w in want.values())), want)
+    assert long_rows.compile("sm_80").resources.spill_bytes == 0
+
+
 @tc.kernel(warps=2)
 def best(x: f32[M, N], v: f32[M, 5], p: i32[M, 5], o: i32[M, 40], q: i32[M, 40]):
     tc.grid(1)
