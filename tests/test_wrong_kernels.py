@@ -263,6 +263,12 @@ WRONG = {
     tc.device_print("x", x)
     ^^^^^^^^^^^^^^^^^^^^^^^
 """, "a tile or a number is wanted here, not global f32[N]", "tc.load"),
+    "return out of a group of warps": ("""
+    with tc.warps(0, 2):
+        if n > 3:
+            return
+            ^^^^^^
+""", "return leaves a group of warps", "end the group before the return"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^

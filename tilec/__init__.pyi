@@ -233,27 +233,28 @@ def exp2(x: Operand, approx: bool = False) -> Tile:
     With `approx`, one instruction: results below 2**-126 are 0.
     """
 
-def log(x: Operand) -> Tile:
+def log(x: Operand, approx: bool = False) -> Tile:
     """Natural logarithm.
 
     On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, x below 2**-126 counts as 0.
     """
 
-def log2(x: Operand) -> Tile:
+def log2(x: Operand, approx: bool = False) -> Tile:
     """Logarithm to base 2.
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, one instruction: x below 2**-126 counts as 0.
     """
 
 def sqrt(x: Operand, approx: bool = False) -> Tile:
     """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5."""
 
-def rsqrt(x: Operand) -> Tile:
+def rsqrt(x: Operand, approx: bool = False) -> Tile:
     """Reciprocal square root `1 / sqrt(x)`.
 
-    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16. With `approx`, one instruction: x below
+    2**-126 counts as 0.
     """
 
 def reciprocal(x: Operand, approx: bool = False) -> Tile:
