@@ -76,16 +76,15 @@ def widened(g: Generator, value: str, dtype: DType) -> tuple[str, str]:
 def call_printf(g: Generator, form: str, arguments: Sequence[tuple[str, str]]) -> None:
     e, at = g.e, 0
     size = SLOT * len(arguments)
-    key = ("printed", size)
-    if key not in e.cache:
-        e.cache[key] = f"%print.{size}"
-        g.preamble.append(f"  %print.{size} = alloca [{size} x i8], align {SLOT}")
+    made = f"  %print.{size} = alloca [{size} x i8], align {SLOT}"
+    if made not in g.preamble:
+        g.preamble.append(made)
     for kind, value in arguments:
         width = 4 if kind == "i32" else 8
         at = -(-at // width) * width
-        e.line(f"store {kind} {value}, ptr {e.let(f'getelementptr i8, ptr {e.cache[key]}, i32 {at}')}, align {width}")
+        e.line(f"store {kind} {value}, ptr {e.let(f'getelementptr i8, ptr %print.{size}, i32 {at}')}, align {width}")
         at += width
-    e.let(f"call i32 @vprintf({form}, ptr {e.cache[key]})")
+    e.let(f"call i32 @vprintf({form}, ptr %print.{size})")
 
 
 @emits(AssertAt)

@@ -147,10 +147,10 @@ def flattened(b: Builder, x: Value, axis: int | None) -> tuple[Value, int]:
 LONG, ROWS = 512, 8  # a row of at least so many elements is cut into so many, for the warps to share
 
 
-def is_long(x: Value) -> bool:
+def is_long(x: Value, axis: int) -> bool:
     """Whether a tile is one row that is worth cutting up."""
-    (extent, *others) = x.type.shape
-    return not others and extent >= LONG and extent % ROWS == 0
+    extent = x.type.shape[axis]
+    return x.type.size == extent >= LONG and extent % ROWS == 0
 
 
 def cut_up(b: Builder, xs: Sequence[Value]) -> tuple[Value, ...]:
@@ -161,9 +161,11 @@ def fold(b: Builder, xs: Sequence[Value], combine: Function | str, axis: int | N
     flat = [flattened(b, x, axis) for x in xs]
     values, at = tuple(x for x, _ in flat), flat[0][1]
     types = [x.type.dtype for x in xs]
-    if is_long(values[0]):
-        values = b.insert(Fold(cut_up(b, values), 1, region(b, types, combine)))
-    return b.insert(Fold(values, at, region(b, types, combine)))
+    if not is_long(values[0], at):
+        return b.insert(Fold(values, at, region(b, types, combine)))
+    parts = b.insert(Fold(cut_up(b, values), 1, region(b, types, combine)))
+    left = (1,) * (values[0].type.rank - 1)
+    return tuple(b.emit(Reshape(x, left)) if left else x for x in b.insert(Fold(parts, 0, region(b, types, combine))))
 
 
 def scan(b: Builder, xs: tuple[Value, ...], combine: Function | str, axis: int, first: tuple[Any, ...] | None) -> tuple[Value, ...]:
@@ -173,7 +175,7 @@ def scan(b: Builder, xs: tuple[Value, ...], combine: Function | str, axis: int, 
     def simple(xs: tuple[Value, ...], axis: int, first: tuple[Any, ...] | None) -> tuple[Value, ...]:
         return b.insert(Scan(first is not None, first or (), xs=xs, axis=axis, body=region(b, types, combine)))
 
-    if not is_long(xs[0]):
+    if not is_long(xs[0], axis):
         return simple(xs, axis, first)
     rows = cut_up(b, xs)
     parts = simple(rows, 1, first)
@@ -183,7 +185,7 @@ def scan(b: Builder, xs: tuple[Value, ...], combine: Function | str, axis: int, 
     wide = [broadcast(b, Reshape.build(b, t, [ROWS, 1]), p.type.shape) for t, p in zip(shifted, parts, strict=True)]
     given = NAMED[combine][0].build(b, *wide, *parts) if isinstance(combine, str) else combine(b, *wide, *parts)
     joined = given if isinstance(given, tuple) else (given,)
-    return tuple(Reshape.build(b, Where.build(b, later, j, p), [-1]) for j, p in zip(joined, parts, strict=True))
+    return tuple(Reshape.build(b, Where.build(b, later, j, p), xs[0].type.shape) for j, p in zip(joined, parts, strict=True))
 
 
 class ReduceBy(Op, abstract=True):
