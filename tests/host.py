@@ -20,6 +20,8 @@ APPROXIMATIONS = {
     "ex2.approx.f32": ("call double @llvm.exp2.f64(double %d)", 1.5 * ULP),
     "ex2.approx.ftz.f": ("call double @llvm.exp2.f64(double %d)", 1.5 * ULP),
     "lg2.approx.f": ("call double @llvm.log2.f64(double %d)", 1.5 * ULP),
+    "lg2.approx.ftz.f": ("call double @llvm.log2.f64(double %d)", 1.5 * ULP),
+    "rsqrt.approx.ftz.f": ("fdiv double 1.0, %root", 1.5 * ULP),
     "rsqrt.approx.f": ("fdiv double 1.0, %root", 1.5 * ULP),
     "rcp.approx.ftz.f": ("fdiv double 1.0, %d", 0.5 * ULP),
     "sqrt.approx.f": ("fadd double %root, 0.0", 0.5 * ULP),
@@ -27,7 +29,12 @@ APPROXIMATIONS = {
     "cos.approx.ftz.f": ("call double @llvm.cos.f64(double %d)", 2**-20.5 * 0.9999),
 }
 APPROXIMATION = """
-define float @host.{name}(float %x) {{
+define float @host.{name}(float %given) {{
+  %size = call float @llvm.fabs.f32(float %given)
+  %tiny = fcmp olt float %size, 0x3810000000000000
+  %none = call float @llvm.copysign.f32(float 0.0, float %given)
+  %flushed = select i1 %tiny, float %none, float %given
+  %x = select i1 {flushes}, float %flushed, float %given
   %d = fpext float %x to double
   %root = call double @llvm.sqrt.f64(double %d)
   %y = {function}
@@ -62,7 +69,9 @@ define bfloat @__truncsfbf2(float %x) {
 def support(skew):
     """The functions that replace the GPU's, with `skew` (-1 to 1) times the error that they are allowed."""
     made = [
-        APPROXIMATION.format(name=name, function=function, error=skew * error, least=float(name[:3] in ("lg2", "sin", "cos")))
+        APPROXIMATION.format(
+            name=name, function=function, error=skew * error, flushes=str("ftz" in name).lower(), least=float(name[:3] in ("lg2", "sin", "cos"))
+        )
         for name, (function, error) in APPROXIMATIONS.items()
     ]
     return BFLOAT + "".join(made)

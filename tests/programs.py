@@ -42,6 +42,7 @@ STORAGE = tuple(dtypes.dtype(name) for name in (
 ))  # fmt: skip
 TYPES = (f32, i32, f16, bf16, i64, u32, bool_, f64, i16, u16, u64, *STORAGE)
 COMPUTING = TYPES[:11]
+WHOLE = tuple(dtypes.dtype(name) for name in ("int8", "uint8", "int4", "uint1", "int5"))
 EXTENTS = (8, 1, 16, 32, 2, 3, 4, 5, 7, 12, 17, 24, 33, 40, 64)
 LARGEST = 2048  # elements of a tile
 SMALL = 4  # what goes into a floating sum lies within +-SMALL
@@ -366,8 +367,11 @@ class Maker:
         return kind.build(self.b, x, axes, keepdims=self.maybe())
 
     def dot(self) -> Value:
-        dtype = self.pick((f16, f32, bf16, f64))
+        dtype = self.pick((f16, f32, bf16, f64, *WHOLE))
         m, n, k = (self.pick(e) for e in ((16, 32, 5, 1, 64, 17), (8, 16, 24, 3, 64), (16, 32, 8, 7, 48)))
+        if dtype in WHOLE:
+            right = self.pick(WHOLE)
+            return Dot.build(self.b, self.load(dtype, (m, k)), self.load(right, (k, n)), self.tile(i32, (m, n)) if self.maybe() else None)
         a, b = (self.whole(self.tile(dtype, shape), SMALL) for shape in ((m, k), (k, n)))
         wide = default_accumulator(dtype)
         acc = self.whole(self.tile(wide, (m, n)), SMALL) if self.maybe() else None

@@ -205,3 +205,28 @@ def test_a_loop_that_is_left_does_not_go_on():
     y = np.zeros(1, np.int32)
     k.interpret(y)
     assert y[0] == 5
+
+
+@tc.kernel(warps=4)
+def nested(x: i32[N], y: i32[4], *, on: bool = True):
+    tc.grid(1)
+    if on:
+        for i in range(N):
+            if tc.load(x, [i]) > 5:
+                break
+            tc.store(y, 0, i)
+    if N > 3:
+        for i in range(N):
+            if i % 2 == 1:
+                continue
+            tc.store(y, 1, i)
+    with tc.warps(0, 2):
+        for i in range(N):
+            if tc.load(x, [i]) > 7:
+                break
+            tc.store(y, 2, i)
+
+
+def test_loops_that_are_left_inside_of_branches_and_groups():
+    x = np.int32([1, 2, 6, 3, 9, 2])
+    everywhere(nested, (x, np.full(4, 77, np.int32)), {"y": [1, 4, 3, 77]})

@@ -143,6 +143,32 @@ def test_sorts(dtype, shape, axis, warps):
 T = tc.types("T")
 
 
+@tc.kernel(warps=4)
+def long_rows(x: i32[N], y: i32[N], z: i32[N], u: i32[N], v: i32[N], best: i32[2]):
+    tc.grid(1)
+    n = tc.load(x, [0], [2048])
+    tc.store(y, [0], tc.cumsum(n))
+    tc.store(z, [0], tc.cummax(n, exclusive=True, reverse=True))
+    row = n[None, :]
+    p, q = tc.scan((row, row + 1), affine)
+    tc.store(u, [0], p[0])
+    tc.store(v, [0], q[0])
+    tc.store(best, [0], tc.argmax(row, axis=1))
+    tc.store(best, 1, tc.reduce(n, left_of))
+
+
+def test_long_rows_are_shared_by_the_warps():
+    x = RNG.integers(-3, 4, 2048).astype(np.int32)
+    p, q = [int(x[0])], [int(x[0]) + 1]
+    for a in x[1:].tolist():
+        p.append(int(wrapped(np.int64(a * p[-1]))))
+        q.append(int(wrapped(np.int64(a * q[-1] + a + 1))))
+    back = np.append(np.maximum.accumulate(x[::-1])[-2::-1], -(2**31))
+    want = {"y": np.cumsum(x), "z": back, "u": p, "v": q, "best": [x.argmax(), x[x > 0][0]]}
+    everywhere(long_rows, (x, *(np.full(len(w), 77, np.int32) for w in want.values())), want)
+    assert long_rows.compile("sm_80").resources.spill_bytes == 0
+
+
 @tc.kernel(warps=2)
 def best(x: f32[M, N], v: f32[M, 5], p: i32[M, 5], o: i32[M, 40], q: i32[M, 40]):
     tc.grid(1)
@@ -161,6 +187,29 @@ def test_topk_and_argsort():
     want = {"v": np.take_along_axis(x, falling, 1)[:, :5], "p": falling[:, :5], "o": np.argsort(x, axis=1, kind="stable"), "q": falling}
     given = [np.full(w.shape, 9, np.float32 if k == "v" else np.int32) for k, w in want.items()]
     everywhere(best, (x, *given), want)
+
+
+@tc.kernel(warps=4)
+def in_groups(x: i32[N], y: i32[N], z: i32[N], w: i32[N], e: i32[4]):
+    tc.grid(1)
+    with tc.warps(1, 2):
+        v = tc.load(x, [0], [100])
+        tc.store(y, [0], tc.cumsum(v))
+        tc.store(z, [0], tc.sort(v))
+        tc.store(w, [0], tc.flip(v))
+        tc.store(e, 0, tc.argmax(v))
+        tc.store(e, 1, v[17])
+    with tc.warps(3, 1):
+        v = tc.load(x, [0], [100])
+        tc.store(e, 2, tc.reduce(v, "xor"))
+        tc.store(e, 3, tc.sum(tc.histogram(v, 5)))
+
+
+def test_in_groups_of_warps():
+    x = RNG.integers(-50, 50, 100).astype(np.int32)
+    few = [x.argmax(), x[17], np.bitwise_xor.reduce(x), ((x >= 0) & (x < 5)).sum()]
+    want = {"y": np.cumsum(x), "z": np.sort(x), "w": x[::-1], "e": few}
+    everywhere(in_groups, (x, *(np.full(len(w), 77, np.int32) for w in want.values())), want)
 
 
 @tc.kernel

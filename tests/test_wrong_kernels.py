@@ -251,6 +251,24 @@ WRONG = {
     v = tc.dot(tc.zeros(f16, [2, 16, 16]), tc.zeros(f16, [3, 16, 16]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "a stack of 2 matrices is multiplied by one of 3"),
+    "asserted number": ("""
+    tc.assert_(n, "n")
+    ^^^^^^^^^^^^^^^^^^
+""", "an assertion is a bool, not i32", "x != 0"),
+    "assertion known to fail": ("""
+    tc.assert_(block > 100, "narrow")
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "the assertion fails: narrow"),
+    "printed tensor": ("""
+    tc.device_print("x", x)
+    ^^^^^^^^^^^^^^^^^^^^^^^
+""", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
+    "return out of a group of warps": ("""
+    with tc.warps(0, 2):
+        if n > 3:
+            return
+            ^^^^^^
+""", "return leaves a group of warps", "end the group before the return"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^

@@ -233,27 +233,28 @@ def exp2(x: Operand, approx: bool = False) -> Tile:
     With `approx`, one instruction: results below 2**-126 are 0.
     """
 
-def log(x: Operand) -> Tile:
+def log(x: Operand, approx: bool = False) -> Tile:
     """Natural logarithm.
 
     On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, x below 2**-126 counts as 0.
     """
 
-def log2(x: Operand) -> Tile:
+def log2(x: Operand, approx: bool = False) -> Tile:
     """Logarithm to base 2.
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, one instruction: x below 2**-126 counts as 0.
     """
 
 def sqrt(x: Operand, approx: bool = False) -> Tile:
     """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5."""
 
-def rsqrt(x: Operand) -> Tile:
+def rsqrt(x: Operand, approx: bool = False) -> Tile:
     """Reciprocal square root `1 / sqrt(x)`.
 
-    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16. With `approx`, one instruction: x below
+    2**-126 counts as 0.
     """
 
 def reciprocal(x: Operand, approx: bool = False) -> Tile:
@@ -410,6 +411,21 @@ def assume(fact: Tile | bool) -> None:
     """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
 
     A fact known at compile time is checked there. The frontend adds the author's text.
+    """
+
+def device_print(text: str, x: Operand) -> None:
+    """Prints a scalar, or each element of a tile in a line of its own, wherever the kernel runs: `[block 0, 1, 0] text [2, 3] 0.5`.
+
+    On the GPU the lines come in any order, by the CUDA run time's vprintf, when the host synchronizes. Floats are shown with six digits.
+
+    A narrow storage type is shown as f32.
+    """
+
+def assert_(condition: Tile | bool, message: str = '') -> None:
+    """Stops the kernel with the message unless the condition, a bool or a tile of bools, holds everywhere.
+
+    The interpreter raises an error that names the block; on the GPU the launch fails, and the message goes to standard error with the line
+    and the thread. `assert` is decided when the kernel is compiled, `tc.assume` states facts that the compiler may use.
     """
 
 def round(x: Operand) -> Tile:
@@ -662,6 +678,13 @@ def types(names: str) -> Any:
 
 def strided(tensor: Any) -> Any:
     """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters."""
+
+def workspace(tensor: Any) -> Any:
+    """The annotation of a tensor for the kernel's own use, `w: tc.workspace(i32[M])`: every run finds it full of zeros, and leaves it so.
+
+    Calls need not pass it: then tilec provides it. Its extents are integers or dimensions of other tensors. A run of the interpreter or the
+    simulator that leaves other values than 0 is an error.
+    """
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
     """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""

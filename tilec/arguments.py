@@ -10,7 +10,7 @@ import numpy as np
 from tilec.errors import TileError, require
 from tilec.ir.arrays import DeviceArray, read, row_major, torch_name
 from tilec.ir.core import Value
-from tilec.ir.dtypes import DType, from_numpy
+from tilec.ir.dtypes import DType, bf16, from_numpy
 from tilec.ir.interp import Memory
 from tilec.ir.ops.base import show
 from tilec.ir.tensor import Tensor
@@ -129,6 +129,32 @@ class Arguments:
         for p, memory in zip(self.function.params, carriers, strict=True):
             if isinstance(memory, Memory) and memory.changed:
                 assign(p.name, self.on_host(p.name), memory.data, p.type.dtype)
+
+
+def with_workspaces(types: dict[str, Any], given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a call with zeros for each workspace among `names` that the caller left out, in the order of `types`."""
+    if all(name in given for name in names):
+        return given
+    tensors = [(t.shape, getattr(given[n], "shape", ())) for n, t in types.items() if n in given and isinstance(t, TensorType)]
+    dims = {d: n for shape, found in tensors for d, n in zip(shape, found, strict=False) if isinstance(d, str)}
+    full = dict(given)
+    for name in (n for n in names if n not in given):
+        type: TensorType = types[name]
+        for n in type.shape:
+            known = isinstance(n, int) or n in dims
+            require(known, f"the extent {n} of the workspace {name} is that of no other tensor", hint="pass the workspace, or a tensor that has it")
+        shape = tuple(dims[n] if isinstance(n, str) else n for n in type.shape)
+        native = type.dtype.computes and type.dtype != bf16
+        full[name] = np.zeros(shape, type.dtype.numpy) if native else Tensor.from_values(np.zeros(shape), type.dtype)
+    return {name: full[name] for name in types if name in full}
+
+
+def check_clean(bound: Arguments, names: Sequence[str], when: str) -> None:
+    """Raise TileError unless every workspace is full of zeros."""
+    for name in names:
+        array = bound.on_host(name)
+        clean = not np.any(array.values() if isinstance(array, Tensor) else array)
+        require(clean, f"the workspace {name} holds other values than 0 {when}", hint="a kernel leaves its workspace as it found it: store zeros")
 
 
 def number(value: Any) -> Any:

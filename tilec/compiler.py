@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilec import cache, keys
-from tilec.arguments import Arguments, in_words, machine_arguments, take_back
+from tilec.arguments import Arguments, check_clean, in_words, machine_arguments, take_back, with_workspaces
 from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, scans, views, warp  # noqa: F401 - their rules register themselves
 from tilec.backend import cubin as assembler
+from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
@@ -269,8 +270,14 @@ class Kernel:
         by_name = {name: a for name, a in zip(names, args, strict=False) if a is not MISSING}
         constants = {name: value for name, value in kwargs.items() if value is not MISSING}
         if len(args) > len(names) or any(name in by_name for name in constants):
-            return self.signature.bind(tuple(a for a in args if a is not MISSING), constants)
-        return self.signature.bind((), {**by_name, **constants})
+            return self._bind(tuple(a for a in args if a is not MISSING), constants)
+        return self._bind((), {**by_name, **constants})
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Arguments by name, workspaces among them, and constants."""
+        given, constants = self.signature.bind(args, kwargs)
+        own = self.signature.workspaces
+        return (with_workspaces(self.signature.types(constants), given, own) if own else given), constants
 
     def _launcher(self, constants: dict[str, Any]) -> Launcher:
         """What launches the kernel with these constants."""
@@ -313,7 +320,7 @@ class Kernel:
 
         Asynchronous copies land at once; with `late_copies` no sooner than the wait for them, and reading them before is an error.
         """
-        given, constants = self.signature.bind(args, kwargs)
+        given, constants = self._bind(args, kwargs)
         self._interpret(given, constants, stage, arch, late_copies)
 
     def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False) -> None:
@@ -324,16 +331,18 @@ class Kernel:
             require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}")
             function = stages[stage]
         bound = Arguments(function, given)
+        check_clean(bound, self.signature.workspaces, "before the run")
         carriers = bound.carriers()
         execute(function, carriers, late_copies)
         bound.write_back(carriers)
+        check_clean(bound, self.signature.workspaces, "after the run")
 
     @presented
     def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:
         """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report (`tilec.sim.Report`). Arrays are written in place."""
         from tilec import sim  # a product of its own, loaded when it is asked for
 
-        given, constants = self.signature.bind(args, kwargs)
+        given, constants = self._bind(args, kwargs)
         compiled = self._compile(constants, target(arch))
         function = self._parsed(constants)
         bound = Arguments(function, given)
@@ -345,6 +354,7 @@ class Kernel:
             if words is not array:
                 array[...] = words[: len(array)]
         take_back(function, bound, arguments)
+        check_clean(bound, self.signature.workspaces, "after the run")
         return report
 
     # examples

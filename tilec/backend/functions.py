@@ -230,6 +230,9 @@ def erf(e: Emitter, x: str) -> str:
     return select(e, e.let(f"fcmp olt float {magnitude}, {number(ERF_SMALL)}"), small, large)
 
 
+approximate(ops.Log2Approx)(lambda e, x: special(e, "lg2.approx.ftz.f", x))
+approximate(ops.LogApprox)(lambda e, x: multiply(e, special(e, "lg2.approx.ftz.f", x), number(LN_2)))
+approximate(ops.RsqrtApprox)(lambda e, x: special(e, "rsqrt.approx.ftz.f", x))
 approximate(ops.SqrtApprox)(lambda e, x: special(e, "sqrt.approx.f", x))
 approximate(ops.TanhApprox)(lambda e, x: e.let(f"call afn float @llvm.tanh.f32(float {x})"))
 

@@ -124,6 +124,10 @@ class Strided:
         self.shaped = shaped
 
 
+class Workspace(Strided):
+    """The annotation of a tensor that launchers provide, full of zeros."""
+
+
 def _names(text: str, kind: Callable[[str], Any], what: str) -> Any:
     names = text.replace(",", " ").split()
     for name in names:
@@ -148,6 +152,17 @@ def strided(tensor: Any) -> Any:
     if not isinstance(tensor, Shaped):
         raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])")
     return Strided(tensor)
+
+
+def workspace(tensor: Any) -> Any:
+    """The annotation of a tensor for the kernel's own use, `w: tc.workspace(i32[M])`: every run finds it full of zeros, and leaves it so.
+
+    Calls need not pass it: then tilec provides it. Its extents are integers or dimensions of other tensors. A run of the interpreter or the
+    simulator that leaves other values than 0 is an error.
+    """
+    if not isinstance(tensor, Shaped):
+        raise TileError(f"workspace takes a tensor's annotation, not {tensor!r}", hint="as in tc.workspace(i32[M])")
+    return Workspace(tensor)
 
 
 class HelperFunction:
@@ -250,6 +265,7 @@ LANGUAGE: dict[str, Any] = {
     "dims": dims,
     "types": types,
     "strided": strided,
+    "workspace": workspace,
     "function": function,
     "static": static,
     "static_assert": static_assert,

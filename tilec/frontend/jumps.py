@@ -91,9 +91,10 @@ class Jumps:
                 out += self.loop(s)
                 if kinds:
                     return [*out, *self.unless(self.flags(kinds), rest, s)]
-            elif isinstance(s, ast.With) and kinds:
-                out.append(placed(ast.With(s.items, self.block(s.body)), s))
-                return [*out, *self.unless(self.flags(kinds), rest, s)]
+            elif isinstance(s, ast.If):
+                out.append(placed(ast.If(s.test, self.block(list(s.body)), self.block(list(s.orelse))), s))
+            elif isinstance(s, ast.With) and not kinds:  # a jump out of it is refused by the parser
+                out.append(placed(ast.With(s.items, self.block(list(s.body))), s))
             else:
                 out.append(s)
         return out

@@ -57,6 +57,8 @@ class Liveness:
                 return self._loop(s, body, live | ({stopped} if stopped else set()), assigned([target])) | read(iterable)
             case ast.While(test=test, body=body):
                 return self._loop(s, body, live | read(test), set())
+            case ast.With(items=items, body=body):
+                return live | self._before(body, live) | read(*(item.context_expr for item in items))
             case ast.Return(value=value):
                 return read(value)
         if isinstance(s, ast.Expr) and "breakpoint" in read(s.value):

@@ -17,7 +17,7 @@ from tilec.errors import Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, OPERATIONS, HelperFunction
 from tilec.frontend.calls import Calls
 from tilec.frontend.expressions import Program
-from tilec.frontend.jumps import RESULT, structured
+from tilec.frontend.jumps import RESULT, jumps, structured
 from tilec.frontend.liveness import Liveness, assigned
 from tilec.frontend.signature import Signature
 from tilec.frontend.values import (
@@ -192,6 +192,10 @@ class Statements(Calls):
         if more or item.optional_vars or not isinstance(call, ast.Call) or self(call.func) is not LANGUAGE["warps"]:
             message, hint = REFUSED["With"]
             raise TileError(message, hint=hint + ", but for `with tc.warps(first, count):`")
+        left = next((j for part in s.body for j in ast.walk(part) if jumps(s) and isinstance(j, ast.Return | ast.Break | ast.Continue)), None)
+        if left is not None:
+            what = type(left).__name__.lower()
+            raise TileError(f"{what} leaves a group of warps", hint=f"end the group before the {what}", loc=self.loc(left))
         with self.at(call):
             group = self.group_of(call)
         before = self.variables

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tilec.errors import TileError, require
-from tilec.frontend.builtins import Dim, Strided, TypeName
+from tilec.frontend.builtins import Dim, Strided, TypeName, Workspace
 from tilec.frontend.source import Source
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, Shaped, bool_, f32, i32, i64
@@ -41,6 +41,7 @@ class Parameter:
     shape: tuple[int | str, ...] = ()
     is_tensor: bool = False
     strided: bool = False
+    workspace: bool = False  # zeros before and after a run; provided where a call leaves it out
 
     def type(self, constants: dict[str, Any]) -> TensorType | TileType:
         """Its type, once the constants are known."""
@@ -109,9 +110,14 @@ class Signature:
         for name, value in kwargs.items():
             require(name not in given, f"{self.name} is given {name} twice")
             (given if name in names else constants)[name] = value
-        missing = [n for n in names if n not in given]
+        missing = [n for n in names if n not in given and n not in self.workspaces]
         require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
-        return {n: given[n] for n in names}, self.resolve(constants)
+        return {n: given[n] for n in names if n in given}, self.resolve(constants)
+
+    @property
+    def workspaces(self) -> tuple[str, ...]:
+        """Names of the parameters that launchers provide."""
+        return tuple(p.name for p in self.parameters if p.workspace)
 
     def types(self, constants: dict[str, Any]) -> dict[str, TensorType | TileType]:
         """The type of each parameter, constants given (as `resolve` gives them)."""
@@ -204,7 +210,8 @@ class _Reader:
             dtype: Any = shaped.dtype
             if isinstance(dtype, TypeName):
                 self._check_type_name(dtype)
-            return Parameter(p.name, dtype, tuple(self._extents(p.name, shaped.shape)), True, isinstance(annotation, Strided))
+            own = isinstance(annotation, Workspace)
+            return Parameter(p.name, dtype, tuple(self._extents(p.name, shaped.shape)), True, isinstance(annotation, Strided) and not own, own)
         if isinstance(annotation, DType):
             require(
                 annotation.computes, f"{p.name} is a scalar of a storage type, {annotation}", hint="pass it as i32 or f32, or as a tensor"

@@ -362,12 +362,15 @@ class Context:
         """How many axes of the grid have several blocks; at least 1."""
         return max((i + 1 for i, n in enumerate(self.grid) if n > 1), default=1)
 
+    def active_numbers(self) -> list[int]:
+        """The numbers in the chunk of active blocks."""
+        return [n for n in range(self.blocks) if self.mask is None or self.mask[n]]
+
     def active_blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Number in the chunk and grid coordinates of each active block."""
         rank = self.rank
-        for number in range(self.blocks):
-            if self.mask is None or self.mask[number]:
-                yield number, tuple(int(p[number]) for p in self.place[:rank])
+        for number in self.active_numbers():
+            yield number, tuple(int(p[number]) for p in self.place[:rank])
 
     def fail(self, where: Array, message: str) -> None:
         """Raise, naming the first block, if `where` (a leading axis of blocks) holds anywhere in an active block."""

@@ -350,6 +350,11 @@ class Math(Unary, abstract=True):
         return 0.0
 
 
+def flushed(x: Any) -> Any:
+    """Float64 with 0 in place of what is below the normal numbers of f32, as instructions with .ftz see their operands."""
+    return np.where(np.abs(x) < 2**-126.0, np.copysign(0.0, x), x)
+
+
 def half_place(magnitude: Any, dtype: DType) -> Any:
     """Half the distance between neighbours in `dtype` at a float64 >= 0: what rounding to nearest may change."""
     exponent = np.frexp(magnitude)[1] - 1
@@ -419,24 +424,44 @@ class Log(Logarithm):
     """Natural logarithm.
 
     On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, x below 2**-126 counts as 0.
     """
 
     builtin = "log"
     function = np.log
     relative = near_one = 2**-21.4
 
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((LogApprox if approx else Log)(*match(b, x)))
+
+
+class LogApprox(Log):
+    """`tc.log(x, approx=True)`: x below 2**-126 counts as 0."""
+
+    function: ClassVar[Any] = staticmethod(lambda x: np.log(flushed(x)))
+
 
 class Log2(Logarithm):
     """Logarithm to base 2.
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
-    or bf16.
+    or bf16. With `approx`, one instruction: x below 2**-126 counts as 0.
     """
 
     builtin = "log2"
     function = np.log2
     relative = near_one = 2**-22.0
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((Log2Approx if approx else Log2)(*match(b, x)))
+
+
+class Log2Approx(Log2):
+    """`tc.log2(x, approx=True)`, one instruction: x below 2**-126 counts as 0."""
+
+    function: ClassVar[Any] = staticmethod(lambda x: np.log2(flushed(x)))
 
 
 class Sqrt(Math):
@@ -459,7 +484,8 @@ class SqrtApprox(Sqrt):
 class Rsqrt(Math):
     """Reciprocal square root `1 / sqrt(x)`.
 
-    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
+    On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16. With `approx`, one instruction: x below
+    2**-126 counts as 0.
     """
 
     builtin = "rsqrt"
@@ -468,6 +494,16 @@ class Rsqrt(Math):
     @staticmethod
     def function(x: Any) -> Any:
         return 1.0 / np.sqrt(x)
+
+    @classmethod
+    def build(cls, b: Builder, x: Operand, approx: bool = False) -> Value:  # type: ignore[override]
+        return b.emit((RsqrtApprox if approx else Rsqrt)(*match(b, x)))
+
+
+class RsqrtApprox(Rsqrt):
+    """`tc.rsqrt(x, approx=True)`, one instruction: x below 2**-126 counts as 0."""
+
+    function: ClassVar[Any] = staticmethod(lambda x: 1.0 / np.sqrt(flushed(x)))
 
 
 class Reciprocal(Math):

@@ -21,7 +21,7 @@ from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Add, And, Cast, Eq, Gt, Lt, Maximum, Minimum, Mul, Ne, Not, Or, Shl, Shr, Where, Xor
 from tilec.ir.ops.base import Constant, Elementwise, Placed, broadcast, constant, describe, show, tile
 from tilec.ir.ops.functions import Bitcast
-from tilec.ir.ops.pieces import Flip, along, one_axis, sliced
+from tilec.ir.ops.pieces import Concatenate, Flip, along, one_axis, sliced
 from tilec.ir.ops.shape import Arange, Reshape
 from tilec.ir.types import TileType
 
@@ -144,9 +144,48 @@ def flattened(b: Builder, x: Value, axis: int | None) -> tuple[Value, int]:
     return (x if tile(x).rank == 1 else Reshape.build(b, x, [-1])), 0
 
 
+LONG, ROWS = 512, 8  # a row of at least so many elements is cut into so many, for the warps to share
+
+
+def is_long(x: Value, axis: int) -> bool:
+    """Whether a tile is one row that is worth cutting up."""
+    extent = x.type.shape[axis]
+    return x.type.size == extent >= LONG and extent % ROWS == 0
+
+
+def cut_up(b: Builder, xs: Sequence[Value]) -> tuple[Value, ...]:
+    return tuple(Reshape.build(b, x, [ROWS, -1]) for x in xs)
+
+
 def fold(b: Builder, xs: Sequence[Value], combine: Function | str, axis: int | None) -> tuple[Value, ...]:
     flat = [flattened(b, x, axis) for x in xs]
-    return b.insert(Fold(tuple(x for x, _ in flat), flat[0][1], region(b, [x.type.dtype for x in xs], combine)))
+    values, at = tuple(x for x, _ in flat), flat[0][1]
+    types = [x.type.dtype for x in xs]
+    if not is_long(values[0], at):
+        return b.insert(Fold(values, at, region(b, types, combine)))
+    parts = b.insert(Fold(cut_up(b, values), 1, region(b, types, combine)))
+    left = (1,) * (values[0].type.rank - 1)
+    return tuple(b.emit(Reshape(x, left)) if left else x for x in b.insert(Fold(parts, 0, region(b, types, combine))))
+
+
+def scan(b: Builder, xs: tuple[Value, ...], combine: Function | str, axis: int, first: tuple[Any, ...] | None) -> tuple[Value, ...]:
+    """Inclusive without `first`. A long row is scanned in parts, then each part gets what all before it come to."""
+    types = [x.type.dtype for x in xs]
+
+    def simple(xs: tuple[Value, ...], axis: int, first: tuple[Any, ...] | None) -> tuple[Value, ...]:
+        return b.insert(Scan(first is not None, first or (), xs=xs, axis=axis, body=region(b, types, combine)))
+
+    if not is_long(xs[0], axis):
+        return simple(xs, axis, first)
+    rows = cut_up(b, xs)
+    parts = simple(rows, 1, first)
+    before = simple(b.insert(Fold(rows, 1, region(b, types, combine))), 0, None)
+    later = Gt.build(b, Reshape.build(b, b.emit(Arange(0, ROWS, i32)), [ROWS, 1]), 0)
+    shifted = [Concatenate.build(b, [sliced(b, t, [0], [1], [1]), sliced(b, t, [0], [1], [ROWS - 1])], 0) for t in before]
+    wide = [broadcast(b, Reshape.build(b, t, [ROWS, 1]), p.type.shape) for t, p in zip(shifted, parts, strict=True)]
+    given = NAMED[combine][0].build(b, *wide, *parts) if isinstance(combine, str) else combine(b, *wide, *parts)
+    joined = given if isinstance(given, tuple) else (given,)
+    return tuple(Reshape.build(b, Where.build(b, later, j, p), xs[0].type.shape) for j, p in zip(joined, parts, strict=True))
 
 
 class ReduceBy(Op, abstract=True):
@@ -196,7 +235,7 @@ class ScanBy(Op, abstract=True):
             require(len(start) == len(xs), f"{len(start)} first values are given for {len(xs)} tiles")
             start = tuple(constant(b, n, v.type.dtype).owner.value for n, v in zip(start, xs, strict=True))  # type: ignore[union-attr]
         given = tuple(Flip.build(b, v, at) for v in xs) if reverse else xs
-        results = b.insert(Scan(exclusive, start, xs=given, axis=at, body=region(b, [v.type.dtype for v in xs], combine)))
+        results = scan(b, given, combine, at, start if exclusive else None)
         if reverse:
             results = tuple(Flip.build(b, v, at) for v in results)
         return results if isinstance(x, tuple | list) else results[0]
