@@ -354,14 +354,15 @@ class Kernel:
 
         `sizes` are the example's. Raises TileError, also where there is no nvdisasm.
         """
-        from tilec import explain
+        from tilec import explain  # reads machine code, which only it and `tilec show` do
 
         resolved, where = self.signature.resolve(constants), target(arch)
-        with noting() as notes, hearing() as notices, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are part of what is said
-            stages = run_passes(self._parsed(resolved), where)
-            to_llvm(list(stages.values())[-1], where)
-        compiled = self._compile(resolved, where, lineinfo=True)
+            with noting() as notes, hearing() as notices:
+                stages = run_passes(self._parsed(resolved), where)
+                to_llvm(list(stages.values())[-1], where)
+            compiled = self._compile(resolved, where, lineinfo=True)
         report, simulated = None, "nothing, as the kernel has no example"
         if self._example is not None:
             args, _ = self.example_args(0, **(sizes or {}))

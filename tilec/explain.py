@@ -72,6 +72,7 @@ class Explanation:
     shared_bytes: int
     threads: int
     lines: dict[int, Line]
+    elsewhere: Line  # what no line of the kernel has, as the code before the first, or functions of other files
     notices: list[str]
     simulated: str  # what was run, or why nothing was
 
@@ -81,7 +82,8 @@ class Explanation:
 
     def __str__(self) -> str:
         head = f"{self.kernel} for {self.arch}: {self.threads} threads, {self.registers} registers, {self.shared_bytes} bytes of shared memory"
-        return "\n".join([head, f"simulated: {self.simulated}", *self.notices, "", *(text for line in self.lines.values() for text in shown(line))])
+        lines = [*self.lines.values(), *[self.elsewhere] * self.elsewhere.told]
+        return "\n".join([head, f"simulated: {self.simulated}", *self.notices, "", *(text for line in lines for text in shown(line))])
 
 
 def shown(line: Line) -> list[str]:
@@ -111,21 +113,23 @@ def explanation(
     lines = {n: Line(n, linecache.getline(source, n).rstrip("\n")) for n in range(first, last + 1)}
     path = os.path.abspath(source)
 
-    def at(file: str, number: int) -> Line | None:
-        return lines.get(number) if os.path.abspath(file) == path else None
+    elsewhere = Line(0, "(no line of the kernel)")
+
+    def at(file: str, number: int) -> Line:
+        return lines.get(number, elsewhere) if os.path.abspath(file) == path else elsewhere
 
     add_instructions(at, compiled.cubin)
     add_conversions(at, stages["layouts"])
     for note in dict.fromkeys(notes):
         line = at(outermost(note.loc).file, outermost(note.loc).line)
-        if line is not None and note.text:
+        if note.text:
             line.why.append(f"{excerpt(note.loc)}: {note.text}")
-        elif line is not None:
+        else:
             line.vector_bytes.append(note.vector_bytes)
     if report is not None:
         add_costs(at, report)
     taken = compiled.resources
-    return Explanation(name, compiled.target.name, source, taken.registers, taken.shared_bytes, taken.threads, lines, notices, simulated)
+    return Explanation(name, compiled.target.name, source, taken.registers, taken.shared_bytes, taken.threads, lines, elsewhere, notices, simulated)
 
 
 def outermost(loc: Loc) -> Loc:
@@ -142,8 +146,8 @@ def excerpt(loc: Loc) -> str:
 def add_instructions(at: Any, cubin: bytes) -> None:
     live = sass.live_registers(cubin)
     for i in sass.disassemble(cubin, lineinfo=True).instructions:
-        line = at(*i.place) if i.place and i.issued else None
-        if line is not None:
+        if i.issued:
+            line = at(*(i.place or ("", 0)))
             line.instructions[i.opcode] = line.instructions.get(i.opcode, 0) + 1
             line.registers = max(line.registers, live.get(i.address, 0))
 
@@ -155,7 +159,7 @@ def add_conversions(at: Any, function: Function) -> None:
             line = at(wanted.file, wanted.line)
             how = "registers" if stays_in_thread(op.x.type.layout, op.layout) else "shared memory"
             found = Conversion(made.line, wanted.line, str(op.result.type.logical()), how)
-            if line is not None and found not in line.conversions:
+            if found not in line.conversions:
                 line.conversions.append(found)
 
 
@@ -170,6 +174,5 @@ def add_costs(at: Any, report: Any) -> None:
             count.update(sectors=cost.sectors, ideal_sectors=cost.ideal_sectors)
     for place, count in totals.items():
         line = at(*place)
-        if line is not None:
-            for name in ("issued", "sectors", "ideal_sectors", "passes", "ideal_passes"):
-                setattr(line, name, count[name])
+        for name in ("issued", "sectors", "ideal_sectors", "passes", "ideal_passes"):
+            setattr(line, name, (getattr(line, name) or 0) + count[name])

@@ -21,6 +21,7 @@ from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
+from tilec.ir.notes import Refused
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import Elementwise, constant
@@ -296,7 +297,7 @@ class AssignLayouts(Rewriter):
             return None
         (m, k), n = user.a.type.shape, user.b.type.shape[1]
         fragments = self.target.matrix(*user.types, k)
-        if not fragments or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
+        if isinstance(fragments, Refused) or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
             return None
         return matrix_layouts(fragments, m, n, k, self.warps, self.strategy)[0 if value is user.a else 1]
 

@@ -14,7 +14,7 @@ from typing import Any
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
-from tilec.ir.notes import say
+from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Cast, Lt, Where
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.matmul import Dot, stand_ins
@@ -28,9 +28,9 @@ def dot(a: AssignLayouts, op: Dot) -> Any:
     (m, k), n = op.a.type.shape, op.b.type.shape[1]
     for left, right in stand_ins(*op.types):
         fragments = a.target.matrix(left, right, op.acc.type.dtype, op.mode, k)
-        if fragments:
+        if not isinstance(fragments, Refused):
             break
-    else:
+    if isinstance(fragments, Refused):
         say(op.loc, f"fma instead of mma: {fragments.why}")
         return a.dot_by_fma(op)
     given = m, n, k
