@@ -21,7 +21,7 @@ SEES = {
 # These take long to load, so they are imported when first used, never by importing tilec.
 LATE = {"llvmlite", "cuda", "torch", "triton"}
 # These may be: only some uses of tilec need them.
-EITHER = {"lark", "tilec.sim"}
+EITHER = {"lark", "tilec.sim", "tilec.explain"}
 
 
 def room(module: str) -> str:
@@ -60,7 +60,7 @@ def complaints(module: str, source: str) -> list[str]:
     said = []
     for used, statement in imports(tree):
         where = f"{module}:{statement.lineno} imports {used}"
-        package = "tilec.sim" if room(used) == "sim" and here != "sim" else used.split(".")[0]
+        package = "tilec.sim" if room(used) == "sim" and here != "sim" else used if used in EITHER else used.split(".")[0]
         if used.startswith("tilec") and here in SEES and room(used) not in SEES[here] | {here}:
             said.append(f"{where}: {here} may see {sorted(SEES[here]) or 'nothing'} of tilec")
         if package in LATE and statement in top:

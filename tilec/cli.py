@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | run | layout | bisect | cache | sim`.
+"""The command line: `tilec compile | show | explain | run | layout | bisect | cache | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -97,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         what.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"{form.upper().replace('LLVM', 'LLVM IR')}")
     made.add_argument("--locations", action="store_true", help="with the place of each operation in the source")
 
+    made = command(explain, "tilec explain examples/softmax.py:softmax --arch sm_80 --size m=37")
+    constants(made)
+    made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
+    made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the example that is simulated")
+    made.add_argument("--json", action="store_true", help="as JSON")
+
     made = command(run, "tilec run bug.tir --dim M=64 --dim N=32 --arg x=x.npy --out results")
     made.add_argument("file", metavar="FILE.tir", type=Path, help="a function in textual IR, of any stage")
     made.add_argument("--dim", metavar="NAME=N", action="append", default=[], type=_settings, help="a dimension that no given array tells")
@@ -177,6 +183,16 @@ def show(args: argparse.Namespace) -> None:
         else:
             text = print_function(_stage(kernel, args.after, arch, constants), locations=args.locations)
     print(text.rstrip())
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Explain what became of each line of a kernel. Shows instructions, registers, widths of accesses and conversions of layouts, what a
+    simulated run of the kernel's example costs, and which rule refused a better instruction.
+    """
+    kernel, arch = _load(args.kernel), _arch(args.arch)
+    with _blamed(args.kernel):
+        found = kernel.explain(arch, sizes=_merged(args.size), **_merged(args.set))
+    print(json.dumps(found.json(), indent=2) if args.json else found)
 
 
 def run(args: argparse.Namespace) -> None:

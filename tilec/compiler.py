@@ -34,6 +34,7 @@ from tilec.ir.core import Function
 from tilec.ir.describe import describe
 from tilec.ir.dtypes import DType
 from tilec.ir.interp import evaluate_launch, execute
+from tilec.ir.notes import noting
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
@@ -166,11 +167,8 @@ class Kernel:
         key = (_key(constants), where.name)
         if key not in self._stages:
             function = self._parsed(constants)
-            stages = {"parsed": function}
             with hearing() as heard:
-                for name, run in PIPELINE:
-                    function = run(function, where)
-                    stages[name] = function
+                stages = run_passes(function, where)
             self._stages[key] = stages
             if heard:
                 self._noticed.add(key)
@@ -340,10 +338,13 @@ class Kernel:
     @presented
     def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:
         """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report (`tilec.sim.Report`). Arrays are written in place."""
+        given, constants = self._bind(args, kwargs)
+        return self._simulate(given, constants, target(arch))
+
+    def _simulate(self, given: dict[str, Any], constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Any:
         from tilec import sim  # a product of its own, loaded when it is asked for
 
-        given, constants = self._bind(args, kwargs)
-        compiled = self._compile(constants, target(arch))
+        compiled = self._compile(constants, where, lineinfo)
         function = self._parsed(constants)
         bound = Arguments(function, given)
         grid = evaluate_launch(function, bound.carriers())
@@ -356,6 +357,28 @@ class Kernel:
         take_back(function, bound, arguments)
         check_clean(bound, self.signature.workspaces, "after the run")
         return report
+
+    @presented
+    def explain(self, arch: str = DEFAULT_ARCH, *, sizes: dict[str, Any] | None = None, **constants: Any) -> Any:
+        """What became of each line, what it costs in a run of the example, and why it is not better: a `tilec.explain.Explanation`.
+
+        `sizes` are the example's. Raises TileError, also where there is no nvdisasm.
+        """
+        from tilec import explain  # reads machine code, which only it and `tilec show` do
+
+        resolved, where = self.signature.resolve(constants), target(arch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are part of what is said
+            with noting() as notes, hearing() as notices:
+                stages = run_passes(self._parsed(resolved), where)
+                to_llvm(list(stages.values())[-1], where)
+            compiled = self._compile(resolved, where, lineinfo=True)
+        report, simulated = None, "nothing, as the kernel has no example"
+        if self._example is not None:
+            args, _ = self.example_args(0, **(sizes or {}))
+            report = self._simulate(self._bind(args, resolved)[0], resolved, where, lineinfo=True)
+            simulated = ", ".join(f"{p.name} {'x'.join(map(str, np.shape(a))) or a}" for p, a in zip(self.signature.parameters, args, strict=True))
+        return explain.explanation(self.signature.name, self.signature.source.span, compiled, stages, notes, notices, report, simulated)
 
     # examples
 
@@ -385,6 +408,14 @@ def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4)
         return Kernel(function, warps)
 
     return make if python_function is None else make(python_function)
+
+
+def run_passes(function: Function, where: Target) -> dict[str, Function]:
+    """The IR after each stage, "parsed" first."""
+    stages = {"parsed": function}
+    for name, run in PIPELINE:
+        function = stages[name] = run(function, where)
+    return stages
 
 
 def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False, kept: bool = False) -> Compiled:

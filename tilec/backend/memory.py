@@ -17,6 +17,7 @@ from tilec.backend.llvm import Generator, Registers, emits, from_code, registers
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
+from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.memory import Load, Store
 from tilec.ir.ops.views import TensorView
 
@@ -114,12 +115,20 @@ class GlobalAccess:
         """Elements of one vector: consecutive in registers and in memory, at most 16 bytes if that fills its units."""
         if self.fast is None or type.layout is None:
             return 1
-        run = type.layout.vector_run(self.fast)
+        run = min(self.limits.values())
         most = max(VECTOR_BITS, math.lcm(self.unit, self.dtype.bits))
         while run > 1 and (run * self.dtype.bits > most or type.layout.registers % run):
             run = next(d for d in range(run - 1, 0, -1) if run % d == 0)
         run = run & -run  # a power of two
         return run if run * self.dtype.bits % self.unit == 0 else 1
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What bounds the elements of a vector, besides its 16 bytes, and what each means."""
+        if self.fast is None:
+            axis = "the tensor's strides are known at run time only" if self.op.memory.type.strided else "the tile does not run along the tensor's last axis"
+            return {axis: 1}
+        return {"a thread holds no more neighbours of a row": self.type.layout.vector_run(self.fast)}
 
     @property
     def unit(self) -> int:
@@ -220,22 +229,47 @@ class GlobalAccess:
             ends += [self._axis_inside(axis, c) for c in {min(column), max(column)}]
         return conjunction(self.g, ends)
 
+    def edges(self) -> str:
+        """In words, along which axes the tile may reach beyond the tensor, and what would rule it out."""
+        found = []
+        for tile_axis, axis in enumerate(self.op.dims):
+            ends = {column[tile_axis] for column in self.place.offsets}
+            if all(self._axis_inside(tile_axis, c) == "true" for c in (min(ends), max(ends))):
+                continue
+            n, extent = self.place.shape[tile_axis], self.tensor.type.shape[axis]
+            remedy = f" (tc.assume({extent} % {n} == 0) would tell)" if isinstance(extent, str) and self.g.extent_divisor(self.tensor, axis) % n else ""
+            found.append(f"axis {axis} of {self.tensor.name} may end within the tile{remedy}")
+        return "; ".join(found) or "the layout has padding"
+
     def aligned(self, run: int) -> str:
         """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known."""
         g, facts = self.g, self.g.facts
         doubtful = doubtful_origins(g, self.tensor, run)
+        words = [f"where the view {self.tensor.name} begins is not known to be a multiple of {run}"] * bool(doubtful)
         for axis, offset in enumerate(self.op.offsets):
             last = axis == self.tensor.type.rank - 1
             if last and facts.divisor(offset) % run:
                 doubtful.append(g.widened(self.offsets[axis]))
+                words.append(f"the tile's offset along the last axis is not known to divide by {run}")
             if not last and self._stride_divisor(axis) % run:
                 doubtful.append(self.strides[axis])
+                words.append(self._rows_apart(axis, run))
         if not doubtful:
             return "true"
+        say(self.op.loc, f"alignment is asked at run time, and elements are taken one by one where it fails: {'; '.join(dict.fromkeys(words))}")
         union = doubtful[0]
         for other in doubtful[1:]:
             union = g.e.let(f"or i64 {union}, {other}")
         return g.e.let(f"icmp eq i64 {g.e.let(f'and i64 {union}, {run - 1}')}, 0")
+
+    def _rows_apart(self, axis: int, run: int) -> str:
+        """In words, that a stride is not known to be whole vectors, and what would make it so."""
+        if isinstance(self.tensor.owner, TensorView):
+            return f"the view's strides are not known to divide by {run}"
+        open_ = [n for n in self.tensor.type.shape[axis + 1 :] if isinstance(n, str)]
+        apart = " * ".join(map(str, self.tensor.type.shape[axis + 1 :]))
+        remedy = f"; tc.assume({open_[-1]} % {run} == 0) would do" if open_ else ""
+        return f"rows of {self.tensor.name} are {apart} elements apart, not known to divide by {run}{remedy}"
 
     def _stride_divisor(self, axis: int) -> int:
         if isinstance(self.tensor.owner, TensorView):
@@ -277,14 +311,19 @@ def two_paths(
 ) -> Registers:  # fmt: skip
     """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give. `vectors` takes each vector under a
     predicate."""
+    explain_width(access.op.loc, access.run, access.dtype.bits, access.limits)
     if access.run * access.dtype.bits % access.unit:  # no vector fills bytes
         return slow()
     aligned = access.aligned(access.run)
-    condition = conjunction(g, [access.all_inside(), aligned])
+    inside = access.all_inside()
+    condition = conjunction(g, [inside, aligned])
     if condition == "true":
         return fast()
     if aligned == "true" and vectors is not None and not access.hints and access.fast is not None and access.whole_runs(access.run):
+        say(access.op.loc, lambda: f"each vector under a predicate: {access.edges()}")
         return vectors()  # each vector is inside or outside as a whole: no slow path
+    if inside != "true":
+        say(access.op.loc, lambda: f"bounds are asked at run time, and elements are taken one by one at the edge: {access.edges()}")
     e, number = g.e, g.e.fresh()
     labels = f"whole{number}", f"edge{number}", f"both{number}"
     known = dict(access.memo)

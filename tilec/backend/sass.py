@@ -161,3 +161,19 @@ def parse(text: str) -> Sass:
         return replace(i, target=labels.get(to[1])) if to else i
 
     return Sass(name, tuple(map(resolve, found)), text)
+
+
+_LIVE = re.compile(r"^\s*/\*([0-9a-f]+)\*/.*?//\s*\|\s*(\d*)\s")
+
+
+def live_registers(cubin: bytes) -> dict[int, int]:
+    """How many registers hold something at each instruction, by its address. Raises TileError when there is no nvdisasm."""
+    tool = tools.find("nvdisasm")
+    require(tool, "machine code is read by nvdisasm, and there is none", hint="pip install 'tilec[sass]', or set TILEC_NVDISASM")
+    with tools.scratch() as folder:
+        path = Path(folder, "kernel.cubin")
+        path.write_bytes(cubin)
+        done = tools.run([str(tool), "-c", "-plr", str(path)])
+    require(not done.returncode, f"nvdisasm refuses the cubin: {done.stderr.strip()}")
+    found = (_LIVE.match(line) for line in done.stdout.splitlines())
+    return {int(m[1], 16): int(m[2] or 0) for m in found if m}

@@ -16,6 +16,7 @@ from tilec.backend.target import Target
 from tilec.ir.core import Function, Op, Rewriter, Value
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
+from tilec.ir.notes import Refused, say
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import LoadShared
 from tilec.ir.target import Fragments
@@ -41,10 +42,22 @@ class Select(Rewriter):
                 if divides(instruction.fragments, a.type.layout, b.type.layout, acc.type.layout):
                     return self.b.emit(instruction(a, b, acc))
         if type(op) is LoadShared and op.shape:
-            fits = ldmatrix.addresses(self(op.memory).type, op.dims, op.result.type) is not None
-            if fits and all(self.facts.divisor(op.offsets[d]) % 8 == 0 for d in range(len(op.offsets))):
+            refused = self.refuses_ldmatrix(op)
+            if refused is None:
+                say(op.loc, vector_bytes=16)
                 return self.b.emit(ldmatrix.LoadMatrix(self(op.memory), self(op.offsets), op.shape, op.dims, op.layout, op.group))
+            if not getattr(op.memory.owner, "scratch", False):
+                say(op.loc, f"ld.shared instead of ldmatrix: {refused.why}")
         return self.clone(op)
+
+    def refuses_ldmatrix(self, op: LoadShared) -> Refused | None:
+        """Why ldmatrix can't load the tile; None if it can."""
+        found = ldmatrix.addresses(self(op.memory).type, op.dims, op.result.type)
+        if isinstance(found, Refused):
+            return found
+        if any(self.facts.divisor(offset) % 8 for offset in op.offsets):
+            return Refused("the tile's offsets are not known to divide by 8")
+        return None
 
 
 def divides(fragments: Fragments, a: Layout, b: Layout, c: Layout) -> bool:

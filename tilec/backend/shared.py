@@ -27,8 +27,10 @@ from tilec.backend.memory import (
     place_of,
     to_memory,
 )
+from tilec.errors import Loc
 from tilec.ir.core import Value
 from tilec.ir.layout import Layout
+from tilec.ir.notes import Refused, explain_width, say
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
 from tilec.ir.ops.sync import Sync
@@ -81,12 +83,29 @@ class SharedAccess:
     @property
     def run(self) -> int:
         """Elements of one vector access."""
+        return math.gcd(VECTOR_BITS // 8 // self.memory.item_bytes, *self.limits.values())
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What a vector must divide, in elements, and what each means."""
         axis = self.memory.rank - 1
-        if axis not in self.dims or self.layout is None or self.place.covers != self.place.shape or any(s != 1 for s in self.scale):
-            return 1
+        if axis not in self.dims or self.layout is None:
+            return {"the tile does not run along the shared tile's last axis": 1}
+        if self.place.covers != self.place.shape:
+            return {"the tile does not fill its layout": 1}
+        if any(s != 1 for s in self.scale):
+            return {"it counts in rows": 1}
         assert self.memory.layout is not None
-        run = math.gcd(self.layout.vector_run(self.dims.index(axis)), self.memory.layout.run(axis), self.layout.registers)
-        return math.gcd(run, VECTOR_BITS // 8 // self.memory.item_bytes, self.divisors[axis])
+        return {
+            "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(self.dims.index(axis)),
+            "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(axis),
+            "a thread holds no more elements": self.layout.registers,
+            "the tile's offset is not known to divide by more": self.divisors[axis],
+        }
+
+    def explain(self, loc: Loc | None) -> None:
+        """Say how wide the access is, and why not wider."""
+        explain_width(loc, self.run, 8 * self.memory.item_bytes, self.limits)
 
     def address(self, register: int) -> str:
         """A pointer to a register's element."""
@@ -183,7 +202,10 @@ def power_of_two(n: int) -> bool:
 
 @emits(LoadShared)
 def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
-    return [load_from(g, SharedAccess.of(g, op, op.result.type), op.result.type)]
+    access = SharedAccess.of(g, op, op.result.type)
+    if op.shape:
+        access.explain(op.loc)
+    return [load_from(g, access, op.result.type)]
 
 
 def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
@@ -209,6 +231,8 @@ def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
 @emits(StoreShared)
 def store_shared(g: Generator, op: StoreShared) -> None:
     access = SharedAccess.of(g, op, op.value.type)
+    if op.value.type.shape:
+        access.explain(op.loc)
     kind, run = in_memory(op.value.type.dtype), access.run
     values = [to_memory(g, v, op.value.type.dtype) for v in g[op.value]]
     size = run * access.memory.item_bytes
@@ -244,7 +268,7 @@ def emit_where(g: Generator, instructions: Sequence[tuple[str, str]]) -> None:
 @emits(ldmatrix.LoadMatrix)
 def load_matrix(g: Generator, op: ldmatrix.LoadMatrix) -> Sequence[Registers]:
     found = ldmatrix.addresses(op.memory.type, op.dims, op.result.type)
-    assert found is not None
+    assert not isinstance(found, Refused)
     layout, count, transposed = found
     offsets = [tuple(int(c) for c in row) for row in layout.coords()[0]]
     access = SharedAccess(g, op.memory, op.dims, op.offsets, Place(g.base(layout), offsets, layout.shape, layout.shape), layout)
@@ -281,6 +305,10 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
     target.offsets, target.divisors = ["0"] * into.rank, [0] * into.rank
     size = math.gcd(source.run, target.run) * into.item_bytes
     aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
+    limits = {**source.limits, **target.limits}
+    if size < 4:
+        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {min(limits, key=lambda why: limits[why])}")
+    explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
     if aligned == "true":
         copy_vectors(g, source, target, size)
     elif aligned == "false":

@@ -15,6 +15,7 @@ from tilec.backend.isa import ldmatrix, mma
 from tilec.errors import TileError, require
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
+from tilec.ir.notes import Refused
 from tilec.ir.target import Fragments
 from tilec.ir.types import SharedType, TileType
 
@@ -62,11 +63,14 @@ class Target:
             return capability == self.capability
         return capability[0] == self.capability[0] and capability[1] >= self.capability[1]
 
-    def matrix(self, a: DType, b: DType, acc: DType, mode: str = "", depth: int = 0) -> Fragments | None:
+    def matrix(self, a: DType, b: DType, acc: DType, mode: str = "", depth: int = 0) -> Fragments | Refused:
         """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`: the deepest that
-        divides, else the least deep; None if there is none."""
-        found = [i.fragments for i in mma.candidates(a, b, acc, mode, self.has)]
-        return next((f for f in found if depth % f.shape[2] == 0), found[-1] if found else None)
+        divides, else the least deep; refused if there is none."""
+        candidates = mma.candidates(a, b, acc, mode, self.has)
+        if isinstance(candidates, Refused):
+            return candidates
+        found = [i.fragments for i in candidates]
+        return next((f for f in found if depth % f.shape[2] == 0), found[-1])
 
     def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
         """The rows that `ldmatrix` would be given the addresses of."""

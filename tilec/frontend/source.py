@@ -59,6 +59,11 @@ class Source:
         loc = self.loc(self.node)
         return Loc(loc.file, loc.line, loc.column + 4, loc.column + 4 + len(self.name))
 
+    @property
+    def span(self) -> tuple[str, int, int]:
+        """The file, and the first and last line of the function, its decorators included."""
+        return self.file, self.function.__code__.co_firstlineno, self.node.end_lineno or self.node.lineno
+
     def text(self, node: ast.expr) -> str:
         """An expression as its author wrote it."""
         lines, _ = self._parsed

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
+from tilec.ir.notes import Refused
 from tilec.ir.types import SharedType, TileType
 
 
@@ -22,9 +23,9 @@ class Hardware(Protocol):
     @property
     def name(self) -> str: ...
 
-    def matrix(self, a: DType, b: DType, acc: DType, mode: str, depth: int) -> Fragments | None:
-        """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`; None if there
-        is none."""
+    def matrix(self, a: DType, b: DType, acc: DType, mode: str, depth: int) -> Fragments | Refused:
+        """The fragments of the best matrix instruction for products of these types, `depth` elements deep, in a mode of `Dot`; refused if
+        there is none."""
         ...
 
     def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:

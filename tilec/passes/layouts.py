@@ -21,6 +21,7 @@ from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
+from tilec.ir.notes import Refused
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import Elementwise, constant
@@ -99,6 +100,8 @@ class AssignLayouts(Rewriter):
     def run(self, function: Function) -> Function:
         self.warps, self.threads = function.warps, function.threads
         self.uses = uses_of(function)
+        loops = [op for op in function.walk() if isinstance(op, For | While)]
+        self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
         return super().run(function)
 
     def block(self, old: Block, arg_types: Sequence[Type] | None = None) -> Block:
@@ -132,7 +135,9 @@ class AssignLayouts(Rewriter):
             new, level = self.make(old, layout), -1
         else:  # converted where it was made, not round after round in a loop
             level = self.level.get(self(old), -1)
-            new = self.builders[level].emit(ConvertLayout(self(old), layout, self(old).type.group))
+            conversion = ConvertLayout(self(old), layout, self(old).type.group)
+            self.blame(conversion, old)
+            new = self.builders[level].emit(conversion)
         new.name = new.name or old.name
         self.made[level][old, layout] = new
         return new
@@ -161,7 +166,17 @@ class AssignLayouts(Rewriter):
         """A reshape that the wanted layout can't follow: done where every thread holds everything, then converted."""
         everywhere = replicated(self.threads, rank=len(op.shape)) * local(*op.shape)
         x = self.get(op.x, reshaped(everywhere, op.shape, op.x.type.shape))  # type: ignore[arg-type]
-        return self.b.emit(ConvertLayout(self.clone(op, x=x, layout=everywhere)[0], layout))
+        conversion = ConvertLayout(self.clone(op, x=x, layout=everywhere)[0], layout)
+        self.blame(conversion, op.results[0])
+        return self.b.emit(conversion)
+
+    def blame(self, conversion: ConvertLayout, old: Value) -> None:
+        """Remember the lines that disagree: where the tile was made, or the loop made it that carries it, and the one that wants it now."""
+        for _ in range(len(self.carried_from)):  # a loop may carry what another one carries
+            old = self.carried_from.get(old, old)
+        made = old.owner.loc if isinstance(old.owner, Op) else None
+        if made and self.b.loc:
+            conversion.because = (made, self.b.loc)  # type: ignore[misc]
 
     def settled(self, value: Any) -> Any:
         """New values with some layout, for ops that take any; scalars, memory and attributes as they are."""
@@ -282,7 +297,7 @@ class AssignLayouts(Rewriter):
             return None
         (m, k), n = user.a.type.shape, user.b.type.shape[1]
         fragments = self.target.matrix(*user.types, k)
-        if fragments is None or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
+        if isinstance(fragments, Refused) or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
             return None
         return matrix_layouts(fragments, m, n, k, self.warps, self.strategy)[0 if value is user.a else 1]
 

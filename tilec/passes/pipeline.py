@@ -29,6 +29,7 @@ from tilec.errors import TileError, notice
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
+from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Add, And, Eq, Gt, Lt, Mod, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
@@ -80,8 +81,10 @@ class Pipeline(Rewriter):
             if stages < op.stages:
                 text = f"{op.loc}: {stages} stages instead of {op.stages}: a stage takes {each} bytes of shared memory on {self.target.name}"
                 notice(text)
+                say(op.loc, text.removeprefix(f"{op.loc}: "))
             self.shared_bytes += stages * each
             return stages
+        say(op.loc, f"no pipeline: not even 2 stages of {each} bytes fit shared memory on {self.target.name}")
         return 1
 
     def versioned(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
@@ -206,13 +209,27 @@ class Pipeline(Rewriter):
 def movable_loads(op: For) -> list[Load]:
     """The loads of the loop's own body that may start rounds ahead: of what neither the loop nor, where it waits for them, other blocks write."""
     written = {viewed(v) for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
-    if any(isinstance(inner, SemaphoreWait | Atomic | Fence) for inner in op.body.walk()):
-        return []
-    return [
-        inner
-        for inner in op.body.ops
-        if isinstance(inner, Load) and inner.shape and inner.memory not in written and copyable(inner) and follows_counter(inner, op)
-    ]
+    waits = any(isinstance(inner, SemaphoreWait | Atomic | Fence) for inner in op.body.walk())
+    found = []
+    for inner in op.body.ops:
+        if isinstance(inner, Load) and inner.shape:
+            refused = refuses_to_move(inner, op, written, waits)
+            if refused is None:
+                found.append(inner)
+            else:
+                say(inner.loc, f"not started rounds ahead, as the other loads of the loop with stages={op.stages} may be: {refused.why}")
+    return found
+
+
+def refuses_to_move(load: Load, op: For, written: set[Value], waits: bool) -> Refused | None:
+    """Why a load can't start rounds ahead; None if it can."""
+    if waits:
+        return Refused("the loop waits for other blocks")
+    if load.memory in written:
+        return Refused(f"the loop writes {load.memory.name}")
+    if needed_for(load, op) is None:
+        return Refused("its place depends on what the loop carries or reads")
+    return uncopyable(load)
 
 
 def viewed(value: Value) -> Value:
@@ -222,19 +239,19 @@ def viewed(value: Value) -> Value:
     return value
 
 
-def copyable(load: Load) -> bool:
-    """Whether at least 4 contiguous bytes of the tile can be copied at once."""
-    bits, memory = load.result.type.dtype.bits, load.memory.type
-    if load.cache not in (None, "ca", "cg") or load.evict == "no_allocate":  # hints that copies don't have
-        return False
-    if bits % 8 or load.result.type.dtype.is_bool or memory.strided or memory.rank - 1 not in load.dims:
-        return False
-    return load.shape[load.dims.index(memory.rank - 1)] * bits % 32 == 0 and math.prod(load.shape) * bits >= 32 * 32
-
-
-def follows_counter(load: Load, op: For) -> bool:
-    """Whether its offsets depend on the counter, pure ops, and values from outside of the loop alone."""
-    return needed_for(load, op) is not None
+def uncopyable(load: Load) -> Refused | None:
+    """Why not at least 4 contiguous bytes of the tile can be copied at once; None if they can."""
+    dtype, memory = load.result.type.dtype, load.memory.type
+    bits = dtype.bits
+    if load.cache not in (None, "ca", "cg") or load.evict == "no_allocate":
+        return Refused("asynchronous copies don't have its cache hints")
+    if bits % 8 or dtype.is_bool:
+        return Refused(f"asynchronous copies don't move {dtype}")
+    if memory.strided or memory.rank - 1 not in load.dims:
+        return Refused("neighbours of the tile don't lie together in memory, and asynchronous copies take at least 4 bytes at once")
+    if load.shape[load.dims.index(memory.rank - 1)] * bits % 32:
+        return Refused("rows of the tile are no multiples of 4 bytes, of which asynchronous copies take whole ones")
+    return None if math.prod(load.shape) * bits >= 32 * 32 else Refused("it is too small to be worth a copy")
 
 
 def needed_for(load: Load, op: For) -> Any:

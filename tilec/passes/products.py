@@ -14,6 +14,7 @@ from typing import Any
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
+from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Cast, Lt, Where
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.matmul import Dot, stand_ins
@@ -27,11 +28,16 @@ def dot(a: AssignLayouts, op: Dot) -> Any:
     (m, k), n = op.a.type.shape, op.b.type.shape[1]
     for left, right in stand_ins(*op.types):
         fragments = a.target.matrix(left, right, op.acc.type.dtype, op.mode, k)
-        if fragments is not None:
+        if not isinstance(fragments, Refused):
             break
-    else:
+    if isinstance(fragments, Refused):
+        say(op.loc, f"fma instead of mma: {fragments.why}")
         return a.dot_by_fma(op)
+    given = m, n, k
     m, n, k = (-(-size // unit) * unit for size, unit in zip((m, n, k), fragments.shape, strict=True))
+    if (m, n, k) != given:
+        said = [f"{name}={size} is padded to {whole}" for name, size, whole in zip("mnk", given, (m, n, k), strict=True) if size != whole]
+        say(op.loc, f"work is wasted: {', '.join(said)}, as mma multiplies {'x'.join(map(str, fragments.shape))}")
     layouts = matrix_layouts(fragments, m, n, k, a.warps, a.strategy)
     x = operand(a, op.a, left, layouts[0], 1)
     y = operand(a, op.b, right, layouts[1], 0)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from tilec.errors import require
 from tilec.ir.layout import Digit, Layout, column_spatial, spatial
+from tilec.ir.notes import Refused
 from tilec.ir.ops.memory import LoadShared
 from tilec.ir.types import SharedType, TileType
 
@@ -25,21 +26,26 @@ class LoadMatrix(LoadShared):
 
     def infer(self) -> TileType:
         result = super().infer()
-        require(addresses(self.memory.type, self.dims, result) is not None, "ldmatrix does not divide the layout")
+        found = addresses(self.memory.type, self.dims, result)
+        require(not isinstance(found, Refused), f"ldmatrix can't load this: {getattr(found, 'why', '')}")
         return result
 
 
 @lru_cache(maxsize=256)
-def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tuple[Layout, int, bool] | None:
+def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tuple[Layout, int, bool] | Refused:
     """How a tile is loaded by ldmatrix: which row each lane addresses for each instruction, matrices an instruction, whether transposed.
 
-    The layout is of row starts: along the memory's contiguous axis it counts in rows of 8 elements. None if ldmatrix can't do it.
+    The layout is of row starts: along the memory's contiguous axis it counts in rows of 8 elements.
     """
-    if tile.dtype.bits != 16 or tile.rank != 2 or memory.rank - 1 not in dims or tile.layout is None or tile.layout.shape != tile.shape:
-        return None
+    if tile.dtype.bits != 16:
+        return Refused(f"it moves elements of 16 bits, and {tile.dtype} has {tile.dtype.bits}")
+    if tile.rank != 2 or memory.rank - 1 not in dims:
+        return Refused("the tile is no matrix whose rows or columns lie along the memory's last axis")
+    if tile.layout is None or tile.layout.shape != tile.shape:
+        return Refused("the tile does not fill its layout")
     along = dims.index(memory.rank - 1)  # the tile axis that a row of 16 bytes runs along
     if memory.layout is None or memory.layout.run(memory.rank - 1) % 8:
-        return None
+        return Refused("rows of 8 elements don't lie together in the shared tile")
     for pairs_along, fragment in ((1, ROW_MAJOR), (0, COLUMN_MAJOR)):
         quotient = tile.layout.try_divide(fragment)
         if quotient is not None:
@@ -51,7 +57,7 @@ def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tupl
             shape = tuple(n * 8 if axis == across else n for axis, n in enumerate(quotient.shape))
             threads = (*digits[: len(quotient.thread_digits)], *idle, *digits[len(quotient.thread_digits) :], Digit(8, across, 1))
             return Layout(shape, threads, rows), count, pairs_along != along
-    return None
+    return Refused("who uses the tile does not want it in fragments of matrix instructions")
 
 
 def _peel(digits: tuple[Digit, ...], count: int) -> tuple[tuple[Digit, ...], tuple[Digit, ...]] | None:

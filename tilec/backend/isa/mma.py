@@ -16,6 +16,7 @@ from tilec.errors import require
 from tilec.ir.core import Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, float8_e4m3, float8_e5m2, i32, int4, int8, uint1, uint4, uint8
 from tilec.ir.layout import Layout, column_local
+from tilec.ir.notes import Refused
 from tilec.ir.ops.matmul import product
 from tilec.ir.target import Fragments
 from tilec.ir.types import TileType
@@ -122,6 +123,10 @@ for (_l, _x), (_r, _y) in itertools.product(_FP8, _FP8):
     instruction((16, 8, 32), _l, _r, f32, f"f32.{_x}.{_y}.f32", "mma_fp8")
 
 
-def candidates(a: DType, b: DType, acc: DType, mode: str, has: Callable[[str], bool]) -> list[type[MatrixInstruction]]:
+def candidates(a: DType, b: DType, acc: DType, mode: str, has: Callable[[str], bool]) -> list[type[MatrixInstruction]] | Refused:
     """The instructions of these types that a target has, best first."""
-    return [i for i in INSTRUCTIONS if (*i.factors, i.accumulator, i.mode) == (a, b, acc, mode) and has(i.feature)]
+    known = [i for i in INSTRUCTIONS if (*i.factors, i.accumulator, i.mode) == (a, b, acc, mode)]
+    if not known:
+        tf32 = '; with precision="tf32" or "tf32x3" one would' if a == b == acc == f32 else ""
+        return Refused(f"no matrix instruction multiplies {a} by {b} into {acc}{tf32}")
+    return [i for i in known if has(i.feature)] or Refused(f"the matrix instruction of {a} by {b} is not there on this architecture")

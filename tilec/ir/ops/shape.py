@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Loc, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, f32, i32
 from tilec.ir.layout import Layout
@@ -156,9 +156,13 @@ class View(Op):
         given = tile(self.x)
         require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)")
         assert given.layout is not None
-        require(given.layout.threads == self.layout.threads, f"the layouts have {given.layout.threads} and {self.layout.threads} threads")
         before, after = given.layout.registers * given.dtype.bits, self.layout.registers * self.dtype.bits
-        require(before == after, f"each thread holds {before} bits, but the view would hold {after}")
+        same = given.layout.threads == self.layout.threads
+        if not same or before != after:
+            threads = f"the layouts have {given.layout.threads} and {self.layout.threads} threads"
+            stated = self.x.owner.loc if isinstance(self.x.owner, Op) else None
+            notes = ((f"the operand lies in {given.layout}, as is stated here", stated),) if stated else ()
+            raise TileError(threads if not same else f"each thread holds {before} bits, but the view would hold {after}", notes=notes)
         return TileType(self.dtype, self.layout.shape, self.layout, given.group)
 
     @classmethod
@@ -179,9 +183,12 @@ class ConvertLayout(Placed):
     """The same tile held by other threads or registers. Inserted by layout inference where two layouts meet.
 
     Without a layout it stands behind a tile whose layout the author stated: from there on the tile may lie anywhere.
+    `because` are the two places that disagree: which made the tile so, and which wants it otherwise. It is no part of what the op is.
     """
 
     x: Value
+
+    because: ClassVar[tuple[Loc, Loc] | None] = None
 
     def infer(self) -> TileType:
         given = tile(self.x)
