@@ -270,7 +270,7 @@ def _correct(nearest: Array, residual: Array, operands: tuple[Array, ...]) -> Ar
     """
     overflow = np.isinf(nearest) & reduce(np.logical_and, map(np.isfinite, operands)) & (operands[-1] != 0)
     nearest = np.where(overflow, np.copysign(1e300, nearest), nearest)
-    inexact = np.isfinite(nearest) & (residual != 0) & ~overflow
+    inexact = np.isfinite(nearest) & np.isfinite(residual) & (residual != 0) & ~overflow  # divided by infinity, zero is exact
     sign = np.where(nearest == 0, np.copysign(1.0, nearest), 1.0)
     tiny = np.where(nearest == 0, sign * 1e-300, np.nextafter(nearest, np.copysign(np.inf, residual)))
     return np.where(inexact, tiny, nearest)

@@ -44,6 +44,7 @@ class Case:
     rows: list
     form: str = ""
     before: str = ""  # instructions that stand before it
+    after: str = ""  # and behind
 
     def operands(self):
         dests = "|".join(f"%d{i}" for i in range(len(self.dests)))
@@ -96,6 +97,7 @@ def body(case, mode, slot, out):
         lines += ["@%even bra SKIP;", case.text(), "SKIP:"]
     else:
         lines += [case.text(guard)]
+    lines += [guard + case.after] * bool(case.after)
     lines += [put(k, f"%d{i}", f"[%out+{(out + i) * 8 * THREADS}]") for i, k in enumerate(case.dests)]
     return lines + ["}"]
 

@@ -209,6 +209,11 @@ _extreme("max", numerics.maximum, np.fmax)
 
 # Comparison
 
+def _flags(T: str, BOOL: str | None = None, **_: Any) -> str:
+    """f16 and bf16 have no second destination."""
+    return f"{'pred|pred' if T in ('f32', 'f64') else 'pred'} = bits(T) bits(T)" + (" pred" if BOOL else "")
+
+
 _CMP = "eq ne lt le gt ge equ neu ltu leu gtu geu num nan"
 _QUICK = {"eq": np.equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "neu": np.not_equal}
 
@@ -222,17 +227,18 @@ instruction("setp.CMP.T", "pred|pred = T T", CMP=" ".join(_QUICK), T="f32 f64")(
 )
 
 
-@instruction("setp.CMP{.ftz}.T", "pred|pred = bits(T) bits(T)", CMP=_CMP, T="f32 f16")
-@instruction("setp.CMP.T", "pred|pred = bits(T) bits(T)", CMP=_CMP, T="f64 bf16")
+@instruction("setp.CMP{.ftz}.T", _flags, CMP=_CMP, T="f32 f16")
+@instruction("setp.CMP.T", _flags, CMP=_CMP, T="f64 bf16")
 def setp(CMP: str, T: str, ftz: bool = False) -> Meaning:
     compare = _compare(CMP, T, ftz)
-    return lambda a, b: both(compare(a, b))
+    return (lambda a, b: both(compare(a, b))) if T in ("f32", "f64") else compare
 
 
-@instruction("setp.CMP.BOOL{.ftz}.T", "pred|pred = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", T="f32 f16")
-@instruction("setp.CMP.BOOL.T", "pred|pred = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", T="f64 bf16")
+@instruction("setp.CMP.BOOL{.ftz}.T", _flags, CMP=_CMP, BOOL="and or xor", T="f32 f16")
+@instruction("setp.CMP.BOOL.T", _flags, CMP=_CMP, BOOL="and or xor", T="f64 bf16")
 def setp_bool(CMP: str, BOOL: str, T: str, ftz: bool = False) -> Meaning:
-    return combined(_compare(CMP, T, ftz), BOOL)
+    pair = combined(_compare(CMP, T, ftz), BOOL)
+    return pair if T in ("f32", "f64") else lambda a, b, c: pair(a, b, c)[0]
 
 
 @instruction("setp.CMP{.ftz}.f16x2", "pred|pred = b32 b32", CMP=_CMP)
