@@ -12,7 +12,15 @@ from .harness import THREADS, Case, expand, halves, integers, joined, number, tu
 from .integer import clamp
 
 INTS = "{u8,u16,u32,u64,s8,s16,s32,s64}"
+SHORTS = "{u16,u32,u64,s16,s32,s64}"
 CASES = []
+
+
+def saturating(source):
+    """cvt.sat between integers exists where a value may not fit."""
+    inside = lambda to, x: clamp(x, to) == x  # noqa: E731
+    ends = lambda k: [-(1 << width(k) - 1), (1 << width(k) - 1) - 1] if k[0] == "s" else [0, (1 << width(k)) - 1]  # noqa: E731
+    return [f"cvt.sat.{to}.{source}" for to in INTS[1:-1].split(",") if not all(inside(to, x) for x in ends(source))]
 
 
 def convert(opcode, x, to, source):
@@ -70,12 +78,15 @@ def _near_integers(kind):
 
 
 _AROUND = {k: _near_integers(k) for k in ("f16", "bf16", "f32", "f64")}
-scalar(f"cvt{{,.sat}}.{INTS}.{INTS}")
+scalar(f"cvt.{INTS}.{INTS}")
+for _source in INTS[1:-1].split(","):
+    for _opcode in saturating(_source):
+        scalar(_opcode)
 scalar(f"cvt.{{rni,rzi,rmi,rpi}}{{,.ftz}}{{,.sat}}.{INTS}.f32")
 scalar(f"cvt.{{rni,rzi,rmi,rpi}}{{,.sat}}.{INTS}.{{f16,f64}}")
-scalar(f"cvt.{{rni,rzi,rmi,rpi}}.{INTS}.bf16")
+scalar(f"cvt.{{rni,rzi,rmi,rpi}}.{SHORTS}.bf16")
 scalar(f"cvt.{{rn,rz,rm,rp}}{{,.sat}}.{{f16,f32,f64}}.{INTS}")
-scalar(f"cvt.{{rn,rz,rm,rp}}.bf16.{INTS}")
+scalar(f"cvt.{{rn,rz,rm,rp}}.bf16.{SHORTS}")
 scalar("cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.f32.f32")
 scalar("cvt.{rni,rzi,rmi,rpi}{,.sat}.f64.f64")
 scalar("cvt.{rni,rzi,rmi,rpi}{,.sat}.f16.f16")
@@ -293,7 +304,8 @@ def exhaustive(source):
     if source in ("f16", "bf16"):
         sat = "{,.sat}" if source == "f16" else ""
         other = "bf16" if source == "f16" else "f16"
-        return (expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{INTS}.{source}") + expand(f"cvt{{,.ftz}}{sat}.f32.{source}") + expand(f"cvt{sat}.f64.{source}")
+        return (expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{INTS if source == 'f16' else SHORTS}.{source}") + expand(f"cvt{{,.ftz}}{sat}.f32.{source}") + expand(f"cvt{sat}.f64.{source}")
                 + expand(f"cvt.{{rn,rz,rm,rp}}.{other}.{source}") + expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{source}.{source}"))  # fmt: skip
-    floats = expand(f"cvt.{{rn,rz,rm,rp}}{{,.sat}}.{{f16,f32,f64}}.{source}") + expand(f"cvt.{{rn,rz,rm,rp}}.bf16.{source}")
-    return expand(f"cvt{{,.sat}}.{INTS}.{source}") + floats
+    floats = expand(f"cvt.{{rn,rz,rm,rp}}{{,.sat}}.{{f16,f32,f64}}.{source}")
+    floats += expand(f"cvt.{{rn,rz,rm,rp}}.bf16.{source}") if width(source) == 16 else []
+    return expand(f"cvt.{INTS}.{source}") + saturating(source) + floats

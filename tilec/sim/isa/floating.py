@@ -45,7 +45,7 @@ _row("mul", numerics.mul, np.multiply, "X = X X")
 
 
 @instruction("fma.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
-@instruction("mad{.rnd}{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
+@instruction("mad.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 def fma32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
     return partial(numerics.fma, "f32", rounding=rnd or "rn", ftz=ftz, sat=sat)
 
@@ -55,7 +55,7 @@ def _widened(T: str) -> Meaning:
     return partial(convert.cvt, "f32", T)
 
 
-@instruction("fma{.rnd}{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
+@instruction("fma.rnd{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
 def fma_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
     wide = _widened(T)
     return lambda a, b, c: numerics.fma("f32", wide(a), wide(b), c, rounding=rnd or "rn", sat=sat)
@@ -267,8 +267,16 @@ def setp_x2_bool(CMP: str, BOOL: str, ftz: bool = False, f16x2: bool = False, bf
     return run
 
 
-@instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="u32 s32 f32 u16 s16 f16", T="f32 f16")
-@instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="u32 s32 f32 u16 s16 bf16", T="f64 bf16")
+_SET = "u32 s32 f32 u16 s16 f16 bf16"
+
+
+def _set_fits(D: str, T: str, **_: Any) -> bool:
+    """Halves give integers of 16 and 32 bits or their own type; others 32 bits."""
+    return D in (("u32", "s32", "u16", "s16", T) if T in ("f16", "bf16") else ("u32", "s32", "f32"))
+
+
+@instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D=_SET, T="f32 f16", where=_set_fits)
+@instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D=_SET, T="f64 bf16", where=_set_fits)
 @instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="f16x2", T="f16x2")
 @instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="bf16x2", T="bf16x2")
 def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
