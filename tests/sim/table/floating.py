@@ -205,6 +205,33 @@ mixed("add" + ROUND + "{,.sat}.f32.{f16,bf16}", 2, lambda kind, parts, x, y: tot
 mixed("sub" + ROUND + "{,.sat}.f32.{f16,bf16}", 2, lambda kind, parts, x, y: total(x, -y, kind, parts))
 mixed("fma.{rn,rz,rm,rp}{,.sat}.f32.{f16,bf16}", 3, _FUSED)
 
+# Two f32 in a 64-bit register
+
+
+def in_words(pattern_, operands, meaning):
+    for opcode in expand(pattern_):
+        parts = opcode.split(".")
+        double = [tuple(x | y << 32 for x, y in zip(a, b, strict=True))
+                  for a, b in zip(rows(*["f32"] * operands), rows(*["f32"] * operands)[5:] + rows(*["f32"] * operands)[:5], strict=True)]  # fmt: skip
+
+        def apply(*patterns, parts=parts):
+            def right(part, shift):
+                xs = [value(p >> shift & 0xFFFFFFFF, "f32") for p in patterns]
+                want = pattern_of(parts, [flushed(x, "f32") for x in xs] if "ftz" in parts else xs)
+                return want(part) if callable(want) else want == part
+
+            return lambda got: right(got & 0xFFFFFFFF, 0) and right(got >> 32, 32)
+
+        def pattern_of(parts, xs):
+            return pattern(meaning("f32", parts, *xs), "f32")
+
+        CASES.append(Case(opcode, ("b64",), ("b64",) * operands, apply, double))
+
+
+in_words("add" + ROUND + "{,.ftz}.f32x2", 2, lambda kind, parts, x, y: total(x, y, kind, parts))
+in_words("mul" + ROUND + "{,.ftz}.f32x2", 2, lambda kind, parts, x, y: product(x, y, kind, parts))
+in_words("fma.{rn,rz,rm,rp}{,.ftz}.f32x2", 3, _FUSED)
+
 # Approximations: (exact function, relative bound, absolute bound) by the manual, on arguments where the bounds hold
 
 
@@ -345,9 +372,9 @@ def comparisons(kind, names, ftz):
         for to in targets:
             one = ONES.get(to, -1)
             CASES.append(Case(f"set.{name}{dot}.{to}.{kind}", (f"b{width(to)}",), (kind, kind), lambda a, b, f=flag, v=one: v * f(a, b), pairs(kind)))
-        for to in ("u32", "s32", "f32") if kind == "f32" else ():
+        for to in targets:
             one = ONES.get(to, -1)
-            CASES.append(Case(f"set.{name}.{how}{dot}.{to}.f32", ("b32",), ("f32", "f32", "pred"),
+            CASES.append(Case(f"set.{name}.{how}{dot}.{to}.{kind}", (f"b{width(to)}",), (kind, kind, "pred"),
                               lambda a, b, c, f=flag, j=join, v=one: v * bool(j(f(a, b), c)), pairs(kind, ["pred"])))  # fmt: skip
 
 
@@ -364,6 +391,9 @@ def packed_comparisons(kind, names, ftz):
         how = joins[name]
         CASES.append(Case(f"setp.{name}.{how}{dot}.{double}", ("pred", "pred"), ("b32", "b32", "pred"),
                           lambda a, b, c, f=both, j=JOIN[how]: tuple(j(x, c) for x in f(a, b)),
+                          [(*r, i % 2) for i, r in enumerate(packed(kind, 2))]))  # fmt: skip
+        CASES.append(Case(f"set.{name}.{how}{dot}.{double}.{double}", ("b32",), ("b32", "b32", "pred"),
+                          lambda a, b, c, f=both, j=JOIN[how], v=ONES[kind]: joined(*(v * bool(j(x, c)) for x in f(a, b))),
                           [(*r, i % 2) for i, r in enumerate(packed(kind, 2))]))  # fmt: skip
         CASES.append(Case(f"set.{name}{dot}.{double}.{double}", ("b32",), ("b32", "b32"),
                           lambda a, b, f=both, v=ONES[kind]: joined(*(v * x for x in f(a, b))), packed(kind, 2)))  # fmt: skip

@@ -200,7 +200,7 @@ def cvt_pack(pack: bool, sat: bool, D: str, s32: bool, b32: bool) -> Meaning:
 # Generic addresses
 
 
-@instruction("cvta{.to}.space.T", "T = T", space="global shared shared::cta local const param param::entry", T="u64 u32")
+@instruction("cvta{.to}.space.T", "T = T", space="global shared shared::cta shared::cluster local const param param::entry", T="u64 u32")
 def cvta(to: bool, space: str, T: str) -> Meaning:
     start = np.uint64(WINDOWS.get(space.split("::")[0], 0))
     if start == 0 or T == "u32":

@@ -44,6 +44,32 @@ _row("sub", numerics.sub, np.subtract, "X = X X")
 _row("mul", numerics.mul, np.multiply, "X = X X")
 
 
+# Two f32 in a 64-bit register (sm_100)
+
+
+def _by_words(function: Meaning) -> Meaning:
+    def run(*operands: Any) -> Any:
+        parts = (np.ascontiguousarray(x)[..., None].view(np.uint32) for x in operands)
+        return np.ascontiguousarray(function(*parts)).view(np.uint64)[..., 0]
+
+    return run
+
+
+@instruction("add{.rnd}{.ftz}.f32x2", "b64 = b64 b64", rnd=RND)
+def add_pair(rnd: str | None, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.add, "f32", rounding=rnd or "rn", ftz=ftz))
+
+
+@instruction("mul{.rnd}{.ftz}.f32x2", "b64 = b64 b64", rnd=RND)
+def mul_pair(rnd: str | None, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.mul, "f32", rounding=rnd or "rn", ftz=ftz))
+
+
+@instruction("fma.rnd{.ftz}.f32x2", "b64 = b64 b64 b64", rnd=RND)
+def fma_pair(rnd: str, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.fma, "f32", rounding=rnd, ftz=ftz))
+
+
 @instruction("fma.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 @instruction("mad.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 def fma32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
@@ -284,11 +310,16 @@ def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
     return lambda a, b: numerics.set_value(compare(a, b), D)
 
 
-@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T="f32")
-def set_bool(CMP: str, BOOL: str, ftz: bool, D: str, T: str) -> Meaning:
+@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D=_SET, T="f32 f16", where=_set_fits)
+@instruction("set.CMP.BOOL.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D=_SET, T="f64 bf16", where=_set_fits)
+@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="f16x2", T="f16x2")
+@instruction("set.CMP.BOOL.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="bf16x2", T="bf16x2")
+def set_bool(CMP: str, BOOL: str, D: str, T: str, ftz: bool = False) -> Meaning:
     from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, T, ftz), JOINS[BOOL]
+    if T.endswith("x2"):
+        return lambda a, b, c: numerics.set_value(join(compare(a, b), c[..., None]), D)
     return lambda a, b, c: numerics.set_value(join(compare(a, b), c), D)
 
 
