@@ -94,10 +94,9 @@ def body(case, mode, slot, out):
     guard = {"guard": "@%odd ", "not": "@!%even "}.get(mode, "")
     lines += [case.before] * bool(case.before)
     if mode == "branch":
-        lines += ["@%even bra SKIP;", case.text(), "SKIP:"]
+        lines += ["@%even bra SKIP;", case.text(), case.after, "SKIP:"]
     else:
-        lines += [case.text(guard)]
-    lines += [guard + case.after] * bool(case.after)
+        lines += [case.text(guard)] + [guard + case.after] * bool(case.after)
     lines += [put(k, f"%d{i}", f"[%out+{(out + i) * 8 * THREADS}]") for i, k in enumerate(case.dests)]
     return lines + ["}"]
 
