@@ -86,7 +86,7 @@ TYPES = {
 def cell(space):
     """%q100: 8 bytes of the thread's own, which hold its first slot; %q102: 8 bytes of all threads, which hold thread 0's."""
     body = "ld.global.u64 %q0, [%xt]; ld.global.u64 %q1, [%xt+8]; ld.global.u64 %q2, [%xt+16]; cvt.u16.u64 %h1, %q1; cvt.u16.u64 %h2, %q2;"
-    body += "cvt.u32.u64 %r1, %q1; cvt.u32.u64 %r2, %q2; mov.b32 %f1, %r1; mov.b64 %d1, %q1; setp.eq.u32 %p0, %t, 0; mov.u64 %q11, 0; mov.u32 %r11, 0; mov.u16 %h11, 0;"
+    body += "cvt.u32.u64 %r1, %q1; cvt.u32.u64 %r2, %q2; mov.b32 %f1, %r1; mov.b64 %d1, %q1; setp.eq.u32 %p0, %t, 0; mov.u64 %q11, 0; mov.u32 %r11, 0; mov.u16 %h11, 0;"  # noqa: E501
     if space in ("global", ""):
         body += "mov.b64 %q100, %yt; add.u64 %q102, %y, 1024;"
     else:

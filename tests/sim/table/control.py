@@ -1,5 +1,7 @@
 """Branches, calls, barriers, fences, ends, and what the run time offers."""
 
+# ruff: noqa: E501 (PTX text)
+
 import numpy as np
 
 from .harness import expand

@@ -307,7 +307,7 @@ def exhaustive(source):
     if source in ("f16", "bf16"):
         sat = "{,.sat}" if source == "f16" else ""
         other = "bf16" if source == "f16" else "f16"
-        return (expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{INTS if source == 'f16' else SHORTS}.{source}") + expand(f"cvt{{,.ftz}}{sat}.f32.{source}") + expand(f"cvt{sat}.f64.{source}")
+        return (expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{INTS if source == 'f16' else SHORTS}.{source}") + expand(f"cvt{{,.ftz}}{sat}.f32.{source}") + expand(f"cvt{sat}.f64.{source}")  # noqa: E501
                 + expand(f"cvt.{{rn,rz,rm,rp}}.{other}.{source}") + expand(f"cvt.{{rni,rzi,rmi,rpi}}{sat}.{source}.{source}"))  # fmt: skip
     floats = expand(f"cvt.{{rn,rz,rm,rp}}{{,.sat}}.{{f16,f32,f64}}.{source}")
     floats += expand(f"cvt.{{rn,rz,rm,rp}}.bf16.{source}") if width(source) == 16 else []

@@ -35,7 +35,7 @@ def expand(text):
 @dataclass
 class Case:
     """`meaning(*patterns)` gives the pattern of each destination (one, or a tuple), None where the result is open, or a function that
-    says whether a pattern is right. `rows` are tuples of patterns. `form` has the operands as a format: d0, d1, s0, s1, ..., and guard, for what follows in it."""
+    says whether a pattern is right. `rows` are tuples of patterns. `form` has the operands as a format: d0, d1, s0, s1, ..., and guard, for what follows in it."""  # noqa: E501
 
     opcode: str
     dests: tuple[str, ...]

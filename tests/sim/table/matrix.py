@@ -1,5 +1,7 @@
 """Matrix products and moves of matrices: every lane's registers from the manual's formulas (tests/sim/test_tensorcore.py), products by NumPy."""
 
+# ruff: noqa: E501 (PTX text)
+
 import itertools
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Loads, stores and what goes with addresses. Each access of a type and vector is set beside accesses of single bytes."""
 
+# ruff: noqa: E501 (PTX text)
+
 import numpy as np
 
 from .harness import expand, width

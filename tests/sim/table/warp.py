@@ -1,5 +1,7 @@
 """What the lanes of a warp do together, and asynchronous copies and mbarriers: each lane's result by its own loop over the others."""
 
+# ruff: noqa: E501 (PTX text)
+
 import numpy as np
 
 from .harness import number

@@ -21,9 +21,19 @@ RND = "rn rz rm rp"
 HALVES = "f16 f16x2 bf16 bf16x2"
 
 
+NAN32 = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
+
+
+def _canonical(ufunc: Any, a: Any, b: Any) -> Any:
+    """In f32 every NaN is 0x7fffffff; f64 keeps payloads (PTX manual, "Floating Point Instructions")."""
+    out = ufunc(a, b)
+    odd = out != out
+    return np.where(odd, NAN32, out) if odd.any() else out
+
+
 def _row(name: str, function: Meaning, fast: Any, operands: str) -> None:
     """add, sub, mul: NumPy's ufunc `fast` where it is the same."""
-    instruction(f"{name}{{.rn}}.T", operands.replace("X", "T"), T="f32 f64")(lambda rn, T: fast)
+    instruction(f"{name}{{.rn}}.T", operands.replace("X", "T"), T="f32 f64")(lambda rn, T: partial(_canonical, fast) if T == "f32" else fast)
 
     @instruction(f"{name}{{.rnd}}{{.ftz}}{{.sat}}.f32", operands.replace("X", "b32"), rnd=RND)
     def f32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
