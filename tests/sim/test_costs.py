@@ -42,6 +42,25 @@ def test_bank_conflicts(address, access, ways, ideal):
 
 
 @pytest.mark.parametrize(
+    ("cop", "size", "address", "ways", "ideal"),
+    [
+        ("cg", 16, "shl.b32 %a, %t, 4;", 4, 4),  # a quarter warp at a time
+        ("cg", 16, "shl.b32 %a, %t, 7;", 32, 4),  # rows of 128 bytes: 8 lanes of each quarter in the same 4 banks
+        ("cg", 16, "mul.lo.u32 %a, %t, 144;", 4, 4),  # padded
+        ("ca", 8, "shl.b32 %a, %t, 4;", 4, 2),
+        ("ca", 4, "shl.b32 %a, %t, 7;", 32, 1),
+    ],
+)
+def test_bank_conflicts_of_asynchronous_copies(cop, size, address, ways, ideal):
+    body = STORE + SHARED + f"""{address} add.s32 %a, %a, %b; .reg .b64 %q; mul.wide.u32 %q, %t, 16; add.s64 %q, %q, %rd1;
+        cp.async.{cop}.shared.global [%a], [%q], {size}; cp.async.wait_all;"""
+    report = run(body, np.zeros(128, np.int32), checks=False)
+    (line,) = [c for c in report.costs if c.ways]
+    assert (line.accesses, line.bytes, line.ways, line.ideal_ways) == (1, 32 * size, ways, ideal)
+    assert (line.sectors, report.shared_conflicts) == (16, ways - ideal)
+
+
+@pytest.mark.parametrize(
     ("scale", "access", "sectors", "ideal"),
     [(4, "ld.global.b32 %v1, [%a];", 4, 4), (8, "ld.global.b32 %v1, [%a];", 8, 4), (32, "ld.global.b32 %v1, [%a];", 32, 4),
      (0, "ld.global.b32 %v1, [%a];", 1, 1), (16, "ld.global.v4.b32 {%v1, %v2, %v3, %v4}, [%a];", 16, 16),

@@ -78,7 +78,105 @@ def test_a_loop_that_only_counts_is_none():
 
 
 def test_steps_are_limited():
-    assert kinds(run(COUNT, np.zeros(32, np.int32), max_steps=1000)) == ["limit"]
+    (f,) = run(COUNT, np.zeros(32, np.int32), max_steps=1000).findings
+    assert f.kind == "limit"
+    assert "in block 0 threads 0..31 at PTX line" in f.message
+
+
+SPINS = {
+    "compare and swap": "L: atom.global.cas.b32 %v, [%rd1], 1, 2; setp.eq.s32 %p, %v, 0; @%p bra L;",
+    "add nothing": "L: atom.global.add.u32 %v, [%rd1], 0; setp.eq.s32 %p, %v, 0; @%p bra L;",
+    "sleep longer and longer": """.reg .b32 %k; mov.b32 %k, 1; L: nanosleep.u32 %k; shl.b32 %k, %k, 1; min.u32 %k, %k, 256;
+        ld.acquire.gpu.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;""",
+    "look at the clock": ".reg .b64 %c; L: mov.u64 %c, %clock64; ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;",
+    "an mbarrier that waits for more": """.shared .align 8 .b64 bar; .reg .b32 %b; .reg .b64 %s; mov.b32 %b, bar; setp.eq.u32 %p, %t, 0;
+        @%p mbarrier.init.shared.b64 [%b], 70; bar.sync 0; mbarrier.arrive.shared.b64 %s, [%b]; L: mbarrier.try_wait.shared.b64 %p, [%b], %s; @!%p bra L;""",
+    "two loops": """L: ld.volatile.global.u32 %v, [%rd1]; setp.ne.s32 %p, %v, 0; @%p bra X; M: ld.volatile.global.u32 %v, [%rd1+4];
+        setp.eq.s32 %p, %v, 0; @%p bra L; X:""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("name", SPINS)
+def test_waiting_for_what_nobody_writes_is_a_deadlock(name, seed):
+    report = run(STORE + ".reg .b32 %v; .reg .pred %p; " + SPINS[name], np.zeros(64, np.int32), threads=64, seed=seed, max_steps=20000)
+    assert set(kinds(report)) == {"deadlock"}
+    assert "spin for ever" in report.findings[0].message
+
+
+def test_spinners_and_those_who_wait_for_them_are_both_told():
+    body = """.reg .b32 %v; .reg .pred %p; setp.lt.u32 %p, %t, 32; @%p bra B; L: ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;
+        B: bar.sync 0;"""
+    spin, wait = run(STORE + body, np.zeros(64, np.int32), threads=64).findings
+    assert "threads 32..63 spin" in spin.message
+    assert "threads 0..31 wait at barrier 0; not there: 32..63" in wait.message
+
+
+MEET = """.shared .align 4 .b8 s[128]; .reg .b32 %b, %a, %c, %v; .reg .pred %q; mov.b32 %b, s; shl.b32 %a, %t, 2; add.u32 %a, %a, %b; xor.b32 %c, %a, {other};
+    setp.lt.u32 %q, %t, 16; {first} {sync} {second} """
+HALVES = "@%q bar.warp.sync 0xffff; @!%q bar.warp.sync 0xffff0000;"
+CHAIN = "@%q bar.warp.sync 0xffff; .reg .pred %m; sub.u32 %v, %t, 8; setp.lt.u32 %m, %v, 16; @%m bar.warp.sync 0xffff00; @!%q bar.warp.sync 0xffff0000;"
+
+
+@pytest.mark.parametrize("order", ["write read", "read write"])
+@pytest.mark.parametrize(
+    ("other", "sync", "race"),
+    [(4, HALVES, False), (64, HALVES, True), (4, "@%q bar.warp.sync 0xffff;", True), (64, "bar.warp.sync -1;", False), (4, "", True),
+     (64, HALVES + "bar.warp.sync -1;", False), (64, "bar.warp.sync -1;" + HALVES, False)],
+)  # fmt: skip
+def test_lanes_are_ordered_that_met(other, sync, race, order):
+    write, read = "st.shared.u32 [%a], %t;", "ld.shared.u32 %v, [%c]; st.global.u32 [%rd3], %v;"
+    first, second = (write, read) if order == "write read" else ("st.shared.u32 [%a], 7; bar.sync 0; " + read, write)
+    report = run(STORE + MEET.format(other=other, sync=sync, first=first, second=second), np.zeros(32, np.int32))
+    assert kinds(report) == ["race"] * race
+
+
+def test_lanes_that_met_tell_whom_they_met_before():
+    """Lanes 0..15 meet, then 8..23, then 16..31: so 16..31 know what 0..15 wrote, but not the other way round."""
+    write, read = "@{0}%q st.shared.u32 [%a], %t;", "@{0}%q ld.shared.u32 %v, [%c];"
+    for writers, readers, race in (("", "!", False), ("!", "", True)):
+        body = MEET.format(other=64, sync=CHAIN, first=write.format(writers), second=read.format(readers))
+        assert kinds(run(STORE + body, np.zeros(32, np.int32))) == ["race"] * race
+
+
+def test_a_semaphore_is_reset_after_all_have_released_it():
+    body = """.reg .pred %p<4>; .reg .b32 %r<4>; ld.param.u64 %rd4, [n]; mov.u32 %r1, %ctaid.x; setp.ne.u32 %p2, %t, 0; @%p2 bra E;
+        setp.eq.u32 %p1, %r1, 0; @%p1 bra L; {release} bra E; L: ld.acquire.gpu.global.u32 %r2, [%rd4]; setp.ne.u32 %p3, %r2, 3; @%p3 bra L; st.global.u32 [%rd4], 0; E:"""
+    for release, race in (("red.release.gpu.global.add.u32 [%rd4], 1;", False), ("membar.gl; red.relaxed.gpu.global.add.u32 [%rd4], 1;", False),
+                          ("red.relaxed.gpu.global.add.u32 [%rd4], 1;", True)):  # fmt: skip
+        n = np.zeros(1, np.int32)
+        params = {"params": ".param .u64 y, .param .u64 n", "more": [n]}
+        report = run(STORE + body.replace("{release}", release), np.zeros(64, np.int32), threads=64, blocks=4, **params)
+        assert set(kinds(report)) == ({"race"} if race else set())
+        assert n[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("atomic", "race"),
+    [("red.shared.or.b32 [%b], 0xff", False), ("red.shared.or.b32 [%b], 0xff00", True), ("red.shared.and.b32 [%b], 0xffffff00", False),
+     ("red.shared.and.b32 [%b], 0xffff00ff", True), ("red.shared.xor.b32 [%b], 0xff0000", False), ("red.shared.add.u32 [%b], 1", True)],
+)  # fmt: skip
+def test_an_atomic_touches_the_bytes_that_its_operand_changes(atomic, race):
+    body = f""".reg .pred %q, %w; .shared .align 8 .b8 s[8]; .reg .b32 %b; mov.b32 %b, s; setp.eq.u32 %q, %t, 0; setp.eq.u32 %w, %t, 32;
+        @%q st.shared.v2.b32 [%b], {{0, 0}}; bar.sync 0; @%q {atomic}; @%w st.shared.u8 [%b+1], 5;"""
+    assert kinds(run(STORE + body, np.zeros(64, np.int32), threads=64)) == ["race"] * race
+
+
+WIDE = """.shared .align 16 .b8 s[16]; .reg .b32 %b, %w<5>; .reg .b64 %q; .reg .pred %p; mov.b32 %b, s; st.shared.v2.b32 [%b], {%t, %t};
+    st.shared.b32 [%b+8], 7; ld.shared.v4.b32 {%w1, %w2, %w3, %w4}, [%b]; """
+
+
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [("st.global.u32 [%rd3], %w3;", ""), ("add.u32 %w4, %w4, 1; st.global.u32 [%rd3], %w3;", ""), ("and.b32 %w4, %w4, 0; st.global.u32 [%rd3], %w4;", ""),
+     ("setp.eq.u32 %p, %w3, 7; selp.b32 %w4, %w3, %w4, %p; st.global.u32 [%rd3], %w4;", ""), ("st.global.u32 [%rd3], %w4;", "a store"),
+     ("add.u32 %w4, %w4, %w3; st.global.u32 [%rd3], %w4;", "a store"), ("setp.eq.u32 %p, %w4, 0; @%p bra A; A:", "a branch"),
+     ("cvt.u64.u32 %q, %w4; add.u64 %q, %q, %rd1; ld.global.u32 %w1, [%q];", "an address")],
+)  # fmt: skip
+def test_the_unused_lane_of_a_wide_load_is_no_finding(use, what):
+    findings = run(STORE + WIDE + use, np.zeros(32, np.int32), threads=1).findings
+    assert [f.kind for f in findings] == ["uninitialized"] * bool(what)
+    assert all(what in f.message for f in findings)
 
 
 @pytest.mark.parametrize("threads", [5, 33, 100])

@@ -554,3 +554,11 @@ def test_cvt_pack():
     assert cvt_pack("s16", a, b)[0] == ((-200 % 65536) << 16) | 300
     assert cvt_pack("u4", b, a, c)[0] == 0xCD1234F0
     assert cvt_pack("s2", b, a, c)[0] == (0xBCD12340 & 0xFFFFFFF0) | 0b0110
+
+
+@pytest.mark.parametrize("mode", ["rn", "rz", "rm", "rp"])
+@pytest.mark.parametrize(("a", "b", "c"), [(1e200, 1e200, -np.inf), (1e200, -1e200, np.inf), (-1e300, 1e300, np.inf)])
+def test_a_product_that_overflows_loses_to_infinity(mode, a, b, c):
+    bits = [np.array([[x]], np.float64).view(np.uint64) for x in (a, b, c)]
+    with np.errstate(all="ignore"):
+        assert nm.fma("f64", *bits, rounding=mode).view(np.float64)[0, 0] == c

@@ -6,9 +6,8 @@ another block o, of which a whole block b learns by an acquire. Of each cell of 
 reads are kept with the clocks at which they happened: an access races with an earlier one of another thread whose clock is not below
 what is known. Cells have the size of the kernel's smallest access, so an access touches whole cells.
 
-Lanes of one warp that did not meet at a bar.warp.sync (or barrier) since count as unordered; which of them met is not told apart. In
-global memory the last two readers of a cell are kept, in shared memory the last one of each warp: a race may be overlooked, never
-invented.
+Lanes of one warp that did not meet at a bar.warp.sync (or barrier) since count as unordered; `lanes` knows who met whom. In global
+memory the last two readers of a cell are kept, in shared memory the last one of each warp: a race may be overlooked, never invented.
 """
 
 from __future__ import annotations
@@ -88,6 +87,8 @@ class Checker:
         self.across = np.ones((B, B, W) if self.cross else (1, 1, 1), np.int64)
         self.locations: dict[tuple[str, int], Array] = {}
         self.fenced = np.zeros((B, W), bool)
+        self.lanes: Array | None = None  # [B, W, lane, other]: as `known` of lanes that met at a bar.warp.sync of a part of their warp
+        self.published: Array | None = None  # `writer` for the access that releases now: it comes before what it releases
         self.pending: dict[int, Array] = {}  # by block: what a fence will make known
         self.gathering: dict[int, Array] = {}  # by barrier: what those who arrived know
         self.tid = np.arange(M.T, dtype=np.int64).reshape(1, M.T)
@@ -132,12 +133,33 @@ class Checker:
         total[done] = 0
         self.stamp()
 
-    def warp_barrier(self, at: int, mask: Array | None) -> None:
-        some = self.warps_of(mask)
+    def warp_barrier(self, at: int, mask: Array | None, members: Array) -> None:
+        """Lanes meet those that their member mask names: all live ones of the warp, or some (see `lanes`)."""
+        M = self.M
+        here, live = M.warps(M.active(mask) & M.live), M.warps(M.live)
+        named = (M.warps(members)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1) == 1
+        met = named & here[..., None, :] & here[..., None]  # (B, W, lane, other)
+        some = here.any(2)
+        whole = some & (met | ~live[..., None, :]).all((2, 3))
         self.clock = self.clock + some
-        index = np.arange(self.M.W)
-        self.known[:, index, index] = np.where(some, self.clock, self.known[:, index, index])
+        index = np.arange(M.W)
+        self.known[:, index, index] = np.where(whole, self.clock, self.known[:, index, index])
+        if (some & ~whole).any():
+            old = np.zeros(met.shape, np.int64) if self.lanes is None else self.lanes
+            learned = old
+            for lane in range(32):  # through a lane that is met, also what it knew
+                learned = np.maximum(learned, np.where(met[..., lane, None], old[..., lane, None, :], 0))
+            self.lanes = np.where(met & ~whole[..., None, None], self.clock[..., None, None], learned)
         self.stamp()
+
+    def apart(self, bad: Array, clock: Array, other: Array) -> Array:
+        """Of accesses that race with one by thread `other` of their block, those of lanes that did not meet since."""
+        if self.lanes is None or not bad.any():
+            return bad
+        M = self.M
+        other = np.broadcast_to(other, M.shape)
+        lanes = np.take_along_axis(self.lanes.reshape(*M.shape, 32), (other & 31)[..., None], 2)[..., 0]
+        return bad & ((other >> 5 != self.warp) | (clock >= lanes))
 
     def fence(self, at: int, mask: Array | None) -> None:
         some = self.warps_of(mask)
@@ -168,8 +190,10 @@ class Checker:
         return list(out)
 
     def before_strong(self, at: int, mask: Array | None, space: str, address: Array, release: bool) -> None:
+        self.published = None
         if not release and not self.fenced.any():
             return
+        before = self.writer
         for b, w, where in self.spots(mask, space, address):
             if not release and not self.fenced[b].any():
                 continue
@@ -182,6 +206,7 @@ class Checker:
             self.known[b, w, w] = self.clock[b, w]
             np.maximum(found[b], self.known[b, w], out=found[b])
         self.stamp()
+        self.published = before
 
     def after_strong(self, at: int, mask: Array | None, space: str, address: Array, acquire: bool) -> None:
         if not self.locations:
@@ -365,7 +390,14 @@ class Checker:
             reads = s.read.take(cell, axis=0)
             if int(reads.max()) >> 40 >= self.floor:
                 self.against_reads(a, mask, cell, reads)
-            self.record_write(a, mask, s, cell, self.writer | (1 << 10 if a.strong else 0))
+            self.record_write(a, mask, s, cell, self.written(a))
+
+    def written(self, a: Access) -> Array:
+        """Clock, strength and thread of an access."""
+        if not a.strong:
+            return self.writer
+        released = self.published if a.kind != "load" else None
+        return (self.writer if released is None else released) | 1 << 10
 
     def changing(self, a: Access, mask: Array | None, k: int, size: int) -> Array:
         """The threads whose atomic and, or, xor can change cell k of the access: its other bytes are left alone."""
@@ -413,7 +445,7 @@ class Checker:
         me = np.broadcast_to(self.warp, M.shape)
         b = np.arange(M.B).reshape(-1, 1)
         known = self.known[b, me, np.broadcast_to(writer >> 5, M.shape)]
-        bad = (clock >= known) & (writer != self.tid)
+        bad = self.apart((clock >= known) & (writer != self.tid), clock, writer)
         if a.strong:
             bad = bad & ((last >> 10) & 1 == 0)
         if mask is not None:
@@ -441,6 +473,9 @@ class Checker:
         lanes = (reads & 31).reshape(M.B, M.W, 32, M.W)
         bad[:, own, :, own] &= lanes[:, own, :, own] != np.arange(32)
         bad &= clock > 0
+        if self.lanes is not None:
+            met = np.take_along_axis(self.lanes, lanes[:, own, :, own].transpose(1, 0, 2)[..., None], 3)[..., 0]
+            bad[:, own, :, own] &= clock[:, own, :, own] >= met.transpose(1, 0, 2)
         if a.strong:
             bad &= ((reads >> 5) & 1).reshape(bad.shape) == 0
         if mask is not None:
@@ -487,7 +522,7 @@ class Checker:
             if last.any():
                 self.against_global(a, mask, last, s.write_at, cell, "wrote")
             if stamp is None:
-                stamp = self.writer | (self.block << 11 | (1 << 10 if a.strong else 0))
+                stamp = self.written(a) | self.block << 11
             if a.kind == "load":
                 self.record_read(a, mask, cell, stamp)
                 continue
@@ -519,7 +554,7 @@ class Checker:
         if near.any():
             b = np.arange(M.B).reshape(-1, 1)
             known = self.known[b, np.broadcast_to(self.warp, M.shape), np.broadcast_to(other >> 5, M.shape) % M.W]
-            bad = near & (other != self.tid) & (clock >= known)
+            bad = self.apart(near & (other != self.tid) & (clock >= known), clock, other)
         far = (block != self.block) & (last != 0)
         if far.any():
             bad = bad | (far & self.unknown(block, other, clock))

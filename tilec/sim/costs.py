@@ -43,8 +43,8 @@ class Costs:
 
     def access(self, a: Access) -> None:
         """Count one instruction's requests."""
-        if a.kind == "async" or a.space.name not in ("shared", "global", "local"):
-            return  # the shared side of cp.async is not judged; its global side is a load
+        if a.space.name not in ("shared", "global", "local"):
+            return
         line = self.lines[a.at]
         line.space = line.space or a.space.name
         index, mask, times = a.index, a.mask, 1
@@ -58,8 +58,9 @@ class Costs:
             index, active = index[some], active[some]
         if not len(index):
             return
-        line.accesses += len(index) * times
-        line.bytes += int(active.sum()) * a.size * times
+        if a.kind != "async":  # a cp.async is counted as what it reads; to its writes the rule of stores of its size applies
+            line.accesses += len(index) * times
+            line.bytes += int(active.sum()) * a.size * times
         # Idle lanes repeat the first active one, which adds nothing.
         first = np.take_along_axis(index, active.argmax(1)[:, None], 1)
         index = np.where(active, index, first)

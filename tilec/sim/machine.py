@@ -112,7 +112,7 @@ class Machine:
 
     def warp_barrier(self, at: int, mask: Mask | None, members: Any) -> None:
         if self.checker is not None:
-            self.checker.warp_barrier(at, mask)
+            self.checker.warp_barrier(at, mask, members)
 
     def strong_store(self, at: int, mask: Mask | None, space: str, address: Any, release: bool) -> None:
         """Before a volatile, relaxed or releasing write."""
@@ -237,8 +237,7 @@ class Machine:
             if steps & 63 == 0 and self.spinning(at):
                 self.stuck(at)
             if steps > self.max_steps:
-                self.record("limit", f"stopped after {steps} steps", self.op_at(at))
-                raise Stop
+                self.limit(steps, {at: self.full})
         self.steps += steps
         return None
 
@@ -258,8 +257,7 @@ class Machine:
                 self.stuck()
             self.steps += 1
             if self.steps > self.max_steps:
-                self.record("limit", f"stopped after {self.steps} steps", self.op_at(min(self.groups)))
-                raise Stop
+                self.limit(self.steps, {k: g.mask for k, g in self.groups.items()})
             if linger and at in self.groups:
                 linger -= 1
                 order = [at, *sorted(self.groups)]
@@ -514,6 +512,14 @@ class Machine:
             x is y or (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.array_equal(x, y))
             for x, y in zip(registers, self.R, strict=True)
         )
+
+    def limit(self, steps: int, where: dict[int, Mask]) -> None:
+        """End the run: say where threads stand."""
+        at, mask = min(where.items())
+        block = int(mask.any(1).argmax())
+        who = [f"threads {ranges(np.flatnonzero(m[block]))} at PTX line {self.op_at(k).site.ptx_line}" for k, m in sorted(where.items()) if m[block].any()]
+        self.record("limit", f"stopped after {steps} steps; in block {int(self.blocks[block])} {'; '.join(who[:4])}", self.op_at(at))
+        raise Stop
 
     def stuck(self, at: int = -1) -> None:
         """Report those who spin for ever."""

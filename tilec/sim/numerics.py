@@ -179,7 +179,8 @@ def _fma64(a: Array, b: Array, c: Array, mode: str) -> Array:
     safe = (size > 2.0**-900) & (size < 2.0**1000) & (big < 2.0**990)
     if safe.all():
         return result
-    plain = p + c  # right where a factor is zero, infinite or NaN, or c is infinite or NaN
+    # Right where a factor is zero, infinite or NaN, or c is infinite or NaN. A product that only overflows loses to an infinite c.
+    plain = np.where(np.isinf(c) & np.isfinite(a) & np.isfinite(b), c, p + c)
     result = np.where(safe, result, plain)
     hard = ~safe & np.isfinite(a) & np.isfinite(b) & np.isfinite(c) & (a != 0) & (b != 0)
     return np.where(hard, _exactly(_fma_exactly, mode, a, b, c, only=hard), result) if hard.any() else result
@@ -217,9 +218,10 @@ def _sign_of(x: Fraction) -> float:
 
 
 def _fma_exactly(mode: str, a: float, b: float, c: float) -> float:
-    plain = np.float64(a) * b + c
-    if not all(map(math.isfinite, (a, b, c))):
-        return float(plain)
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return float(np.float64(a) * b + c)
+    if not math.isfinite(c):
+        return c
     p = math.copysign(1.0, a) * math.copysign(1.0, b)
     zeros_agree = c == 0 and p == math.copysign(1.0, c) and (a == 0 or b == 0)
     zero = math.copysign(0.0, c) if zeros_agree else (-0.0 if mode == "rm" else 0.0)
@@ -270,7 +272,7 @@ def _correct(nearest: Array, residual: Array, operands: tuple[Array, ...]) -> Ar
     """
     overflow = np.isinf(nearest) & reduce(np.logical_and, map(np.isfinite, operands)) & (operands[-1] != 0)
     nearest = np.where(overflow, np.copysign(1e300, nearest), nearest)
-    inexact = np.isfinite(nearest) & (residual != 0) & ~overflow
+    inexact = np.isfinite(nearest) & np.isfinite(residual) & (residual != 0) & ~overflow  # divided by infinity, zero is exact
     sign = np.where(nearest == 0, np.copysign(1.0, nearest), 1.0)
     tiny = np.where(nearest == 0, sign * 1e-300, np.nextafter(nearest, np.copysign(np.inf, residual)))
     return np.where(inexact, tiny, nearest)

@@ -105,7 +105,7 @@ class Report:
     @property
     def shared_conflicts(self) -> int:
         """Passes over the banks of shared memory beyond the fewest possible, summed over all warps."""
-        return sum(c.ways - c.ideal_ways for c in self.costs if c.space == "shared")
+        return sum(c.ways - c.ideal_ways for c in self.costs)
 
     @property
     def global_efficiency(self) -> float:

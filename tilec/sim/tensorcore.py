@@ -57,6 +57,8 @@ def decode(codes: Array, kind: str) -> Array:
             return ((codes ^ 8).astype(np.int8) - np.int8(8)).astype(np.float32)
         case "u8" | "u4" | "b1":
             return codes.astype(np.float32)
+        case "e2m1":  # kind::f8f6f4: the four bits stand in the middle of a byte, 00seem00 (as CUTLASS shifts them there)
+            return table(kind, "f4").take((codes >> 2) & 15, mode="clip")
     return table(kind, "f4").take(codes, mode="clip")
 
 

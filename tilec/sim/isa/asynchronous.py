@@ -99,48 +99,53 @@ def _arrive(update: Meaning, wanted: bool, space: str | None, release: bool = Tr
     return run
 
 
-_SPACE: dict[str, Any] = {"space": "shared shared::cta", "sem": "release", "scope": "cta"}
+def _paired(sem: str | None, scope: str | None, **_: Any) -> bool:
+    return (sem is None) == (scope is None)
+
+
+_SPACE: dict[str, Any] = {"space": "shared shared::cta", "sem": "release relaxed", "scope": "cta cluster", "where": _paired}
 
 
 @instruction("mbarrier.arrive{.sem}{.scope}{.space}.b64", "b64 = [] b32?", machine=True, **_SPACE)
-@instruction("mbarrier.arrive.noComplete{.space}.b64", "b64 = [] b32", machine=True, space="shared shared::cta")
-def mbarrier_arrive(space: str | None, **_: Any) -> Meaning:
-    return _arrive(_arrived, True, space)
+@instruction("mbarrier.arrive.noComplete{.release}{.cta}{.space}.b64", "b64 = [] b32", machine=True, space="shared shared::cta")
+def mbarrier_arrive(space: str | None, sem: str | None = None, **_: Any) -> Meaning:
+    return _arrive(_arrived, True, space, sem != "relaxed")
 
 
 @instruction("mbarrier.arrive_drop{.sem}{.scope}{.space}.b64", "b64 = [] b32?", machine=True, **_SPACE)
-@instruction("mbarrier.arrive_drop.noComplete{.space}.b64", "b64 = [] b32", machine=True, space="shared shared::cta")
-def mbarrier_drop(space: str | None, **_: Any) -> Meaning:
-    return _arrive(_dropped, True, space)
+@instruction("mbarrier.arrive_drop.noComplete{.release}{.cta}{.space}.b64", "b64 = [] b32", machine=True, space="shared shared::cta")
+def mbarrier_drop(space: str | None, sem: str | None = None, **_: Any) -> Meaning:
+    return _arrive(_dropped, True, space, sem != "relaxed")
 
 
-_TEST: dict[str, Any] = {"wait": "test_wait try_wait", "sem": "acquire", "scope": "cta", "space": "shared shared::cta"}
+_TEST: dict[str, Any] = {
+    "wait": "test_wait try_wait", "sem": "acquire relaxed", "scope": "cta cluster", "space": "shared shared::cta", "where": _paired,
+}  # fmt: skip
 
 
-def _test(space: str | None, done: Meaning) -> Meaning:
+def _test(space: str | None, done: Meaning, acquire: bool) -> Meaning:
     where = (space or "generic").split("::")[0]
 
     def run(M: Any, at: int, mask: Any, address: Any, state: Any, hint: Any = None) -> Any:
         now = M.memory.load(at, mask, where, address, np.dtype("u8"), 0, True)
         flag = done(now, state)
         took = flag if mask is None else flag & mask
-        M.strong_load(at, np.broadcast_to(took, M.shape), where, address, True)
+        M.strong_load(at, np.broadcast_to(took, M.shape), where, address, acquire)
         return flag
 
     return run
 
 
 @instruction("mbarrier.wait{.sem}{.scope}{.space}.b64", "pred = [] b64 b32?", machine=True, **_TEST)
-def mbarrier_test(space: str | None, **_: Any) -> Meaning:
+def mbarrier_test(space: str | None, sem: str | None, **_: Any) -> Meaning:
     """The phase of `state` has completed if the object's phase is another one."""
-    return _test(space, lambda now, state: (now >> _PHASE) != (state >> _PHASE))
+    return _test(space, lambda now, state: (now >> _PHASE) != (state >> _PHASE), sem != "relaxed")
 
 
 @instruction("mbarrier.wait.parity{.sem}{.scope}{.space}.b64", "pred = [] b32 b32?", machine=True, **_TEST)
-@instruction("mbarrier.wait{.sem}{.scope}.parity{.space}.b64", "pred = [] b32 b32?", machine=True, **_TEST)
-def mbarrier_parity(space: str | None, **_: Any) -> Meaning:
+def mbarrier_parity(space: str | None, sem: str | None, **_: Any) -> Meaning:
     """The phase of this parity is over if the phase now in progress has the other one."""
-    return _test(space, lambda now, parity: ((now >> _PHASE) & _ONE) != (parity & np.uint32(1)))
+    return _test(space, lambda now, parity: ((now >> _PHASE) & _ONE) != (parity & np.uint32(1)), sem != "relaxed")
 
 
 @instruction("mbarrier.pending_count.b64", "b32 = b64")

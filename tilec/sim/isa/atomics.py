@@ -49,23 +49,26 @@ def _update(op: str, T: str, ftz: bool) -> tuple[Meaning, Any]:
     return UPDATES[op]
 
 
+_TYPES_OF = {
+    "add": "u32 s32 u64 f32 f64", "min": "u32 s32 u64 s64", "max": "u32 s32 u64 s64", "and": "b32 b64", "or": "b32 b64", "xor": "b32 b64",
+    "inc": "u32", "dec": "u32", "exch": "b32 b64", "cas": "b16 b32 b64",
+}  # fmt: skip
+_HALVES = "f16 bf16 f16x2 bf16x2"
+
+
 def _fits(op: str, T: str, **_: Any) -> bool:
     """The types that the manual allows for each operation."""
-    return (
-        T
-        in {
-            "add": "u32 s32 u64 s64 f32 f64 f16 bf16 f16x2 bf16x2",
-            "min": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2",
-            "max": "u32 s32 u64 s64 f16 bf16 f16x2 bf16x2",
-            "and": "b32 b64",
-            "or": "b32 b64",
-            "xor": "b32 b64",
-            "inc": "u32",
-            "dec": "u32",
-            "exch": "b32 b64 u32 u64 s32 s64 f32",
-            "cas": "b16 b32 b64 u32 u64 s32 s64",
-        }[op].split()
-    )
+    return T in _TYPES_OF[op].split()
+
+
+def _reduces(sem: str | None, **_: Any) -> bool:
+    """red returns nothing, so it acquires nothing."""
+    return sem in (None, "relaxed", "release")
+
+
+def _vector(T: str, vec: str, space: str | None, op: str = "add", **_: Any) -> bool:
+    """At most 16 bytes of global memory."""
+    return space in (None, "global") and dtype(T).itemsize * int(vec[1:]) <= 16
 
 
 def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> Meaning:
@@ -85,15 +88,15 @@ def _run(op: str, T: str, space: str | None, sem: str | None, wanted: bool) -> M
     return run
 
 
-_TYPES = "b16 b32 b64 u32 u64 s32 s64 f32 f64 f16 bf16 f16x2 bf16x2"
+_TYPES = "b16 b32 b64 u32 u64 s32 s64 f32 f64"
 _WORDS: dict[str, Any] = {"sem": SEM, "scope": SCOPE, "space": SPACE}
 _SIMPLE = "add min max and or xor inc dec exch"
+_HALF: dict[str, Any] = {"op": "add", "T": _HALVES, **_WORDS}
 
 
-@instruction(
-    "atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS
-)
+@instruction("atom{.sem .scope .space}.op{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
 @instruction("atom{.space}.op{.sem .scope}{.L2::cache_hint}.T", "T = [] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_fits, **_WORDS)
+@instruction("atom{.sem .scope .space}.op.noftz{.L2::cache_hint}.T", "T = [] T b64?", machine=True, **_HALF)
 def atom(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, True)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
@@ -106,38 +109,26 @@ def atom_cas(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> M
     return lambda M, at, mask, address, b, c, policy: run(M, at, mask, address, b, c)
 
 
-@instruction(
-    "red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.T",
-    "[] T b64?",
-    machine=True,
-    op=_SIMPLE,
-    T=_TYPES,
-    where=lambda op, **m: op != "exch" and _fits(op, **m),
-    **_WORDS,
-)
-@instruction(
-    "red{.space}.op{.sem .scope}{.L2::cache_hint}.T",
-    "[] T b64?",
-    machine=True,
-    op=_SIMPLE,
-    T=_TYPES,
-    where=lambda op, **m: op != "exch" and _fits(op, **m),
-    **_WORDS,
-)
+def _red_fits(op: str, **m: Any) -> bool:
+    return op != "exch" and _fits(op, **m) and _reduces(**m)
+
+
+@instruction("red{.sem .scope .space}.op{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_red_fits, **_WORDS)
+@instruction("red{.space}.op{.sem .scope}{.L2::cache_hint}.T", "[] T b64?", machine=True, op=_SIMPLE, T=_TYPES, where=_red_fits, **_WORDS)
+@instruction("red{.sem .scope .space}.op.noftz{.L2::cache_hint}.T", "[] T b64?", machine=True, where=_reduces, **_HALF)
 def red(op: str, T: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run = _run(op, T, space, sem, False)
     return lambda M, at, mask, address, b, policy: run(M, at, mask, address, b)
 
 
-@instruction(
-    "red{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T",
-    "[] T*vec b64?",
-    machine=True,
-    op="add min max",
-    vec="v2 v4 v8",
-    T="f32 f16 bf16 f16x2 bf16x2",
-    **_WORDS,
-)
+_HALF_VECTOR: dict[str, Any] = {"op": "add min max", "vec": "v2 v4 v8", "T": _HALVES, **_WORDS}
+_FLOAT_VECTOR: dict[str, Any] = {"op": "add", "vec": "v2 v4", "T": "f32", **_WORDS}
+
+
+@instruction("red{.sem .scope .space}.op.noftz{.L2::cache_hint}.vec.T", "[] T*vec b64?", machine=True,
+             where=lambda **m: _vector(**m) and _reduces(**m), **_HALF_VECTOR)  # fmt: skip
+@instruction("red{.sem .scope .space}.op{.L2::cache_hint}.vec.T", "[] T*vec b64?", machine=True,
+             where=lambda **m: _vector(**m) and _reduces(**m), **_FLOAT_VECTOR)  # fmt: skip
 def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, False), dtype(T).itemsize
 
@@ -148,15 +139,8 @@ def red_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **
     return each
 
 
-@instruction(
-    "atom{.sem .scope .space}.op{.noftz}{.L2::cache_hint}.vec.T",
-    "T*vec = [] T*vec b64?",
-    machine=True,
-    op="add min max",
-    vec="v2 v4 v8",
-    T="f32 f16 bf16 f16x2 bf16x2",
-    **_WORDS,
-)
+@instruction("atom{.sem .scope .space}.op.noftz{.L2::cache_hint}.vec.T", "T*vec = [] T*vec b64?", machine=True, where=_vector, **_HALF_VECTOR)
+@instruction("atom{.sem .scope .space}.op{.L2::cache_hint}.vec.T", "T*vec = [] T*vec b64?", machine=True, where=_vector, **_FLOAT_VECTOR)
 def atom_vector(op: str, T: str, vec: str, space: str | None, sem: str | None, **_: Any) -> Meaning:
     run, step = _run(op, T, space, sem, True), dtype(T).itemsize
     return lambda M, at, mask, address, values, policy: tuple(run(M, at, mask, address + k * step, b) for k, b in enumerate(values))

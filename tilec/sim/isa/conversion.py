@@ -14,7 +14,7 @@ from tilec.sim.values import WINDOWS
 
 Meaning = Callable[..., Any]
 INTS = "u8 u16 u32 u64 s8 s16 s32 s64"
-FLOATS = "f16 bf16 f32 f64"
+_NO_BYTES = "u16 u32 u64 s16 s32 s64"
 
 
 def _signature(D: str, S: str, **_: Any) -> str:
@@ -56,22 +56,31 @@ def _general(D: str, S: str, **modifiers: Any) -> Meaning:
     return (lambda a: function(a).view(target)) if target is not None else function
 
 
-@_rows("cvt.sat.D.S", D=INTS, S=INTS)
+def _loses(D: str, S: str, **_: Any) -> bool:
+    """Whether some value of S is none of D: only then is there a .sat."""
+    bits, had = int(D[1:]), int(S[1:])
+    return bits < had if D[0] == S[0] else D[0] == "u" or bits <= had
+
+
+@_rows("cvt.sat.D.S", D=INTS, S=INTS, where=_loses)
 def cvt_int_sat(sat: bool, D: str, S: str) -> Meaning:
     return _general(D, S, sat=True)
 
 
-@_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rni rzi rmi rpi", D=INTS, S=FLOATS)
+@_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rni rzi rmi rpi", D=INTS, S="f32")
+@_rows("cvt.rnd{.sat}.D.S", rnd="rni rzi rmi rpi", D=INTS, S="f16 f64")
+@_rows("cvt.rnd.D.S", rnd="rni rzi rmi rpi", D=_NO_BYTES, S="bf16")
 @_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rni rzi rmi rpi", D="f32", S="f32")
 @_rows("cvt.rnd{.sat}.D.S", rnd="rni rzi rmi rpi", D="f64", S="f64")
-@_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rni rzi rmi rpi", D="f16", S="f16")
+@_rows("cvt.rnd{.sat}.D.S", rnd="rni rzi rmi rpi", D="f16", S="f16")
 @_rows("cvt.rnd.D.S", rnd="rni rzi rmi rpi", D="bf16", S="bf16")
 def cvt_round(rnd: str, D: str, S: str, ftz: bool = False, sat: bool = False) -> Meaning:
     return _general(D, S, rounding=rnd, ftz=ftz, sat=sat)
 
 
-@_rows("cvt.rnd{.sat}.D.S", rnd="rn rz rm rp", D=FLOATS, S=INTS)
-def cvt_from_int(rnd: str, sat: bool, D: str, S: str) -> Meaning:
+@_rows("cvt.rnd{.sat}.D.S", rnd="rn rz rm rp", D="f16 f32 f64", S=INTS)
+@_rows("cvt.rnd.D.S", rnd="rn rz rm rp", D="bf16", S=_NO_BYTES)
+def cvt_from_int(rnd: str, D: str, S: str, sat: bool = False) -> Meaning:
     kind = f"{'i' if S[0] == 's' else 'u'}{int(S[1:]) // 8}"
     if rnd == "rn" and D in ("f32", "f64") and not sat:
         target = np.float32 if D == "f32" else np.float64
@@ -81,8 +90,8 @@ def cvt_from_int(rnd: str, sat: bool, D: str, S: str) -> Meaning:
 
 @_rows("cvt{.ftz}{.sat}.D.S", D="f32", S="f16")
 @_rows("cvt{.sat}.D.S", D="f64", S="f16")
-@_rows("cvt{.ftz}{.sat}.D.S", D="f32", S="bf16")
-@_rows("cvt{.sat}.D.S", D="f64", S="bf16")
+@_rows("cvt{.ftz}.D.S", D="f32", S="bf16")
+@_rows("cvt.D.S", D="f64", S="bf16")
 @_rows("cvt{.ftz}{.sat}.D.S", D="f64", S="f32")
 @_rows("cvt{.ftz}{.sat}.D.S", D="f32", S="f32")
 @_rows("cvt{.sat}.D.S", D="f16", S="f16")
@@ -99,10 +108,11 @@ def cvt_widen(D: str, S: str, ftz: bool = False, sat: bool = False) -> Meaning:
 
 
 @_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rn rz rm rp", D="f32", S="f64")
-@_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rn rz rm rp", D="f16", S="f32 f64")
+@_rows("cvt.rnd{.ftz}{.sat}.D.S", rnd="rn rz rm rp", D="f16", S="f32")
+@_rows("cvt.rnd{.sat}.D.S", rnd="rn rz rm rp", D="f16", S="f64")
 @_rows("cvt.rnd{.relu}{.satfinite}.D.S", rnd="rn rz", D="f16 bf16", S="f32")
-@_rows("cvt.rnd{.sat}.D.S", rnd="rn rz rm rp", D="bf16", S="f16 f32 f64")
-@_rows("cvt.rnd{.sat}.D.S", rnd="rn rz rm rp", D="f16", S="bf16")
+@_rows("cvt.rnd.D.S", rnd="rn rz rm rp", D="bf16", S="f16 f32 f64")
+@_rows("cvt.rnd.D.S", rnd="rn rz rm rp", D="f16", S="bf16")
 def cvt_narrow(rnd: str, D: str, S: str, ftz: bool = False, sat: bool = False, relu: bool = False, satfinite: bool = False) -> Meaning:
     if rnd == "rn" and not (ftz or sat or relu or satfinite) and (D, S) == ("f16", "f32"):
         return _to_f16
@@ -117,9 +127,10 @@ def _to_f16(a: Any) -> Any:
     return np.where(unordered, np.uint16(0x7FFF), bits) if unordered.any() else bits
 
 
-@instruction("cvt.rnd{.satfinite}{.relu}.tf32.f32", "b32 = b32", rnd="rna rn rz")
+@instruction("cvt.rna{.satfinite}.tf32.f32", "b32 = b32")
+@instruction("cvt.rnd{.satfinite}{.relu}.tf32.f32", "b32 = b32", rnd="rn rz")
 @instruction("cvt.rnd.relu{.satfinite}.tf32.f32", "b32 = b32", rnd="rn rz")
-def cvt_tf32(rnd: str, satfinite: bool, relu: bool, tf32: bool, f32: bool) -> Meaning:
+def cvt_tf32(satfinite: bool, tf32: bool, f32: bool, rnd: str = "rna", rna: bool = True, relu: bool = False) -> Meaning:
     return partial(convert.cvt, "tf32", "f32", rounding=rnd, satfinite=satfinite, relu=relu)
 
 
@@ -189,7 +200,7 @@ def cvt_pack(pack: bool, sat: bool, D: str, s32: bool, b32: bool) -> Meaning:
 # Generic addresses
 
 
-@instruction("cvta{.to}.space.T", "T = T", space="global shared shared::cta local const param param::entry", T="u64 u32")
+@instruction("cvta{.to}.space.T", "T = T", space="global shared shared::cta shared::cluster local const param param::entry", T="u64 u32")
 def cvta(to: bool, space: str, T: str) -> Meaning:
     start = np.uint64(WINDOWS.get(space.split("::")[0], 0))
     if start == 0 or T == "u32":

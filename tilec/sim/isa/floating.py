@@ -21,9 +21,19 @@ RND = "rn rz rm rp"
 HALVES = "f16 f16x2 bf16 bf16x2"
 
 
+NAN32 = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
+
+
+def _canonical(ufunc: Any, a: Any, b: Any) -> Any:
+    """In f32 every NaN is 0x7fffffff; f64 keeps payloads (PTX manual, "Floating Point Instructions")."""
+    out = ufunc(a, b)
+    odd = out != out
+    return np.where(odd, NAN32, out) if odd.any() else out
+
+
 def _row(name: str, function: Meaning, fast: Any, operands: str) -> None:
     """add, sub, mul: NumPy's ufunc `fast` where it is the same."""
-    instruction(f"{name}{{.rn}}.T", operands.replace("X", "T"), T="f32 f64")(lambda rn, T: fast)
+    instruction(f"{name}{{.rn}}.T", operands.replace("X", "T"), T="f32 f64")(lambda rn, T: partial(_canonical, fast) if T == "f32" else fast)
 
     @instruction(f"{name}{{.rnd}}{{.ftz}}{{.sat}}.f32", operands.replace("X", "b32"), rnd=RND)
     def f32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
@@ -44,8 +54,34 @@ _row("sub", numerics.sub, np.subtract, "X = X X")
 _row("mul", numerics.mul, np.multiply, "X = X X")
 
 
+# Two f32 in a 64-bit register (sm_100)
+
+
+def _by_words(function: Meaning) -> Meaning:
+    def run(*operands: Any) -> Any:
+        parts = (np.ascontiguousarray(x)[..., None].view(np.uint32) for x in operands)
+        return np.ascontiguousarray(function(*parts)).view(np.uint64)[..., 0]
+
+    return run
+
+
+@instruction("add{.rnd}{.ftz}.f32x2", "b64 = b64 b64", rnd=RND)
+def add_pair(rnd: str | None, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.add, "f32", rounding=rnd or "rn", ftz=ftz))
+
+
+@instruction("mul{.rnd}{.ftz}.f32x2", "b64 = b64 b64", rnd=RND)
+def mul_pair(rnd: str | None, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.mul, "f32", rounding=rnd or "rn", ftz=ftz))
+
+
+@instruction("fma.rnd{.ftz}.f32x2", "b64 = b64 b64 b64", rnd=RND)
+def fma_pair(rnd: str, ftz: bool, f32x2: bool) -> Meaning:
+    return _by_words(partial(numerics.fma, "f32", rounding=rnd, ftz=ftz))
+
+
 @instruction("fma.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
-@instruction("mad{.rnd}{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
+@instruction("mad.rnd{.ftz}{.sat}.f32", "b32 = b32 b32 b32", rnd=RND)
 def fma32(rnd: str | None, ftz: bool, sat: bool, f32: bool) -> Meaning:
     return partial(numerics.fma, "f32", rounding=rnd or "rn", ftz=ftz, sat=sat)
 
@@ -55,7 +91,7 @@ def _widened(T: str) -> Meaning:
     return partial(convert.cvt, "f32", T)
 
 
-@instruction("fma{.rnd}{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
+@instruction("fma.rnd{.sat}.f32.T", "b32 = bits(T) bits(T) b32", rnd=RND, T="f16 bf16")
 def fma_mixed(rnd: str | None, sat: bool, f32: bool, T: str) -> Meaning:
     wide = _widened(T)
     return lambda a, b, c: numerics.fma("f32", wide(a), wide(b), c, rounding=rnd or "rn", sat=sat)
@@ -209,6 +245,11 @@ _extreme("max", numerics.maximum, np.fmax)
 
 # Comparison
 
+def _flags(T: str, BOOL: str | None = None, **_: Any) -> str:
+    """f16 and bf16 have no second destination."""
+    return f"{'pred|pred' if T in ('f32', 'f64') else 'pred'} = bits(T) bits(T)" + (" pred" if BOOL else "")
+
+
 _CMP = "eq ne lt le gt ge equ neu ltu leu gtu geu num nan"
 _QUICK = {"eq": np.equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "neu": np.not_equal}
 
@@ -222,17 +263,18 @@ instruction("setp.CMP.T", "pred|pred = T T", CMP=" ".join(_QUICK), T="f32 f64")(
 )
 
 
-@instruction("setp.CMP{.ftz}.T", "pred|pred = bits(T) bits(T)", CMP=_CMP, T="f32 f16")
-@instruction("setp.CMP.T", "pred|pred = bits(T) bits(T)", CMP=_CMP, T="f64 bf16")
+@instruction("setp.CMP{.ftz}.T", _flags, CMP=_CMP, T="f32 f16")
+@instruction("setp.CMP.T", _flags, CMP=_CMP, T="f64 bf16")
 def setp(CMP: str, T: str, ftz: bool = False) -> Meaning:
     compare = _compare(CMP, T, ftz)
-    return lambda a, b: both(compare(a, b))
+    return (lambda a, b: both(compare(a, b))) if T in ("f32", "f64") else compare
 
 
-@instruction("setp.CMP.BOOL{.ftz}.T", "pred|pred = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", T="f32 f16")
-@instruction("setp.CMP.BOOL.T", "pred|pred = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", T="f64 bf16")
+@instruction("setp.CMP.BOOL{.ftz}.T", _flags, CMP=_CMP, BOOL="and or xor", T="f32 f16")
+@instruction("setp.CMP.BOOL.T", _flags, CMP=_CMP, BOOL="and or xor", T="f64 bf16")
 def setp_bool(CMP: str, BOOL: str, T: str, ftz: bool = False) -> Meaning:
-    return combined(_compare(CMP, T, ftz), BOOL)
+    pair = combined(_compare(CMP, T, ftz), BOOL)
+    return pair if T in ("f32", "f64") else lambda a, b, c: pair(a, b, c)[0]
 
 
 @instruction("setp.CMP{.ftz}.f16x2", "pred|pred = b32 b32", CMP=_CMP)
@@ -261,8 +303,16 @@ def setp_x2_bool(CMP: str, BOOL: str, ftz: bool = False, f16x2: bool = False, bf
     return run
 
 
-@instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="u32 s32 f32 u16 s16 f16", T="f32 f16")
-@instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="u32 s32 f32 u16 s16 bf16", T="f64 bf16")
+_SET = "u32 s32 f32 u16 s16 f16 bf16"
+
+
+def _set_fits(D: str, T: str, **_: Any) -> bool:
+    """Halves give integers of 16 and 32 bits or their own type; others 32 bits."""
+    return D in (("u32", "s32", "u16", "s16", T) if T in ("f16", "bf16") else ("u32", "s32", "f32"))
+
+
+@instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D=_SET, T="f32 f16", where=_set_fits)
+@instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D=_SET, T="f64 bf16", where=_set_fits)
 @instruction("set.CMP{.ftz}.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="f16x2", T="f16x2")
 @instruction("set.CMP.D.T", "bits(D) = bits(T) bits(T)", CMP=_CMP, D="bf16x2", T="bf16x2")
 def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
@@ -270,11 +320,16 @@ def set_(CMP: str, D: str, T: str, ftz: bool = False) -> Meaning:
     return lambda a, b: numerics.set_value(compare(a, b), D)
 
 
-@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T="f32")
-def set_bool(CMP: str, BOOL: str, ftz: bool, D: str, T: str) -> Meaning:
+@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D=_SET, T="f32 f16", where=_set_fits)
+@instruction("set.CMP.BOOL.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D=_SET, T="f64 bf16", where=_set_fits)
+@instruction("set.CMP.BOOL{.ftz}.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="f16x2", T="f16x2")
+@instruction("set.CMP.BOOL.D.T", "bits(D) = bits(T) bits(T) pred", CMP=_CMP, BOOL="and or xor", D="bf16x2", T="bf16x2")
+def set_bool(CMP: str, BOOL: str, D: str, T: str, ftz: bool = False) -> Meaning:
     from tilec.sim.isa.integer import BOOL as JOINS
 
     compare, join = _compare(CMP, T, ftz), JOINS[BOOL]
+    if T.endswith("x2"):
+        return lambda a, b, c: numerics.set_value(join(compare(a, b), c[..., None]), D)
     return lambda a, b, c: numerics.set_value(join(compare(a, b), c), D)
 
 

@@ -302,18 +302,23 @@ _UFUNC = {
 BOOL = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 
 
+def _orders(CMP: str, T: str, **_: Any) -> bool:
+    """Bits are equal or not; lo ls hi hs compare unsigned numbers."""
+    return CMP in ("eq", "ne") or (T[0] != "b" and (T[0] == "u" or CMP in ("lt", "le", "gt", "ge")))
+
+
 def both(flags: Any) -> tuple[Any, Any]:
     """A predicate and, only if the program asks for it, its negation."""
     return flags, lambda: ~flags
 
 
-@instruction("setp.CMP.T", "pred|pred = T T", CMP=_CMP, T=_COMPARED)
+@instruction("setp.CMP.T", "pred|pred = T T", CMP=_CMP, T=_COMPARED, where=_orders)
 def setp(CMP: str, T: str) -> Meaning:
     compare = _UFUNC[CMP]
     return lambda a, b: both(compare(a, b))
 
 
-@instruction("setp.CMP.BOOL.T", "pred|pred = T T pred", CMP=_CMP, BOOL="and or xor", T=_COMPARED)
+@instruction("setp.CMP.BOOL.T", "pred|pred = T T pred", CMP=_CMP, BOOL="and or xor", T=_COMPARED, where=_orders)
 def setp_bool(CMP: str, BOOL: str, T: str) -> Meaning:
     return combined(_UFUNC[CMP], BOOL)
 
@@ -329,13 +334,13 @@ def combined(compare: Meaning, name: str) -> Meaning:
     return run
 
 
-@instruction("set.CMP.D.T", "bits(D) = T T", CMP=_CMP, D="u32 s32 f32", T=_COMPARED)
+@instruction("set.CMP.D.T", "bits(D) = T T", CMP=_CMP, D="u32 s32 f32", T=_COMPARED, where=_orders)
 def set_(CMP: str, D: str, T: str) -> Meaning:
     compare = _UFUNC[CMP]
     return lambda a, b: numerics.set_value(compare(a, b), D)
 
 
-@instruction("set.CMP.BOOL.D.T", "bits(D) = T T pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T=_COMPARED)
+@instruction("set.CMP.BOOL.D.T", "bits(D) = T T pred", CMP=_CMP, BOOL="and or xor", D="u32 s32 f32", T=_COMPARED, where=_orders)
 def set_bool(CMP: str, BOOL: str, D: str, T: str) -> Meaning:
     compare, join = _UFUNC[CMP], globals()["BOOL"][BOOL]
     return lambda a, b, c: numerics.set_value(join(compare(a, b), c), D)
