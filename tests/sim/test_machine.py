@@ -141,7 +141,8 @@ def test_lanes_that_met_tell_whom_they_met_before():
 
 def test_a_semaphore_is_reset_after_all_have_released_it():
     body = """.reg .pred %p<4>; .reg .b32 %r<4>; ld.param.u64 %rd4, [n]; mov.u32 %r1, %ctaid.x; setp.ne.u32 %p2, %t, 0; @%p2 bra E;
-        setp.eq.u32 %p1, %r1, 0; @%p1 bra L; {release} bra E; L: ld.acquire.gpu.global.u32 %r2, [%rd4]; setp.ne.u32 %p3, %r2, 3; @%p3 bra L; st.global.u32 [%rd4], 0; E:"""
+        setp.eq.u32 %p1, %r1, 0; @%p1 bra L; {release} bra E; L: ld.acquire.gpu.global.u32 %r2, [%rd4]; setp.ne.u32 %p3, %r2, 3; @%p3 bra L;
+        st.global.u32 [%rd4], 0; E:"""
     for release, race in (("red.release.gpu.global.add.u32 [%rd4], 1;", False), ("membar.gl; red.relaxed.gpu.global.add.u32 [%rd4], 1;", False),
                           ("red.relaxed.gpu.global.add.u32 [%rd4], 1;", True)):  # fmt: skip
         n = np.zeros(1, np.int32)

@@ -75,7 +75,7 @@ class Target:
     def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
         """The rows that `ldmatrix` would be given the addresses of."""
         found = ldmatrix.addresses(memory, dims, tile)
-        return found[0] if found else None
+        return None if isinstance(found, Refused) else found[0]
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""
