@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | explain | run | layout | bisect | cache | sim`.
+"""The command line: `tilec compile | show | explain | tune | run | layout | bisect | cache | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -120,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("sim", help="Run PTX of any compiler on the CPU, and judge it", add_help=False)
 
+    made = command(tune, "tilec tune kernel.py:matmul --arch sm_80 --size m=4096 --size n=4096 --size k=4096")
+    made.add_argument("kernel", metavar="FILE.py:KERNEL", help="a kernel in a Python file, with choices stated by tune")
+    made.add_argument("--arch", metavar="ARCH", help="rank for this architecture by a model (default: measure on the GPU, if there is one)")
+    made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the kernel's example")
+    made.add_argument("--rows", type=int, default=20, help="how many configurations are shown (default: 20)")
+
     made = command(bisect, "tilec bisect examples/softmax.py:softmax --set block=512")
     constants(made)
     made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
@@ -193,6 +199,18 @@ def explain(args: argparse.Namespace) -> None:
     with _blamed(args.kernel):
         found = kernel.explain(arch, sizes=_merged(args.size), **_merged(args.set))
     print(json.dumps(found.json(), indent=2) if args.json else found)
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Find the best configuration of a kernel, among those that it states with `tune`, for sizes of its example.
+
+    Timed on a GPU; without one, or for a stated architecture, ranked by a model.
+    """
+    kernel, arch = _load(args.kernel), args.arch and _arch(args.arch)
+    with _blamed(args.kernel):
+        given, _ = kernel.example_args(0, **_merged(args.size))
+        found = kernel.tuned(*given, arch=arch)
+    print("\n".join(str(found).splitlines()[: args.rows + 2]))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -136,6 +136,7 @@ class Kernel:
         self._launchers: dict[Any, Launcher] = {}
         self._plain = {c.name for c in self.signature.constants if c.annotation in (int, str, DType)}
         self._example: Callable[..., Any] | None = None
+        self._space: tuple[dict[str, Any], Callable[..., bool] | None] | None = None
         self._take_calls()
 
     def _take_calls(self) -> None:
@@ -380,6 +381,41 @@ class Kernel:
             simulated = ", ".join(f"{p.name} {'x'.join(map(str, np.shape(a))) or a}" for p, a in zip(self.signature.parameters, args, strict=True))
         return explain.explanation(self.signature.name, self.signature.source.span, compiled, stages, notes, notices, report, simulated)
 
+    # tuning
+
+    def of_warps(self, warps: int) -> Kernel:
+        """The same kernel with another number of warps."""
+        found: Kernel = kernel(warps=warps)(self.__wrapped__)  # type: ignore[attr-defined]
+        found._example = self._example
+        return found
+
+    def tune(self, **choices: Any) -> Callable[[Callable[..., bool]], Callable[..., bool]]:
+        """State which values of the kernel's constants, and of `warps`, are worth trying: `k.tune(bm=[64, 128], warps=[4, 8])`.
+
+        As a decorator it takes a function of some of them that says which go together.
+        """
+        require(choices and all(isinstance(v, list | tuple) and v for v in choices.values()), "tune takes lists of choices, as in bm=[64, 128]")
+        self._space = (choices, None)
+
+        def constrain(allowed: Callable[..., bool]) -> Callable[..., bool]:
+            self._space = (choices, allowed)
+            return allowed
+
+        return constrain
+
+    @presented
+    def tuned(self, *args: Any, arch: str | None = None, executor: Any = None, progress: bool | None = None) -> Any:
+        """The best of the configurations stated by `tune` for arguments like these: a `tilec.tune.Tuned`, which can be called and printed.
+
+        On a GPU they are timed; without one, or for `arch`, a model ranks them. Machine code is made in processes of its own, or in
+        those of any `concurrent.futures` executor. Raises TileError, with the reason of each, if no configuration can be used.
+        """
+        from tilec import tune  # brings in multiprocessing
+
+        require(self._space, f"{self.signature.name} has nothing to tune", hint=f"state choices: {self.signature.name}.tune(bm=[64, 128])")
+        choices, allowed = self._space  # type: ignore[misc]
+        return tune.tuned(self, tune.Space(choices, allowed), args, arch, executor, progress)
+
     # examples
 
     def example(self, make: Callable[..., Any]) -> Callable[..., Any]:
@@ -418,18 +454,20 @@ def run_passes(function: Function, where: Target) -> dict[str, Function]:
     return stages
 
 
-def compile_stages(stages: dict[str, Function], where: Target, lineinfo: bool = False, kept: bool = False) -> Compiled:
-    """From the last stage to machine code; `kept` says that it may be taken from the cache, and put there."""
+def compile_stages(
+    stages: dict[str, Function], where: Target, lineinfo: bool = False, kept: bool = False, made: tuple[str, bytes, str] | None = None
+) -> Compiled:
+    """From the last stage to machine code; `kept` says that it may be taken from the cache, and put there; `made` is it, if it is there."""
     function = list(stages.values())[-1]
     llvm = to_llvm(function, where, lineinfo)
-    ptx, cubin, log = machine_code(llvm, where, lineinfo, kept)
+    ptx, cubin, log = made or machine_code(llvm, where, lineinfo, kept)
     found, shared = assembler.resources(log), shared_size(function)
     occupancy = where.occupancy(function.threads, found.registers, shared)
     resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
     tiles = [{k: v for k, v in tile.items() if k != "line"} for tile in memory_map(function)]  # lines may change when nothing else does
     about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function)}
-    made = {"stages": stages, "llvm": llvm, "ptx": ptx}
-    return Compiled(symbol(function), where, cubin, resources, log, {**describe(function), **about}, made.__getitem__)
+    texts = {"stages": stages, "llvm": llvm, "ptx": ptx}
+    return Compiled(symbol(function), where, cubin, resources, log, {**describe(function), **about}, texts.__getitem__)
 
 
 def machine_code(llvm: str, where: Target, lineinfo: bool, kept: bool) -> tuple[str, bytes, str]:
