@@ -1,5 +1,8 @@
 """break, continue and early return, against Python running the same statements."""
 
+import linecache
+
+import jump_programs
 import numpy as np
 import pytest
 from everywhere import everywhere
@@ -230,3 +233,26 @@ def nested(x: i32[N], y: i32[4], *, on: bool = True):
 def test_loops_that_are_left_inside_of_branches_and_groups():
     x = np.int32([1, 2, 6, 3, 9, 2])
     everywhere(nested, (x, np.full(4, 77, np.int32)), {"y": [1, 4, 3, 77]})
+
+
+PYTHON = "i32 = ints = int; unrolled = range; begin = abs\nfunction = kernel = lambda f: f\ndef put(y, i, x): y[i] = x\n"
+TILEC = "import tilec as tc\nfrom tilec import i32\nints, unrolled, begin, put = i32[3], tc.static_range, tc.grid, tc.store\n"
+TILEC += "function, kernel = tc.function, tc.kernel(warps=1)\n"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_do_what_python_does(seed, tmp_path):
+    text = jump_programs.source(seed)
+    file = tmp_path / "program.py"
+    file.write_text(TILEC + text)
+    linecache.checkcache(str(file))
+    python, ours = {}, {}
+    exec(PYTHON + text, python)
+    exec(compile(file.read_text(), str(file), "exec"), ours)
+    for stage in ("parsed", "placed"):
+        for _ in range(3):
+            args = [int(x) for x in RNG.integers(-5, 9, 3)] + [int(RNG.integers(4))]
+            want, got = [77, 77, 77], np.full(3, 77, np.int32)
+            python["k"](want, *args)
+            ours["k"].interpret(got, *args, stage=stage)
+            assert got.tolist() == want, (stage, args)
