@@ -13,8 +13,10 @@ from tilec.sim.table import lookup
 from .table import harness
 from .test_table import CHUNKS, KERNELS, VALUES
 
-WORDS = ["sat", "ftz", "rn", "rz", "relu", "cc", "wide", "hi", "approx", "full", "aligned", "sync", "v2", "v3", "relaxed", "gpu", "global", "shared", "nc", "ca", "noftz",  # noqa: E501
-         "NaN", "satfinite", "x2", "trans", "L2::cache_hint", "f16", "f32", "u128", "b24", "uni", "oops"]  # fmt: skip
+WORDS = [
+    "sat", "ftz", "rn", "rz", "relu", "cc", "wide", "hi", "approx", "full", "aligned", "sync", "v2", "v3", "relaxed", "gpu", "global", "shared",
+    "nc", "ca", "noftz", "NaN", "satfinite", "x2", "trans", "L2::cache_hint", "f16", "f32", "u128", "b24", "uni", "oops",
+]  # fmt: skip
 
 
 def opcodes():
