@@ -1,6 +1,9 @@
 """Costs: counts worked out by hand for one warp or two."""
 
 import json
+import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,15 +121,29 @@ def test_wrong_usage(arguments, file, capsys):
     assert capsys.readouterr().err.startswith("error")
 
 
-def test_fixture(pytester, file):
-    pytester.makeconftest('pytest_plugins = ["tilec.sim.pytest_plugin"]')
+@pytest.fixture
+def installed(pytester, monkeypatch):
+    """pytest finds tilec's plugin as it would behind `pip install`: by the entry point that pyproject.toml declares."""
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(pytester.path)]))
+    text = (root / "pyproject.toml").read_text()
+    (points,) = re.findall(r"\[project\.entry-points\.pytest11\]\n((?:.+\n)+)", text)
+    info = pytester.mkdir("probe-0.dist-info")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: probe\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[pytest11]\n" + points.replace('"', ""))
+
+
+def test_fixture(pytester, file, installed):
     pytester.makepyfile(f"""
         import numpy as np
         def test_right(run_ptx):
             assert run_ptx({str(file)!r}, grid=1, block=32, args=[np.zeros(32, np.int32)]).findings == []
         def test_wrong(run_ptx):
             assert run_ptx({str(file)!r}, grid=2, block=32, args=[np.zeros(31, np.int32)]).findings == []
+        def test_as_a_user_asserts(run_ptx):
+            report = run_ptx({str(file)!r}, grid=1, block=32, args=[np.zeros(32, np.int32)])
+            assert report.races == [] and report.shared_conflicts == 0 and report.global_efficiency > 0.9
     """)
-    result = pytester.runpytest("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=1, failed=1)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*behind the end of argument 0*"])

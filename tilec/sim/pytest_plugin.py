@@ -1,8 +1,8 @@
-"""A pytest fixture that runs PTX. In conftest.py:  pytest_plugins = ["tilec.sim.pytest_plugin"]
+"""A pytest fixture that runs PTX. It is there wherever tilec is installed (an entry point of pytest).
 
     def test_vadd(run_ptx):
         report = run_ptx("vadd.ptx", grid=8, block=128, args=[x, y, z, 1024])
-        assert report.findings == []
+        assert report.findings == [] and report.races == []
         assert report.shared_conflicts == 0 and report.global_efficiency > 0.9
         np.testing.assert_array_equal(z, x + y)
 

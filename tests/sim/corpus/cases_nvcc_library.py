@@ -77,3 +77,31 @@ def _(rng):
     best = np.array([[row[(row & 3) == (v & 3)].max() for v in row] for row in x], "i4")
     return [x, poison(64, "i4"), poison(64, "i4"), poison(64, "i4")], {
         1: np.repeat(x.sum(1), 16).astype("i4"), 2: np.cumsum(x, 1, dtype="i4").reshape(-1), 3: best.reshape(-1)}
+
+
+@case("nvcc_more", "semaphore", grid=(5,), block=(32,))
+def _(rng):
+    return [poison(5, "i4"), np.zeros(1, "i4"), poison(1, "i4")], {1: np.zeros(1, "i4"), 2: np.array([70], "i4")}
+
+
+@case("nvcc_more", "compact", grid=(2,), block=(128,))
+def _(rng, n=250):
+    x = integers(rng, -5, 5, n)
+    places = np.flatnonzero(x > 0)
+
+    def right(got):
+        np.testing.assert_array_equal(np.sort(got[: len(places)]), places)
+
+    return [x, np.zeros(1, "i4"), poison(256, "i4"), n], {1: np.array([len(places)], "i4"), 2: right}
+
+
+@case("nvcc_more", "radix_sort", grid=(1,), block=(256,))
+def _(rng):
+    keys = rng.integers(0, 1 << 32, 256, dtype=np.uint32)
+    return [keys], {0: np.sort(keys)}
+
+
+@case("nvcc_more", "insertion_sort", grid=(1,), block=(32,))
+def _(rng):
+    x = integers(rng, 0, 1000, 32)
+    return [x, poison((32, 32), "i4")], {1: np.array([sorted(x.tolist(), key=lambda v: v ^ t) for t in range(32)], "i4")}

@@ -186,7 +186,9 @@ def mma_bits(shape: str, bitop: str, **_: Any) -> Meaning:
     machine=True,
     gather=True,
     form="sp sp::ordered_metadata",
-    where=lambda shape, D, A, B, C, satfinite, **_: _allowed(_SPARSE, shape, D, A, B, C),
+    where=lambda form, shape, D, A, B, C, satfinite, **_: (
+        _allowed(_SPARSE, shape, D, A, B, C) and (not satfinite or D == "s32") and not (form == "sp" and D == "f16" and A in _SMALL.split())
+    ),
     **_TYPES,
 )
 def mma_sparse(shape: str, D: str, A: str, B: str, C: str, satfinite: bool, **_: Any) -> Meaning:
