@@ -24,7 +24,8 @@ def main() -> None:
     start = time.perf_counter()
     best = matmul_plain.tuned(a, a, a.copy(), arch="sm_80", progress=False)
     seconds = time.perf_counter() - start
-    print(f"\n  {len(best.trials)} configurations of matmul_plain, {os.cpu_count()} cores: {seconds:.1f} s, at most {LIMIT:.0f} s{'' if seconds <= LIMIT else '   missed'}")
+    met = "" if seconds <= LIMIT else "   missed"
+    print(f"\n  {len(best.trials)} configurations of matmul_plain, {os.cpu_count()} cores: {seconds:.1f} s, at most {LIMIT:.0f} s{met}")
 
 
 if __name__ == "__main__":

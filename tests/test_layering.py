@@ -21,7 +21,7 @@ SEES = {
 # These take long to load, so they are imported when first used, never by importing tilec.
 LATE = {"llvmlite", "cuda", "torch", "triton"}
 # These may be: only some uses of tilec need them.
-EITHER = {"lark", "tilec.sim", "tilec.explain"}
+EITHER = {"lark", "tilec.sim", "tilec.explain", "tilec.tune"}
 
 
 def room(module: str) -> str:
