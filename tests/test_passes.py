@@ -403,18 +403,24 @@ def test_a_layout_of_another_number_of_threads_is_refused():
 
 def test_a_conversion_goes_through_shared_memory_between_barriers():
     check(lower_exchanges, """
-        %y = convert_layout %x layout=local(2).spatial(32) : f32[64; local(2).spatial(32)]
+        %y = convert_layout %x layout=local(2).spatial(64) : f32[128; local(2).spatial(64)]
         store %a, [%n], %y dims=[0]
         """, """
-        layout $S = shared(shape=[64], strides=[1])
-        %0 = shared dtype=f32 shape=[64] layout=$S scratch=true : shared f32[64; $S]
+        layout $S = shared(shape=[128], strides=[1])
+        %0 = shared dtype=f32 shape=[128] layout=$S scratch=true : shared f32[128; $S]
         %1 = constant value=0 dtype=i32 : i32
         sync
         store_shared %0, [%1], %x dims=[0]
         sync
-        %y = load_shared %0, [%1] shape=[64] dims=[0] layout=local(2).spatial(32) : f32[64; local(2).spatial(32)]
+        %y = load_shared %0, [%1] shape=[128] dims=[0] layout=local(2).spatial(64) : f32[128; local(2).spatial(64)]
         store %a, [%n], %y dims=[0]
-        """, params="%x: f32[64; spatial(32).local(2)], %a: global f32[64], %n: i32")  # fmt: skip
+        """, warps=2, params="%x: f32[128; spatial(64).local(2)], %a: global f32[64], %n: i32")  # fmt: skip
+
+
+def test_a_conversion_within_warps_is_a_few_shuffles():
+    before = "%y = convert_layout %x layout=local(2).spatial(32) : f32[64; local(2).spatial(32)]"
+    after = "%y = convert_lanes %x layout=local(2).spatial(32) : f32[64; local(2).spatial(32)]"
+    check(lower_exchanges, before, after, params="%x: f32[64; spatial(32).local(2)]")
 
 
 def test_a_conversion_within_threads_stays():

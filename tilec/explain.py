@@ -18,7 +18,7 @@ from tilec.errors import Loc
 from tilec.ir.core import Function
 from tilec.ir.notes import Note
 from tilec.ir.ops.shape import ConvertLayout
-from tilec.passes.layouts import stays_in_thread
+from tilec.passes.layouts import shuffles, stays_in_thread
 
 SHOWN = ("LD", "ST", "RED", "ATOM", "BAR", "DEPBAR", "SHFL", "MUFU", "F2F", "MOVM")  # what lines are read for; all the rest is arithmetic
 
@@ -157,7 +157,8 @@ def add_conversions(at: Any, function: Function) -> None:
         if isinstance(op, ConvertLayout) and op.because is not None and op.layout is not None:
             made, wanted = map(outermost, op.because)
             line = at(wanted.file, wanted.line)
-            how = "registers" if stays_in_thread(op.x.type.layout, op.layout) else "shared memory"
+            exchanged = shuffles(op.x.type, op.layout)
+            how = "registers" if stays_in_thread(op.x.type.layout, op.layout) else "shared memory" if exchanged is None else f"{exchanged} shuffles"
             found = Conversion(made.line, wanted.line, str(op.result.type.logical()), how)
             if found not in line.conversions:
                 line.conversions.append(found)

@@ -9,10 +9,12 @@ from tilec.backend import arith
 from tilec.backend.emit import llvm_constant, llvm_type
 from tilec.backend.isa.mma import MatrixInstruction
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
+from tilec.backend.memory import i32_add
 from tilec.ir.dtypes import DType, f16, f32, f64, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import ReduceLanes, ReduceRegisters
+from tilec.ir.ops.shape import ConvertLanes
 
 
 @emits(MatrixInstruction)
@@ -156,3 +158,52 @@ def exchange(g: Generator, value: str, dtype: DType, mask: int) -> str:
     return from_code(g, narrow, dtype)
 
 
+
+
+@emits(ConvertLanes)
+def convert_lanes(g: Generator, op: ConvertLanes) -> Sequence[Registers]:
+    """Each lane tells from the coordinates of what it wants which lane has it, and in which register if that differs from lane to lane."""
+    source: Layout = op.x.type.layout
+    suppliers = op.layout.suppliers(source)
+    assert suppliers is not None
+    base, offsets = g.coordinates(op.layout)
+    words = [word_of(g, value, op.x.type.dtype) for value in g[op.x]]
+    memo: dict[tuple[str, ...], str] = {}
+    out = []
+    for wanted, found in zip(offsets, suppliers, strict=True):
+        at = [i32_add(g, b, int(c)) for b, c in zip(base, wanted, strict=True)]
+        lane = located(g, at, [(d, place) for d, place in source.thread_places() if place < 32], memo)
+        values = [g.e.call("i32", "llvm.nvvm.shfl.sync.idx.i32", "i32 -1", f"i32 {words[r]}", f"i32 {lane}", "i32 31") for r in found]
+        result = values[0]
+        if len(found) > 1:
+            register = located(g, at, source.register_places(), memo)
+            for r, value in zip(found[1:], values[1:], strict=True):
+                result = g.e.let(f"select i1 {g.e.let(f'icmp eq i32 {register}, {r}')}, i32 {value}, i32 {result}")
+        out.append(of_word(g, result, op.x.type.dtype))
+    return [out]
+
+
+def located(g: Generator, at: Sequence[str], places: Sequence[tuple[Any, int]], memo: dict[tuple[str, ...], str]) -> str:
+    """The number whose digits coordinates are: of a lane, or of a register."""
+    total = "0"
+    for digit, place in places:
+        if digit.dim < 0:
+            continue
+        key = (at[digit.dim], str(digit.stride), str(digit.size), str(place))
+        if key not in memo:
+            value = at[digit.dim]
+            for name, number in (("udiv", digit.stride), ("urem", digit.size), ("mul", place)):
+                value = value if number == 1 and name != "urem" else g.e.let(f"{name} i32 {value}, {number}")
+            memo[key] = value
+        total = i32_add(g, total, memo[key])
+    return total
+
+
+def word_of(g: Generator, value: str, dtype: DType) -> str:
+    code = to_code(g, value, dtype)
+    return code if dtype.bits == 32 else g.e.let(f"zext i{max(dtype.bits, 8) if dtype.is_bool else dtype.bits} {code} to i32")
+
+
+def of_word(g: Generator, word: str, dtype: DType) -> str:
+    bits = 8 if dtype.is_bool else dtype.bits
+    return from_code(g, word if bits == 32 else g.e.let(f"trunc i32 {word} to i{bits}"), dtype)

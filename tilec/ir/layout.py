@@ -399,6 +399,17 @@ class Layout:
         beyond = (coords >= np.array(source.shape, np.int64)).any(axis=-1)
         return np.where(beyond, 0, np.where(need == have, register, -1))
 
+    def suppliers(self, source: Layout, lanes: int = 32) -> list[list[int]] | None:
+        """For each register the registers of `source` in which threads of the same warp hold its elements; None if another warp must supply
+        one, or if something lies in padding."""
+        if source.rank != self.rank or source.threads != self.threads or self.shape != source.shape or self.threads % lanes:
+            return None
+        need, register = source.locate(np.moveaxis(self.coords(), -1, 0))
+        have, _ = source.locate(source(np.arange(self.threads)[:, None], 0))
+        if not (need // lanes == have // lanes).all():
+            return None
+        return [sorted(set(column.tolist())) for column in register.T]
+
     def holding(self, coords: np.ndarray, shape: np.ndarray) -> np.ndarray | None:
         """Where each thread holds the elements at `coords` [threads, n, rank]: for each of the n the register, one and the same in all threads;
         None if some thread does not hold its element, or not there. Coordinates outside of `shape` may be anywhere."""
@@ -408,6 +419,10 @@ class Layout:
         held = np.where(matters, register, -1).max(axis=0, initial=-1)
         good = ~matters | ((need == have) & (register == held))
         return np.maximum(held, 0) if good.all() else None
+
+    def register_places(self) -> list[tuple[Digit, int]]:
+        """The digits of the register number with their place values, lowest first."""
+        return list(_places(self.register_digits))
 
     def thread_places(self) -> list[tuple[Digit, int]]:
         """The digits of the thread number with their place values, lowest first."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tilec.errors import require
@@ -58,6 +59,9 @@ def block_cost(op: Op, rounds: float) -> float:
         inner = rounds * (10 if isinstance(op, For | While) else 1)
         return sum(block_cost(o, inner) for region in op.regions for o in region.ops)
     if isinstance(op, ConvertLayout) and not stays_in_thread(op.x.type.layout, op.layout):
+        exchanged = shuffles(op.x.type, op.layout)
+        if exchanged is not None:
+            return rounds * exchanged * WORD * op.layout.threads
         return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
     if isinstance(op, LoadShared) and op.layout is not None:
         return rounds * held_bytes(op.result.type)
@@ -67,6 +71,19 @@ def block_cost(op: Op, rounds: float) -> float:
 
 
 BARRIERS = 4096  # bytes that could be moved in the time of an exchange's barriers
+WORD = 4  # bytes that one shuffle moves for each thread
+
+
+@lru_cache(maxsize=256)
+def shuffles(type: TileType, layout: Layout) -> int | None:
+    """How many shuffles bring a tile into another layout, if all stays within warps and they are no dearer than stores, barriers and loads:
+    a store and a load a register, and 16 instructions' time for the barriers."""
+    given = type.layout
+    suppliers = layout.suppliers(given) if given is not None else None
+    if given is None or suppliers is None or type.dtype.bits > 32:
+        return None
+    count = sum(map(len, suppliers))
+    return count if count <= 16 + (given.registers + layout.registers) // 2 else None
 
 
 def held_bytes(type: TileType) -> float:

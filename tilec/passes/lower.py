@@ -9,7 +9,9 @@
                                                    through shared memory to one thread and reduce_registers, if warps remain
                                                    %m = reshape %.. : f32[8]
 
-A conversion that only renames registers within each thread stays as it is.
+A conversion that only renames registers within each thread stays as it is. One within warps is done by shuffles, if these are few:
+
+    %y = convert_layout %x layout=L          ->    %y = convert_lanes %x layout=L
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from tilec.ir.layout import Layout
 from tilec.ir.ops.base import constant
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.reduce import Reduce, ReduceLanes, ReduceRegisters
-from tilec.ir.ops.shape import ConvertLayout, Reshape
+from tilec.ir.ops.shape import ConvertLanes, ConvertLayout, Reshape
 from tilec.ir.ops.sync import Sync
 from tilec.ir.target import Hardware
-from tilec.passes.layouts import padded, stays_in_thread
+from tilec.passes.layouts import padded, shuffles, stays_in_thread
 
 
 def lower_exchanges(function: Function, target: Hardware) -> Function:
@@ -34,7 +36,11 @@ class LowerExchanges(Rewriter):
     def visit(self, op: Op) -> Value | tuple[Value, ...]:
         if isinstance(op, ConvertLayout):
             x = self(op.x)
-            return self.clone(op) if stays_in_thread(x.type.layout, op.layout) else self.through_shared(x, op.layout)
+            if stays_in_thread(x.type.layout, op.layout):
+                return self.clone(op)
+            if shuffles(x.type, op.layout) is not None:
+                return self.b.emit(ConvertLanes(x, op.layout, op.group))
+            return self.through_shared(x, op.layout)
         if isinstance(op, Reduce):
             return self.reduction(op)
         return self.clone(op)

@@ -198,6 +198,21 @@ class ConvertLayout(Placed):
         return x
 
 
+class ConvertLanes(Placed):
+    """The same tile held by other lanes or registers of the same warps, handed over by shuffles. Lowering makes these of `ConvertLayout`."""
+
+    x: Value
+
+    def infer(self) -> TileType:
+        given = tile(self.x)
+        require(given.layout is not None and self.layout is not None, "shuffles go from a layout to a layout")
+        require(self.layout.suppliers(given.layout) is not None, "an element comes from another warp")
+        return self.placed(given.dtype, given.shape)
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return x
+
+
 def loosened(b: Builder, x: Value) -> Value:
     """A tile of a stated layout as other ops take it: they are not bound to the layout, only the tile itself is."""
     return x if x.type.layout is None else b.emit(ConvertLayout(x))
