@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+import tilec as tc
+from tilec import TileError, f32
 from tilec.ir.layout import Layout, parse_layout
 from tilec.ir.shared import SharedLayout, shared
 from tilec.passes.swizzles import Access, best_layout
@@ -107,3 +109,37 @@ def test_the_cheapest_of_all_swizzles(seed: int) -> None:
     others = [shared([32, 32], swizzle=[b, base, s]) for base in range(4) for b in range(1, 6) for s in range(b, 11 - base - b)]
     least = min(sum(price(m, item, x) for x in layouts) for m in (shared([32, 32]), *others))
     assert sum(price(found, item, x) for x in layouts) <= least
+
+
+M, N = tc.dims("M N")
+
+
+@tc.kernel(warps=1)
+def columns(x: f32[32, 32], y: f32[32, 32], *, strides=None, swizzle=True):
+    tc.grid(1)
+    s = tc.shared(f32, [32, 32], strides=strides, swizzle=swizzle)
+    tc.store(s, tc.load(x, [0, 0], [32, 32], layout=tc.local(8, 1).spatial(4, 8).local(1, 4)))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(s, layout=tc.local(1, 32).spatial(32, 1)))
+
+
+@pytest.mark.parametrize(("constants", "conflicts"), [
+    ({"swizzle": False}, True), ({"strides": [40, 1]}, True), ({"strides": [36, 1]}, False), ({"strides": [33, 1]}, False), ({}, False),
+    ({"swizzle": [3, 2, 3]}, False), ({"swizzle": [1, 2, 3]}, True),
+])  # fmt: skip
+def test_the_author_may_state_the_layout(constants: dict, conflicts: bool) -> None:
+    """Each lane reads a row, 4 floats at once: 8 lanes together, whose chunks of 16 bytes must lie in 8 different eighths of 128 bytes."""
+    x = np.random.default_rng().standard_normal((32, 32)).astype(np.float32)
+    y = np.full_like(x, np.nan)
+    report = columns.simulate(x, y, **constants)
+    assert np.array_equal(x, y)
+    assert report.findings == []
+    assert (report.shared_conflicts > 0) == conflicts
+
+
+@pytest.mark.parametrize(("constants", "said"), [
+    ({"swizzle": [3, 3]}, "a swizzle is"), ({"strides": [32]}, "2 axes"), ({"strides": [1, 1]}, "some elements share a place"),
+])  # fmt: skip
+def test_layouts_that_can_not_be(constants: dict, said: str) -> None:
+    with pytest.raises(TileError, match=said):
+        columns.function(**constants)

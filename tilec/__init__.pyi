@@ -356,8 +356,12 @@ def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Ope
     "no_allocate") are hints to the caches.
     """
 
-def shared(dtype: DType, shape: Sequence[int]) -> SharedTile:
-    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+def shared(dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True) -> SharedTile:
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored.
+
+    The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
+    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+    """
 
 def sync() -> None:
     """A barrier of all threads of the block: shared memory written before it is seen by all after it."""

@@ -18,6 +18,7 @@ from tilec.ir.ops.access import Access, Hinted, dims_of, memory_of, offsets_of
 from tilec.ir.ops.base import Index, Operand, Placed, describe, index, match, show, static_shape, tile
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.shape import loosened
+from tilec.ir.shared import shared as shared_layout
 from tilec.ir.types import SharedType, TileType
 
 
@@ -132,7 +133,11 @@ class Store(Access, Hinted):
 
 
 class Shared(Op):
-    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored."""
+    """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored.
+
+    The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
+    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+    """
 
     builtin = "shared"
     effect = Effect.WRITE
@@ -149,9 +154,19 @@ class Shared(Op):
         return ctx.shared(self.dtype, self.shape)
 
     @classmethod
-    def build(cls, b: Builder, dtype: DType, shape: Sequence[int]) -> Value:
+    def build(
+        cls, b: Builder, dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True
+    ) -> Value:
         require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}")
-        return b.emit(cls(dtype, static_shape(shape)))
+        extents = static_shape(shape)
+        if strides is None and swizzle is True:
+            return b.emit(cls(dtype, extents))
+        stated = () if isinstance(swizzle, bool) else tuple(swizzle)
+        require(len(stated) in (0, 3), f"a swizzle is [bits, base, shift], not {swizzle!r}")
+        require(strides is None or len(strides) == len(extents), f"a tile of {len(extents)} axes has as many strides, not {strides!r}")
+        layout = shared_layout(extents, strides, stated)
+        require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger")
+        return b.emit(cls(dtype, extents, layout))
 
 
 class SharedSlice(Op):
