@@ -67,5 +67,6 @@ from tilec.ir.dtypes import (  # fmt: skip
     uint8,
 )
 from tilec.ir.layout import Layout, column_local, column_spatial, local, replicated, spatial
+from tilec.ir.packing import packed
 from tilec.ir.tensor import Tensor, tensor
 from tilec.ir.text import parse

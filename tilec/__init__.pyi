@@ -88,6 +88,9 @@ from tilec.ir.layout import (
     replicated as replicated,
     spatial as spatial,
 )
+from tilec.ir.packing import (
+    packed as packed,
+)
 from tilec.ir.tensor import (
     Tensor as Tensor,
     tensor as tensor,
@@ -651,6 +654,14 @@ def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], st
 
     Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero
     or negative. The view is used like any tensor, its edges are its own; within them it must stay in the tensor's memory.
+    """
+
+def dequantize(w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0) -> Tile:
+    """`(w - zero) * scale`, rounded once, to the type of `scale`: f16 or bf16.
+
+    `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
+    the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
+    2.0 floats take one multiplication, under 2**-8 integers one multiply-add (2**-5 would do for most). The interpreter checks it.
     """
 
 def grid(x: Index, y: Index = 1, z: Index = 1) -> None:

@@ -120,7 +120,7 @@ class Arguments:
             array = self.on_host(p.name)
             key = id(array) if isinstance(array, Tensor) else array.__array_interface__["data"][0]
             if key not in memories or memories[key].data.shape != tuple(array.shape):
-                memories[key] = Memory(values_of(array, p.type.dtype), p.name)
+                memories[key] = Memory(values_of(array, p.type.dtype), p.name, p.type.dtype.edge)
             found.append(memories[key])
         return found
 

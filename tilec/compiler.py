@@ -17,7 +17,7 @@ import numpy as np
 
 from tilec import cache, keys
 from tilec.arguments import Arguments, check_clean, in_words, machine_arguments, take_back, with_workspaces
-from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, scans, views, warp  # noqa: F401 - their rules register themselves
+from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, scans, views, warp, weights  # noqa: F401 - their rules register
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401
@@ -56,6 +56,7 @@ from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
+from tilec.passes.weights import lower_weights
 from tilec.quick import MISSING, entry, key_of
 
 DEFAULT_ARCH = "sm_80"
@@ -65,6 +66,7 @@ Pass = Callable[[Function, Target], Function]
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplified", simplify),  # constants folded, so that layouts are chosen for what remains
     ("checked", check_hazards),  # as the author wrote it: shared memory that the compiler adds comes with its barriers
+    ("unpacked", lower_weights),  # early, so that the loads of packed weights are pipelined like others
     ("fused", fuse_multiply_add),  # before layouts hide products behind conversions
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet

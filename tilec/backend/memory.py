@@ -19,7 +19,7 @@ from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.memory import Load, Store
-from tilec.ir.ops.views import TensorView
+from tilec.ir.ops.views import TensorView, contiguous
 
 VECTOR_BITS = 128
 WORD = 32  # bits of what an atomic takes
@@ -288,11 +288,6 @@ class GlobalAccess:
 
     def byte(self, offset: str) -> str:
         return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {self.g.scalar(self.tensor)}, i64 {offset}")
-
-
-def contiguous(tensor: Value) -> bool:
-    """Whether neighbours along the last axis lie next to one another, for all that is known."""
-    return tensor.owner.unit_stride if isinstance(tensor.owner, TensorView) else not tensor.type.strided
 
 
 def doubtful_origins(g: Generator, tensor: Value, run: int) -> list[str]:

@@ -10,7 +10,8 @@ Formats: OCP 8-bit Floating Point Specification 1.0 (e4m3, e5m2), OCP Microscali
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -124,6 +125,28 @@ class DType:
             return self._table[codes]
         except IndexError:
             raise TileError(f"a code of {self} has {self.bits} bits, got {codes.max()}") from None
+
+    @property
+    def element(self) -> DType:
+        """The type of the elements of a tile that is loaded from a tensor of this type: itself, unless it says how they are packed."""
+        return self
+
+    @property
+    def edge(self) -> Any:
+        """What elements over the edge of a tensor read as."""
+        return 0
+
+    def nbytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a tensor."""
+        return packed_bytes(math.prod(shape), self)
+
+    def to_bytes(self, codes: Array) -> Array:
+        """A tensor in memory, 1-D uint8, of its codes in their shape."""
+        return pack(codes, self)
+
+    def from_bytes(self, data: Array, shape: tuple[int, ...]) -> Array:
+        """The codes of a tensor of that shape in memory: the inverse of `to_bytes`."""
+        return unpack(data, self, math.prod(shape)).reshape(shape)
 
     def round(self, values: npt.ArrayLike) -> Array:
         """Wide values rounded to the nearest value of this type, as a cast or an operation that ends in it does.
@@ -544,14 +567,16 @@ def dtype(name: str | DType) -> DType:
     """The type of that name (`"float6_e3m2"`) or short name (`"e3m2"`, `"i8"`); a type is taken as it is. Raises TileError for others."""
     if isinstance(name, DType):
         return name
-    found = _by_name.get(name) or _aliases.get(name)
+    found = _by_name.get(name) or _aliases.get(name) or next((d for make in derived if (d := make(str(name)))), None)
     if found is None:
         raise TileError(f"there is no type {name!r}", hint=_nearest_names(name))
     return found
 
 
-def _nearest_names(name: str) -> str:
+derived: list[Callable[[str], DType | None]] = []  # what makes types of types, asked for the names that are not known here
 
+
+def _nearest_names(name: str) -> str:
     close = get_close_matches(str(name), [*_by_name, *_aliases], n=3)
     return f"did you mean {' or '.join(close)}?" if close else "types are int1 to int8, uint1 to uint8, i16 to u64, bool, f16, f32, e4m3..."
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tilec.ir.core import Function, Op, Value
-from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Sub
+from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Shr, Sub
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
 from tilec.ir.types import TensorType
@@ -45,11 +45,24 @@ class Facts:
             rising = isinstance(loop.step.owner, Constant) and loop.step.owner.value > 0
             start = loop.start.owner
             return loop.stop is extent and rising and isinstance(start, Constant) and start.value >= 0
+        if isinstance(op, Shr) and isinstance(op.y.owner, Constant):
+            return self._below_in_tiles(op.x, extent.owner, int(op.y.owner.value))
         index, size = (op.x, op.y.owner) if isinstance(op, Mul) and isinstance(op.y.owner, Constant) else (value, None)
         if not isinstance(index.owner, BlockIndex):
             return False
         grid = self.function.launch.yielded
         return index.owner.axis < len(grid) and _covers(grid[index.owner.axis], extent, int(size.value) if size else 1)
+
+    def _below_in_tiles(self, value: Value, count: object, bits: int) -> bool:
+        """Whether value >> bits is below a number of tiles of 2**bits: extent >> bits, rounded up or without a rest, for an extent that the
+        value is below."""
+        if not (isinstance(count, Shr) and isinstance(count.y.owner, Constant) and count.y.owner.value == bits):
+            return False
+        total = count.x.owner
+        up = isinstance(total, Add) and isinstance(total.y.owner, Constant) and total.y.owner.value == (1 << bits) - 1
+        if up and isinstance(total, Add):
+            return self.below(value, total.x)
+        return self.divisor(count.x) % (1 << bits) == 0 and self.below(value, count.x)
 
     def _assume(self, fact: object) -> None:
         if isinstance(fact, And):
@@ -80,6 +93,9 @@ class Facts:
             return self.divisor(op.x)
         if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
             return self.divisor(op.x) << int(op.y.owner.value)
+        if isinstance(op, Shr) and isinstance(op.y.owner, Constant) and op.x.type.dtype.is_int:
+            whole, rest = divmod(self.divisor(op.x), 1 << int(op.y.owner.value))
+            return 1 if rest else whole
         return 1
 
 

@@ -42,15 +42,17 @@ class Replicas(Exception):
 class Memory:
     """A tensor in global memory: its elements as carriers, shared by all blocks."""
 
-    def __init__(self, data: Array, name: str = ""):
+    def __init__(self, data: Array, name: str = "", edge: Any = 0):
         self.data = data
         self.name = name
+        self.edge = edge  # what lies over the edge
         self.changed = False
+        self.recodings: dict[str, Memory] = {}
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
-        """The tile [blocks, *shape] at the offsets; 0 over the edge."""
+        """The tile [blocks, *shape] at the offsets."""
         blocks = max(len(o) for o in offsets) if offsets else 1
-        out = np.zeros((blocks, *op.shape), self.data.dtype)
+        out = np.full((blocks, *op.shape), self.edge, self.data.dtype)
         self._check_indexed(ctx, op, offsets)
         if math.prod(op.shape) < 64:
             index, inside = self._elements(op, offsets)
@@ -79,6 +81,12 @@ class Memory:
     def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
         """Another tensor on the same memory; offset and strides count elements."""
         return TensorView(self, offset, extents, strides)
+
+    def recoded(self, kind: str, how: Callable[[Array], Array]) -> Memory:
+        """The same bits, which are only read, as elements of another kind: made once."""
+        if kind not in self.recodings:
+            self.recodings[kind] = Memory(how(self.data), self.name)
+        return self.recodings[kind]
 
     def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
         """The elements at coordinates that broadcast to one another, anything where they are not inside."""

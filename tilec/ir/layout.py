@@ -530,6 +530,9 @@ def scalar(threads: int) -> Layout:
     return replicated(threads)
 
 
+WARP = 32  # threads
+
+
 @lru_cache(maxsize=1024)
 def blocked(shape: tuple[int, ...], threads: int, vector: int = 1, order: tuple[int, ...] | None = None) -> Layout:
     """The layout for coalesced access to a tile of `shape`: each thread holds up to `vector` consecutive elements along the fastest axis,
@@ -537,7 +540,8 @@ def blocked(shape: tuple[int, ...], threads: int, vector: int = 1, order: tuple[
 
     `order` lists the axes, fastest first (default: the last axis first). The layout's shape is `shape` rounded up; threads that find
     nothing to do are replicas, as the top digits of the thread number. The run of a thread is the largest divisor of `vector` that
-    divides the axis. Threads are shared out for the fewest registers; up to a third more are accepted for more threads along a faster axis.
+    divides the axis. Threads are shared out for the fewest registers; up to a third more are accepted for more threads along the fastest
+    axis, until a warp lies along it.
     """
     axes = tuple(order) if order is not None else tuple(range(len(shape)))[::-1]
     require(sorted(axes) == list(range(len(shape))), f"{list(axes)} is not an order of {len(shape)} axes")
@@ -547,7 +551,7 @@ def blocked(shape: tuple[int, ...], threads: int, vector: int = 1, order: tuple[
     work = [shape[axis] // (run if axis == axes[0] else 1) for axis in axes]
     plans = [(plan, math.prod(-(-n // t) for n, t in zip(work, plan, strict=True))) for plan in _shares(tuple(work), threads)]
     least = min(registers for _, registers in plans)
-    plan = max((plan, -registers) for plan, registers in plans if 3 * registers <= 4 * least)[0]
+    plan = max((min(plan[:1], (WARP,)), -registers, plan) for plan, registers in plans if 3 * registers <= 4 * least)[2]
     layout = replicated(threads // math.prod(plan), rank=len(shape))
     for factor, sizes in ((local, [-(-n // t) for n, t in zip(work, plan, strict=True)]), (spatial, plan)):
         for axis, n in reversed(list(zip(axes, sizes, strict=True))):

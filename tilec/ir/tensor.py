@@ -61,7 +61,7 @@ class Tensor:
     def from_codes(cls, codes: npt.ArrayLike, dtype: DType | str) -> Tensor:
         """A new tensor of these codes (unsigned, below 2**bits)."""
         wanted = dtypes.dtype(dtype)
-        return cls(dtypes.pack(codes, wanted), wanted, np.shape(codes))
+        return cls(wanted.to_bytes(np.asarray(codes)), wanted, np.shape(codes))
 
     @property
     def size(self) -> int:
@@ -75,7 +75,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes that the elements take; the buffer may be longer."""
-        return dtypes.packed_bytes(self.size, self.dtype)
+        return self.dtype.nbytes(self.shape)
 
     @property
     def bytes(self) -> Array:
@@ -85,7 +85,7 @@ class Tensor:
 
     def codes(self) -> Array:
         """The elements as unsigned integers, in the tensor's shape: a copy."""
-        return dtypes.unpack(self.bytes, self.dtype, self.size).reshape(self.shape)
+        return self.dtype.from_bytes(self.bytes, self.shape)
 
     def values(self) -> Array:
         """The elements decoded to the type's carrier (float64, int64, uint64 or bool), in the tensor's shape."""
@@ -112,8 +112,8 @@ class Tensor:
         """Overwrite every element by its code."""
         require(np.shape(codes) == self.shape, f"codes of shape {np.shape(codes)} do not fit a tensor of shape {self.shape}")
         require(self.buffer.flags.writeable, "the buffer of this tensor is read-only", hint="make the tensor over a copy of it")
-        packed, target = dtypes.pack(codes, self.dtype), self.bytes
-        tail = self.size * self.dtype.bits % 8
+        packed, target = self.dtype.to_bytes(np.asarray(codes)), self.bytes
+        tail = self.size * self.dtype.bits % 8 if self.dtype.element is self.dtype else 0
         if tail:  # the last byte is shared with what follows
             packed[-1] |= target[-1] & (0xFF << tail & 0xFF)
         target[:] = packed

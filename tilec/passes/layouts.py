@@ -305,6 +305,11 @@ class AssignLayouts(Rewriter):
         (user, *others) = self.uses.get(value, [None])
         if others or user is None:
             return None
+        if type(user) in WISHES:
+            return WISHES[type(user)](self, user, value)
+        if isinstance(user, Broadcast) and user.x.type.shape:
+            wanted = self.wish(user.result)
+            return None if wanted is None else before_broadcast(wanted, user.x.type.shape)
         if isinstance(user, Transpose):
             wanted = self.wish(user.result)
             return None if wanted is None else wanted.permute(inverse(user.axes))
@@ -426,6 +431,10 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
 }
 
 
+# what ops of other files wish that an operand's layout be, should they be its only users
+WISHES: dict[Any, Callable[[AssignLayouts, Any, Value], Layout | None]] = {}
+
+
 def operand_names(op: Op) -> list[str]:
     return [f.name for f in op.fields if isinstance(getattr(op, f.name), Value)]
 
@@ -491,11 +500,16 @@ def padded(type: TileType) -> SharedLayout:
     return SharedLayout(type.shape, (*strides, 1))
 
 
-def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str) -> tuple[Layout, Layout, Layout]:
+def matrix_layouts(
+    fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str, tile: Layout | None = None
+) -> tuple[Layout, Layout, Layout]:
     """Layouts of a, b and c for a block of `warps`, which share out c's rows and columns so that they load least, or rows alone: then each
-    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over."""
+    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over. `tile` is what of b, at least, lies
+    together in a warp: a fragment, or several."""
     fm, fn, fk = fragments.shape
-    rows, columns = m // fm, n // fn
+    tile = tile or fragments.b
+    tk, tn = tile.shape
+    rows, columns = m // fm, n // tn
     plans = [
         (x, y)
         for x in divisors(warps)
@@ -506,8 +520,8 @@ def matrix_layouts(fragments: Fragments, m: int, n: int, k: int, warps: int, str
     x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, m // plan[0] + n // plan[1], plan))
     idle = replicated(warps // (x * y), rank=2)
     a = idle * local(rows // x, k // fk) * spatial(x, 1) * replicated(y, rank=2) * fragments.a
-    b = idle * local(k // fk, columns // y) * replicated(x, rank=2) * spatial(1, y) * fragments.b
-    c = idle * local(rows // x, columns // y) * spatial(x, y) * fragments.c
+    b = idle * local(k // tk, columns // y) * replicated(x, rank=2) * spatial(1, y) * tile
+    c = idle * local(rows // x, columns // y) * spatial(x, y) * local(1, tn // fn) * fragments.c
     return a, b, c
 
 

@@ -38,7 +38,7 @@ from tilec.ir.ops.control import For, If
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.sync import Sync
-from tilec.ir.ops.views import TensorView
+from tilec.ir.ops.views import TensorView, contiguous
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
@@ -247,7 +247,7 @@ def uncopyable(load: Load) -> Refused | None:
         return Refused("asynchronous copies don't have its cache hints")
     if bits % 8 or dtype.is_bool:
         return Refused(f"asynchronous copies don't move {dtype}")
-    if memory.strided or memory.rank - 1 not in load.dims:
+    if not contiguous(load.memory) or memory.rank - 1 not in load.dims:
         return Refused("neighbours of the tile don't lie together in memory, and asynchronous copies take at least 4 bytes at once")
     if load.shape[load.dims.index(memory.rank - 1)] * bits % 32:
         return Refused("rows of the tile are no multiples of 4 bytes, of which asynchronous copies take whole ones")

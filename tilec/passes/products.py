@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilec.ir import packing
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Cast, Lt, Where
-from tilec.ir.ops.base import Constant
+from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.matmul import Dot, stand_ins
 from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.scan import Padded
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
+from tilec.ir.ops.weights import Unpack
 from tilec.passes.layouts import RULES, AssignLayouts, matrix_layouts
 
 
@@ -38,7 +40,7 @@ def dot(a: AssignLayouts, op: Dot) -> Any:
     if (m, n, k) != given:
         said = [f"{name}={size} is padded to {whole}" for name, size, whole in zip("mnk", given, (m, n, k), strict=True) if size != whole]
         say(op.loc, f"work is wasted: {', '.join(said)}, as mma multiplies {'x'.join(map(str, fragments.shape))}")
-    layouts = matrix_layouts(fragments, m, n, k, a.warps, a.strategy)
+    layouts = matrix_layouts(fragments, m, n, k, a.warps, a.strategy, packing.fragment() if is_packed(op.b) else None)
     x = operand(a, op.a, left, layouts[0], 1)
     y = operand(a, op.b, right, layouts[1], 0)
     acc = whole(a, a.get(op.acc, layouts[2]))
@@ -46,6 +48,12 @@ def dot(a: AssignLayouts, op: Dot) -> Any:
     if result.type.shape == op.acc.type.shape:
         return result
     return a.b.emit(Slice(result, (0, 0), (1, 1), op.acc.type.shape, layouts[2], acc.type.group))
+
+
+def is_packed(x: Value) -> bool:
+    """Whether a tile is made of weights that were packed for this."""
+    op = x.owner
+    return isinstance(op, Unpack) or (isinstance(op, Elementwise) and any(map(is_packed, op.operands)))
 
 
 def whole(a: AssignLayouts, x: Value) -> Value:

@@ -21,6 +21,7 @@ from tilec.ir.ops import (
     sync,
     views,
     warps,
+    weights,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "sync",
     "views",
     "warps",
+    "weights",
 ]

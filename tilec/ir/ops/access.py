@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,10 +20,14 @@ class Access(Op, abstract=True):
     def tile_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
+    takes_packed: ClassVar[bool] = False  # tensors packed for their consumer's registers
+
     def check(self) -> None:
         """One offset an axis; each tile axis runs along an axis of its own; a shared tile is not left."""
         memory, dims, shape = self.memory.type, self.dims, self.tile_shape  # type: ignore[attr-defined]
         offsets = self.offsets  # type: ignore[attr-defined]
+        whole = memory.dtype.element is memory.dtype or self.takes_packed
+        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
         require(len(offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given")
         require(len(dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(dims)}")
         good = len(set(dims)) == len(dims) and all(0 <= d < memory.rank for d in dims)

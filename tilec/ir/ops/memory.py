@@ -37,6 +37,8 @@ class Load(Access, Placed, Hinted):
     shape: tuple[int, ...]
     dims: tuple[int, ...]
 
+    takes_packed = True
+
     @property
     def tile_shape(self) -> tuple[int, ...]:
         return self.shape
@@ -44,7 +46,11 @@ class Load(Access, Placed, Hinted):
     def infer(self) -> TileType:
         self.check()
         self.check_hints("ca cg cs lu cv")
-        return self.placed(self.memory.type.dtype, self.shape)
+        kind = self.memory.type.dtype
+        if kind.element is not kind:
+            whole = self.dims == (self.memory.type.rank - 2, self.memory.type.rank - 1) and self.shape[0] % 128 == self.shape[1] % 32 == 0
+            require(whole, f"a tensor of {kind} is read by tiles of 128 x 32, not {show(self.shape)}", hint="as in tc.load(w, [k, j], [128, 64])")
+        return self.placed(kind.element, self.shape)
 
     def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
         return memory.read(ctx, self, offsets)

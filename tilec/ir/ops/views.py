@@ -33,14 +33,19 @@ class TensorView(Op):
         require(isinstance(base, TensorType), f"a view is of a tensor, not of {describe(base)}")
         if base.strided and not isinstance(self.memory.owner, TensorView):
             raise TileError("a view of a strided tensor has no meaning, as its elements do not lie in a row", hint="declare it without tc.strided")
+        require(base.dtype.element is base.dtype, f"a view of {base.dtype} has no meaning, as its elements do not lie in a row")
+        return TensorType(base.dtype, self.shape_of_extents(), strided=True)
+
+    def shape_of_extents(self) -> tuple[int | str, ...]:
+        """The shape of the result's type; TileError if extents and strides don't fit."""
         require(self.extents, "a view has at least one axis")
         require(len(self.extents) == len(self.strides), f"a view of {len(self.extents)} axes has {len(self.strides)} strides")
         for name, values, wanted in (("offset", (self.offset,), i64), ("extent", self.extents, i32), ("stride", self.strides, i64)):
             for v in values:
                 require(tile(v).is_scalar and tile(v).dtype == wanted, f"the {name} of a view is {wanted}, not {describe(v.type)}")
-        shape = tuple(int(v.owner.value) if isinstance(v.owner, Constant) else RUNTIME for v in self.extents)
+        shape: tuple[int | str, ...] = tuple(int(v.owner.value) if isinstance(v.owner, Constant) else RUNTIME for v in self.extents)
         require(all(n == RUNTIME or int(n) > 0 for n in shape), f"a view has positive extents, not {show(shape)}")
-        return TensorType(base.dtype, shape, strided=True)
+        return shape
 
     def eval(self, ctx: Any, memory: Any, offset: Any, *rest: Any) -> Any:
         return memory.view(offset, rest[: len(self.extents)], rest[len(self.extents) :])
@@ -64,6 +69,11 @@ class TensorView(Op):
             require(n.type.dtype == i32, f"the extent of a view is i32, not {describe(n.type)}", hint="convert it: tc.cast(n, i32)")
         steps = row_major(b, extents) if strides is None else tuple(long(b, s) for s in strides)
         return b.emit(cls(source, long(b, offset), extents, steps))
+
+
+def contiguous(tensor: Value) -> bool:
+    """Whether neighbours along a tensor's last axis lie next to one another, for all that is known."""
+    return tensor.owner.unit_stride if isinstance(tensor.owner, TensorView) else not tensor.type.strided
 
 
 def long(b: Builder, x: Index) -> Value:

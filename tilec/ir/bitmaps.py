@@ -1,0 +1,256 @@
+"""Bit programs: how few-bit weights lie in words so that they come out of them as pairs of 16-bit floats by the fewest instructions.
+
+A word is two 16-bit lanes, and every step works on both at once. U words hold 16 U / b pairs of weights of b bits, none wasted. Pair j is
+
+    (view ^ view ^ ...) & mask        a view being a word, shifted or rotated
+
+whose lanes then hold each weight's bits at the place that its value in f16 or bf16 (`to`) wants, zeros elsewhere:
+
+- a float's mantissa and exponent at the place of those of `to`, its sign at bit 15: the value times 2**(its bias - that of `to`), subnormal
+  numbers included, so that one multiplication by a power of two, which the scale can carry, makes it exact;
+- an integer in offset binary at bit `shift` and up, within the bits where subnormals and the first binade of `to` are one linear scale.
+
+One or two views are one LOP3 with the mask as its immediate. The program is a linear map over GF(2) from words to weights; those below are
+invertible, so its inverse is the packer. `search` finds such programs; PROGRAMS is what it found, a line for each type and target, pairs left to
+right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and word 2, an integer at bit 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilec.errors import require
+from tilec.ir.dtypes import DType, Float, bf16
+
+Array = npt.NDArray[Any]
+View = tuple[int, int]  # a word's number, and how far it is rotated to the left within its lanes
+WORD, LANE = 32, 16
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two weights, the first in the low lane: the views that are XORed, and the bit where an integer begins."""
+
+    views: tuple[View, ...]
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """How weights of `bits` bits lie in a unit of `words` words."""
+
+    bits: int
+    pairs: tuple[Pair, ...]
+    floating: bool
+    mantissa: int  # where the exponent begins in `to`: 10 or 7
+    mantissa_bits: int = 0  # of a float
+
+    @property
+    def words(self) -> int:
+        return self.bits * len(self.pairs) // LANE
+
+    def places(self, pair: Pair) -> tuple[int, ...]:
+        """The bit of a lane where each bit of a code goes, the lowest first."""
+        start = self.mantissa - self.mantissa_bits if self.floating else pair.shift
+        places = range(start, start + self.bits)
+        return (*places[:-1], LANE - 1) if self.floating else tuple(places)
+
+    def mask(self, pair: Pair) -> int:
+        """The bits of a word that the pair's two weights take."""
+        lane = sum(1 << p for p in self.places(pair))
+        return lane | lane << LANE
+
+    @cached_property
+    def moves(self) -> dict[View, tuple[str, int]]:
+        """How each view is made: ("shl", n) and ("lshr", n) where no wanted bit wraps, else ("rotate", n) to the left."""
+        wanted: dict[View, int] = {}
+        for pair in self.pairs:
+            for view in pair.views:
+                wanted[view] = wanted.get(view, 0) | self.mask(pair)
+        return {view: self._move(view[1], mask) for view, mask in wanted.items()}
+
+    @staticmethod
+    def _move(rotation: int, mask: int) -> tuple[str, int]:
+        lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
+        if lowest >= rotation:
+            return "shl", rotation
+        if highest + LANE - rotation < WORD:
+            return "lshr", LANE - rotation
+        return "rotate", rotation
+
+    def apply(self, words: Array) -> Array:
+        """What each pair's instructions give: u32 [..., pairs] of u32 [..., words]."""
+        made = {view: moved(words[..., view[0]], *move) for view, move in self.moves.items()}
+        out = np.empty((*words.shape[:-1], len(self.pairs)), np.uint32)
+        for j, pair in enumerate(self.pairs):
+            out[..., j] = np.bitwise_xor.reduce([made[v] for v in pair.views]) & np.uint32(self.mask(pair))
+        return out
+
+    def unpack(self, words: Array) -> Array:
+        """Codes as the program sees them (integers in offset binary), u8 [..., 2 * pairs]."""
+        patterns = self.apply(words)
+        codes = np.zeros((*patterns.shape, 2), np.uint8)
+        for j, pair in enumerate(self.pairs):
+            for bit, place in enumerate(self.places(pair)):
+                for lane in range(2):
+                    codes[..., j, lane] |= ((patterns[..., j] >> np.uint32(place + LANE * lane) & 1) << bit).astype(np.uint8)
+        return codes.reshape(*patterns.shape[:-1], -1)
+
+    def pack(self, codes: Array) -> Array:
+        """The words that hold codes: the inverse of `unpack`, u32 [..., words]."""
+        out = np.zeros((*codes.shape[:-1], self.words), np.uint32)
+        for i, table in enumerate(self._tables):
+            out ^= table[codes[..., i]]
+        return out
+
+    @cached_property
+    def _tables(self) -> Array:
+        """By element of a unit and code: what it contributes to each word, u32 [2 * pairs, 2**bits, words]."""
+        inverse = self.inverse
+        columns = np.packbits(inverse.T.reshape(-1, self.words, WORD), axis=-1, bitorder="little").view("<u4")[..., 0]
+        columns = columns.reshape(2 * len(self.pairs), self.bits, self.words)
+        tables = np.zeros((len(columns), 1 << self.bits, self.words), np.uint32)
+        for bit in range(self.bits):
+            tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ columns[:, bit, None]
+        return tables
+
+    @cached_property
+    def matrix(self) -> Array:
+        """The map over GF(2), bool [bits of all codes, bits of all words]: its columns are what single bits of words become."""
+        basis = np.zeros((self.words * WORD, self.words), np.uint32)
+        for bit in range(len(basis)):
+            basis[bit, bit // WORD] = np.uint32(1 << bit % WORD)
+        codes = self.unpack(basis)
+        return np.unpackbits(codes[..., None], axis=-1, count=self.bits, bitorder="little").reshape(len(basis), -1).T.astype(bool)
+
+    @cached_property
+    def inverse(self) -> Array:
+        """The inverse of `matrix`. Raises TileError if there is none."""
+        n = self.words * WORD
+        rows = np.concatenate([self.matrix, np.eye(n, dtype=bool)], axis=1)
+        for column in range(n):
+            below = np.flatnonzero(rows[column:, column])
+            require(below.size, "the program loses bits: its matrix has no inverse")
+            pivot = column + int(below[0])
+            rows[[column, pivot]] = rows[[pivot, column]]
+            others = rows[:, column].copy()
+            others[column] = False
+            rows[others] ^= rows[column]
+        return rows[:, n:]
+
+
+def moved(word: Array, move: str, by: int) -> Array:
+    """A view of a word."""
+    if move == "lshr":
+        return word >> np.uint32(by)
+    left = word << np.uint32(by)
+    return left | word >> np.uint32(WORD - by) if move == "rotate" and by else left
+
+
+@lru_cache(maxsize=None)
+def program(element: DType, to: DType) -> Program | None:
+    """The program of a type for `to` (f16 or bf16), if it has one: integers of 1 to 8 bits, and floats whose exponents `to` has."""
+    floating = isinstance(element, Float) and element.bits <= 8
+    name = f"e{element.exponent_bits}m{element.mantissa_bits}" if floating else f"int{element.bits}"
+    if (name, str(to)) not in _lines() or not (floating or element.is_int):
+        return None
+    return read(_lines()[name, str(to)], element.bits, floating, to, element.mantissa_bits)
+
+
+@lru_cache(maxsize=None)
+def plain(bits: int, to: DType) -> Program:
+    """The program of unsigned integers: of codes, whatever they mean."""
+    return read(_lines()[f"int{bits}", str(to)], bits, False, to)
+
+
+def read(text: str, bits: int, floating: bool, to: DType, mantissa_bits: int = 0) -> Program:
+    """A program from its line."""
+    pairs = []
+    for item in text.split():
+        views, _, shift = item.partition("@")
+        parts = [v.partition("<") for v in views.split("^")]
+        pairs.append(Pair(tuple((int(word), int(rotation or 0)) for word, _, rotation in parts), int(shift or 0)))
+    return Program(bits, tuple(pairs), floating, 7 if to == bf16 else 10, mantissa_bits)
+
+
+@lru_cache(maxsize=1)
+def _lines() -> dict[tuple[str, str], str]:
+    found = {}
+    for line in PROGRAMS.strip().splitlines():
+        head, _, text = line.partition(": ")
+        name, to = head.split()
+        found[name, to] = text
+    return found
+
+
+PROGRAMS = """
+int1 f16: 0@5 0@8 0@2 0<9@8 0@0 0<9@2 0<9@6 0@1 0<9@7 0@7 0<9@3 0@6 0<9@5 0@4 0<9@4 0@3
+int1 bf16: 0@4 0<8@4 0@5 0<8@1 0@2 0@1 0<8@2 0@3 0<8@7 0@6 0<8@0 0<8@6 0<8@3 0@7 0@0 0<8@5
+int2 f16: 0@2 0<8@6 0@6 0<8@4 0@4 0<8@0 0@0 0<8@2
+int2 bf16: 0@0 0@6 0<8@6 0<8@4 0@4 0<8@0 0@2 0<8@2
+int3 f16: 0@5 0<6@5 0@2 0<6@1 0@8 1@7 1<9@7 1<9@3 1@1 1@4 2@2 2@6 2<7@6 2<7@0 2<7@3 0<6^1<9^2@4
+int3 bf16: 0@3 0<8@5 0<12@5 0@0 0<12@2 1<6@5 1<10@0 1<6@2 1@3 1<10@3 2<7@4 2<15@5 2<7@0 2@0 2@3 0<8^1^2<7@2
+int4 f16: 0@4 0<8@4 0@0 0<8@0
+int4 bf16: 0@0 0<8@4 0@4 0<8@0
+int5 f16: 0<8@0 0@3 0<8@5 1<10@1 1@1 1<10@6 2@2 2<8@5 2<8@0 3<11@1 3<8@4 3@1 4<13@5 4<7@5 4<13@0 0<3^1^2^3<8^4<7^4<13@3
+int5 bf16: 0<11@1 0<8@3 0@1 1<13@3 1<7@3 1@1 2@0 2<6@1 2<10@0 3<6@1 3<13@2 3@0 4<3@0 4<8@0 4@3 0^1<8^2<15^3<7^4<6^4@0
+int6 f16: 0<6@0 0@2 1@1 1<14@5 2@5 2<3@1 0<6^1<5@2 0^1<14^2^2<10@4
+int6 bf16: 0<11@1 0<4@0 1<8@0 1@2 2<6@2 2<10@0 1<8^2@2 0^1^2<6@0
+int7 f16: 0<3@1 0<15@4 1<1@1 1<11@4 2@2 2<10@3 3@2 3<10@3 4<1@1 4<7@0 5<2@1 5<12@3 6<2@2 6<11@4 0<9^5<6^2^1<11@0 0^1<11^2<10^3<9^4<13^5^6@4
+int7 bf16: 0<10@1 0@0 1<8@1 1@0 2<6@0 2<14@1 3@1 3<9@1 4<6@0 4<15@1 5<4@0 5<13@0 6<3@0 6<11@1 4<6^1<12^3<2^6<1^4<15^2<1@1 6<3^4<8^0<8^5<10^2<1@1
+int8 f16: 0<8@0 0@0
+int8 bf16: 0<8@0 0@0
+e1m1 f16: 0<1 0<9 0<13 0<4^0<6 0^0<4 1<7 1<11 1<4 1^1<2 1<3^1<9 2<2 2<5 2<14 2<1^2<9 2^2<7 0<2^1<4^2<1^1<9
+e1m1 bf16: 0<12 0<1 0<14 0<3^0<7 0^0<2 1 1<13 1<2 1<12^1<14 1<1^1<6 2<5 2 2<2 2<1^2<14 2<4^2<6 0<5^1<10^2<3
+e2m0 f16: 0 0<2 0<10 0<3^0<9 0<7^0<9 1<13 1<7 1<10 1 1<3^1<5 2<5 2<3 2<13 2<6^2<8 2^2<10 0<1^1<1^2^2<8
+e2m0 bf16: 0<5 0<2 0 0<3^0<13 0<6^0<7 1<3 1 1<6 1<5^1<12 1<1^1<11 2<5 2<7 2<2 2<6^2<12 2^2<4 0<1^1<7^2<10
+e1m2 f16: 0<8 0<12 0<4 0
+e1m2 bf16: 0<13 0<2 0<3^0<7 0^0<4
+e2m1 f16: 0<6 0<9 0^0<13 0^0<2
+e2m1 bf16: 0<4 0 0<2^0<12 0<6^0<8
+e3m0 f16: 0<1 0<10 0^0<7 0<2^0<4
+e3m0 bf16: 0<2 0<13 0^0<7 0<1^0<4
+e1m3 f16: 0<6 0<7^0<12 0^0<3 1<6 1<10 1<3^1<13 2<3 2<7 3 3<4 3<10^3<13 4 4<6^4<9 4<10^4<14 0<7^1<6^2^3<10^4<8 0<6^1^2<12^3<14^4<9^4<8
+e1m3 bf16: 0<14 0<4^0<5 1<5 1<1 2<12 2 2<3^2<6 3 3<12 4<6 4<2 1<5^4<11^1<7 0<9^1<11^2^3<1^4<14^1<1 0<5^1<11^2<12^3<3^4<14^3 0<5^1^2<2^3<12^4<14^0 4^3<3^3<7
+e2m2 f16: 0<6 0<4^0<8 0^0<13 1<4 1^1<13 1^1<8 2<7 2<1^2<3 3<2 3<11^3<14 3<6^3<11 4 4<2^4<6 4<3^4<10 0^1^2^3<11^4^2<1 0<6^1<4^2^3<14^4<10^2<11
+e2m2 bf16: 0<5 0<1 0^0<10 1<8 1<12 2<11 2 2<4^2<15 3<4 3<15 3<1^3<11 4<2 4<1^4<12 4^4<5 0^1<4^2<15^3^4 0<6^1^2<15^3<4^4<5^2<9
+e3m1 f16: 0<4 0<13 1 1<6^1<14 1<3^1<10 2<2 2<9 2^2<5 3<9 3<2 4 4<9 4<2^4<7 0^1<10^2<12^3^4<1^2<2 0<9^1<14^2<9^3<13^4<1 0<5^1<10^2<9^3<7^4
+e3m1 bf16: 0<6 0<11 0^0<1 1<2 1<6 1<1^1<12 2<12 2<1 2<5^2<6 3<4 3 3<10^3<15 4<6 4<2 0<6^1^2^3<8^4<8^4 0<12^1<6^2^3<15^4<13^1<12
+e4m0 f16: 0<10 0 0<3^0<7 1 1<8 2<12 2<5 2^2<6 3<6 3 3<7^3<10 4<7 4 4<6^4<10 0<13^1<4^2^3<1^4<7 0<7^1<12^2^3<7^4<1^2<9
+e4m0 bf16: 0<6 0<10 0^0<3 1<7 1<3 2<10 2<6 2^2<3 3<13 3<9 4<3 4^4<6 4<8^4<12 0^1^2<10^3^4<12^1<7 0^1<12^2<6^3<12^4<6 0<15^1^2<4^3<3^4<6
+e1m4 f16: 0<1 0<6^0<13 1<1 1^1<6 2<13 2<1^2<6 2^0<6 0^1<13^2<6
+e1m4 bf16: 0 0<3^0<12 1<14 1<3^1<9 2<12 2<3^2<9 0<9^1^2 0<3^1<3^2
+e2m3 f16: 0<6 0<3^0<10 1<10 1^1<6 2 2<3^2<10 2<6^1<3 0^1<3^2<3
+e2m3 bf16: 0<9 0^0<5 1<14 1^1<10 2<12 2^2<6 1<4^0<5 2<7^0<13
+e3m2 f16: 0<6 0<2^0<10 1<6 1<2^1<10 2 2<6^2<10 0<10^1^2<2 0^1<10^2<6
+e3m2 bf16: 0<1 0<12 1 1<11 2<1 2<5^2<9 2^1<5 2<4^0<7
+e4m1 f16: 0<4 0<1^0<9 1<9 1 2<5 2^2<15 1<1^2<10 0^1<4^2<15
+e4m1 bf16: 0<1 0^0<6 1<13 1^1<6 2<6 2<1^2<13 2^0<13 0^1<1^2<13
+e5m0 f16: 0<6 0<12 1 1<10 2 2<8 2<6^0 2<14^1<4
+e5m0 bf16: 0<4 0^0<10 1<11 1^1<6 2<11 2^2<6 1<2^2<4 0<13^1<2^2
+e1m5 f16: 0<12 0^0<4 1 1<5^1<12 2 2<5^2<12 3 3<5^3<12 4<5 4^4<12 5 5<5^5<12 6<5 6^6<12 0<5^1<5^2<5^3^4<3^5<5^6<3^5<4 0<4^1<12^2<3^3<4^4<3^5^6<5^2<4
+e1m5 bf16: 0<10 0^0<5 1<6 1^1<5 2<5 2^2<10 3<10 3^3<5 4 4<6^4<10 5<6 5^5<10 6 6<6^6<10 0^1<5^2<5^3<6^4<5^5<6^6<6 0<5^1<10^2<10^3<10^4<10^5<5^6<6
+e2m4 f16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3 0<6^1^2<10^3<6^4<6^5^6<13^4<13
+e2m4 bf16: 0<6 0^0<3 1<10 1^1<3 2<6 2^2<10 3 3<6^3<10 4 4<6^4<10 5 5<6^5<10 6<6 6^6<10 0<10^1<10^2<3^3<3^4<6^5<6^6<6^0 0<3^1^2<3^3<3^4<3^5<6^6<10
+e3m3 f16: 0 0<5^0<10 1<6 1^1<11 2<5 2<1^2<11 3<10 3^3<6 4<6 4<7^4<13 5 5<5^5<11 6 6<7^6<12 0<1^1^2<1^3^4<13^5<8^6<12 0<1^1<11^2^3<6^4^5<8^6<3^1
+e3m3 bf16: 0<12 0^0<7 1<7 1^1<12 2 2<7^2<12 3 3<7^3<12 4<1 5<12 5^5<7 6<4 6<1^6<12 0<12^1<1^2<4^3<12^4<12^5<4^6^2<12 0^1<1^2<12^3<12^4^5^6<4^4<4 0<1^1<1^2<12^3<4^4<1^5<4^6<1
+e4m2 f16: 0<10 0^0<4 1<11 1^1<10 2 2<6^2<10 3 3<6^3<10 4 4<6^4<10 5<6 5^5<11 6<4 6^6<11 0<6^1<4^2<6^3<11^4^5<11^6<10^3<10 0<4^1<6^2^3<6^4<11^5<11^6
+e4m2 bf16: 0 0<4^0<9 1 1<4^1<9 2<9 2^2<4 3<4 3^3<9 4 4<4^4<9 5<9 5^5<4 6<9 6<1^6<4 0<2^1^2<2^3<4^4<9^5^6<1 0<2^1<1^2<9^3^4<9^5<2^6^1<4
+e5m1 f16: 0<5 0^0<7 1<7 1 2 2<9 3<7 3 4<10 4^4<9 5<9 5 6 6<9 0<9^1<7^2<7^3<10^4<9^5<5^6<9^2 0<5^1<10^2^3<9^4<5^5<9^6<7
+e5m1 bf16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3 0<6^1^2<10^3<6^4<6^5^6<13^4<13
+e1m6 f16: 0<8 0^0<4
+e1m6 bf16: 0<1 0^0<10
+e2m5 f16: 0 0<8^0<3
+e2m5 bf16: 0<2 0^0<10
+e3m4 f16: 0<6 0^0<12
+e3m4 bf16: 0<3 0^0<11
+e4m3 f16: 0 0<7^0<1
+e4m3 bf16: 0 0<4^0<8
+e5m2 f16: 0<8 0
+e5m2 bf16: 0 0<8^0<3
+"""
