@@ -31,6 +31,9 @@ from tilec.ir.types import TileType
 class ChosenAccess(GlobalAccess):
     """The addresses and conditions of one access by indices and a mask."""
 
+    def _carried(self) -> None:
+        """Offsets are summed up here."""
+
     op: Any  # Chosen
 
     @cached_property
@@ -61,7 +64,7 @@ class ChosenAccess(GlobalAccess):
             return 1
         return super()._run(type)
 
-    def _origin(self) -> str:
+    def _origin(self, coordinates: list[str] | None = None) -> str:
         g, parts = self.g, list(self.offsets)
         for axis, start in zip(self.op.dims, self.starts, strict=True):
             if axis != NOWHERE:

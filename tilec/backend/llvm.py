@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from tilec.backend import arith, packed, ramps
@@ -66,6 +67,8 @@ class Generator:
         self.barrier = ""  # of the group of warps that runs what is emitted: its number and its threads; empty for the whole block
         self.groups: dict[Warps, tuple[str, dict[Layout, list[str]], str]] = {}  # thread number in the group, places, barrier
         self.uses_shared = False
+        self.factors: dict[str, tuple[str, int]] = {}  # of some i64: the i32 that they are a multiple of, and which
+        self.walks: list[Walk | None] = []  # the loops around what is emitted, innermost last; None for those without a steady counter
 
     # the module
 
@@ -152,7 +155,11 @@ class Generator:
 
     def widened(self, value: str) -> str:
         """An i32 as i64."""
-        return value if value.lstrip("-").isdigit() else self.e.let(f"sext i32 {value} to i64")
+        if value.lstrip("-").isdigit():
+            return value
+        wide = self.e.let(f"sext i32 {value} to i64")
+        self.factors[wide] = (value, 1)
+        return wide
 
     # values
 
@@ -358,6 +365,16 @@ def bind(g: Generator, values: Sequence[Value], registers: Registers) -> None:
         g.values[v] = r
 
 
+@dataclass
+class Walk:
+    """A loop whose counter has a constant step, and the addresses that it carries: the phi, its start, and what makes the next one."""
+
+    counter: Value
+    start: str
+    step: int
+    carried: list[tuple[str, str, Callable[[], str]]] = field(default_factory=list)
+
+
 class Phis:
     """The phis at a loop's head: made before the values that come back are known, completed after."""
 
@@ -367,6 +384,12 @@ class Phis:
         g.e.levels.update((name, len(g.e.ahead)) for name in self.names)
         self.lines: list[str] = []
         g.e.text.append(self.lines)
+
+    def carry(self, walk: Walk, label: str) -> None:
+        """Addresses that move on in each round."""
+        for name, start, following in walk.carried:
+            end = following()
+            self.lines.append(f"  {name} = phi ptr addrspace(1) [ {start}, %{self.before} ], [ {end}, %{label} ]")
 
     def close(self, ends: Registers, label: str) -> None:
         rows = zip(self.names, self.types, self.starts, ends, strict=True)
@@ -387,9 +410,15 @@ def for_loop(g: Generator, op: For) -> Sequence[Registers]:
     bind(g, op.body.args, phis.names)
     e.branch(goes_on(g, op, kind, phis.names[0]), body, done)
     e.start(body)
+    step = op.step.owner
+    walk = Walk(op.body.args[0], starts[0], int(step.value)) if isinstance(step, Constant) else None
+    g.walks.append(walk)
     g.block(op.body)
+    g.walks.pop()
     e.loc = op.loc
     following = e.let(f"add {kind} {phis.names[0]}, {g.scalar(op.step)}")
+    if walk is not None:
+        phis.carry(walk, e.label)
     phis.close([following, *flat(g, op.body.yielded)], e.label)
     e.jump(head)
     e.leave_loop()
@@ -420,10 +449,12 @@ def while_loop(g: Generator, op: While) -> Sequence[Registers]:
     phis = Phis(g, types_of([v.type for v in op.inits]), starts, before)
     bind(g, op.test.args, phis.names)
     bind(g, op.body.args, phis.names)
+    g.walks.append(None)
     g.block(op.test)
     e.branch(g.scalar(op.test.yielded[0]), body, done)
     e.start(body)
     g.block(op.body)
+    g.walks.pop()
     phis.close(flat(g, op.body.yielded), e.label)
     e.jump(head)
     e.leave_loop()

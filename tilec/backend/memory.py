@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tilec.backend import hints
+from tilec.backend import hints, inductions
 from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.core import Value
@@ -109,7 +109,7 @@ class GlobalAccess:
         last = op.memory.type.rank - 1
         self.fast = op.dims.index(last) if last in op.dims and contiguous(op.memory) else None
         self.run = self._run(type)
-        self.origin = self._origin()
+        self.origin = self._carried() or self._origin()
 
     def _run(self, type: Any) -> int:
         """Elements of one vector: consecutive in registers and in memory, at most 16 bytes if that fills its units."""
@@ -136,12 +136,28 @@ class GlobalAccess:
         which other threads store theirs, so that no word is written in both ways."""
         return WORD if isinstance(self.op, Store) and self.dtype.bits % 8 else 8
 
-    def _origin(self) -> str:
+    def _carried(self) -> str | None:
+        """In a loop in which the tile moves on steadily: a name for register 0's offset, whose pointer the loop carries."""
+        steps = inductions.steps(self.g, self.op.offsets) if self.dtype.bits % 8 == 0 else None
+        if steps is None or all(stride.isdigit() for n, stride in zip(steps, self.strides, strict=True) if n):
+            return None  # what is added anew in each round is cheaper than to be carried
+        g = self.g
+        coordinates = [inductions.at_start(g, v) for v in self.op.offsets]
+        for axis, base in zip(self.op.dims, self.place.base, strict=True):
+            coordinates[axis] = i32_add(g, coordinates[axis], base)
+        start = self.pointer(self._origin(coordinates))
+        products = [(stride, n) for n, stride in zip(steps, self.strides, strict=True) if n]
+        name = f"carried {g.e.fresh()}"
+        self.memo["pointer", name] = inductions.carry(g, start, in_memory(self.dtype), products)
+        return name
+
+    def _origin(self, coordinates: list[str] | None = None) -> str:
         """The element offset of register 0, an i64."""
         g = self.g
-        coordinates = list(self.offsets)
-        for axis, start in zip(self.op.dims, self.starts, strict=True):
-            coordinates[axis] = start
+        if coordinates is None:
+            coordinates = list(self.offsets)
+            for axis, start in zip(self.op.dims, self.starts, strict=True):
+                coordinates[axis] = start
         terms = [g.origins.get(self.tensor, "0")]
         for c, stride in zip(coordinates, self.strides, strict=True):
             wide = g.widened(c)
@@ -163,7 +179,7 @@ class GlobalAccess:
 
     def step(self, first: str, last: str) -> str:
         """The sum of two offsets, which `pointer` adds one after the other."""
-        total = i64_sum(self.g, [first, last])
+        total = f"{first} + {last}" if first.startswith("carried") else i64_sum(self.g, [first, last])
         if "0" not in (first, last):
             self.steps[total] = (first, last)
         return total
@@ -214,6 +230,15 @@ class GlobalAccess:
         some = g.e.let(f"mul nuw nsw i32 {count}, {self.dtype.bits // 8}")
         self.memo[key] = some if others == "true" else g.e.let(f"select i1 {others}, i32 {some}, i32 0")
         return self.memo[key]
+
+    def wholly_inside(self, register: int, run: int) -> str | None:
+        """Whether an aligned vector lies inside, an i1; None if a part of it may."""
+        assert self.fast is not None
+        last = self.place.offsets[register + run - 1]
+        along = self._axis_inside(self.fast, last[self.fast])
+        if along != "true" and not self.whole_runs(run):
+            return None
+        return conjunction(self.g, [*(self._axis_inside(a, c) for a, c in enumerate(last) if a != self.fast), along])
 
     def whole_runs(self, run: int) -> bool:
         """Whether the extents of tensor and tile are known to be multiples of `run` elements, so that aligned vectors are inside or outside

@@ -63,6 +63,7 @@ def _llvm() -> Any:
     import llvmlite.binding as llvm
 
     llvm.set_option("tilec", "-nvptx-short-ptr")
+    llvm.set_option("tilec", "-disable-lsr")
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm

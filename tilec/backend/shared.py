@@ -341,12 +341,22 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size:
             hints.copy(g, kind, size, arguments, present, source.hints, condition)
             continue
         name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
+        whole = source.wholly_inside(register, run)
         if present == str(size):
             copy = f"call void @{name}({', '.join(arguments)})"
+        elif whole is not None:
+            copy = ignoring(kind, size, arguments, whole)
         else:
             copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
         copies.append((condition, copy))
     emit_where(g, copies)
+
+
+def ignoring(kind: str, size: int, arguments: Sequence[str], condition: str) -> str:
+    """A copy that writes zeros instead where the condition does not hold: PTX's ignore-src, which LLVM has no intrinsic for. Its predicate is
+    made of the condition as it is, where a number of bytes would be chosen and then asked again."""
+    code = f"{{ .reg .pred %ignore; not.pred %ignore, $2; cp.async.{kind}.shared.global [$0], [$1], {size}, %ignore; }}"
+    return f'call void asm sideeffect "{code}", "r,l,b,~{{memory}}"({", ".join(arguments)}, i1 {condition})'
 
 
 def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> None:

@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from tilec.backend.emit import llvm_type
+from tilec.backend.emit import float_constant, llvm_type
 from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
-from tilec.ir.bitmaps import LANE, WORD, Pair, Program, View
+from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, View
 from tilec.ir.core import Value
-from tilec.ir.dtypes import DType, f16
+from tilec.ir.dtypes import f16
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.weights import PackedWords, Unpack
 from tilec.ir.packing import EACH, Packed
+from tilec.ir.types import TensorType
 
 emits(PackedWords)(tensor_view)
 
@@ -38,6 +39,8 @@ emits(PackedWords)(tensor_view)
 def unpack(g: Generator, op: Unpack) -> Sequence[Registers]:
     kind: Packed = op.packed  # type: ignore[assignment]
     program, words = kind.program, g[op.words]
+    if isinstance(program, Nibbles):
+        return [looked_up(g, op)]
     finish = as_codes(g, kind) if op.dtype == kind.element else Finish(g, op)
     out: Registers = []
     for first in range(0, len(words), program.words):
@@ -63,12 +66,75 @@ def patterns(g: Generator, program: Program, words: Registers) -> list[str]:
         first, *rest = (views[v] for v in pair.views)
         for other in rest:
             first = g.e.let(f"xor i32 {first}, {other}")
-        out.append(g.e.let(f"and i32 {first}, {signed(program.mask(pair))}"))
+        out.append(in_bytes(g, program, pair, words) or g.e.let(f"and i32 {first}, {signed(program.mask(pair))}"))
     return out
+
+
+def in_bytes(g: Generator, program: Program, pair: Pair, words: Registers) -> str | None:
+    """The pattern by one byte permutation, where that saves a shift: it is of whole bytes of a view that nothing else looks at."""
+    (view, *others) = pair.views
+    move, by = program.moves[view]
+    mask = program.mask(pair)
+    lonely = sum(view in p.views for p in program.pairs) == 1 and not others
+    if not lonely or by != 8 or mask not in (0x00FF00FF, 0xFF00FF00):
+        return None
+    selected = [(i + (1 if move == "lshr" else -1)) % 4 if mask >> 8 * i & 1 else 4 for i in range(4)]
+    selector = sum(s << 4 * i for i, s in enumerate(selected))
+    return g.e.call("i32", "llvm.nvvm.prmt", f"i32 {words[view[0]]}", "i32 0", f"i32 {selector}")
 
 
 def signed(word: int) -> int:
     return word - (1 << WORD) if word >> (WORD - 1) else word
+
+
+def looked_up(g: Generator, op: Unpack) -> Registers:
+    """Entries of a codebook of 16, four at a time: each byte of the result is chosen among eight by a permutation whose selector the word is,
+    twice, and then between the two by the topmost bit of the index."""
+    kind: Packed = op.packed  # type: ignore[assignment]
+    if op.dtype == kind.element:
+        return [code for word in g[op.words] for code in indices(g, word)]
+    entries = kind.to.encode(kind.element.decode(np.arange(16, dtype=np.uint8)), saturate=False)
+    tables = entries.view(np.uint8).reshape(4, 4, 2).transpose(2, 0, 1).copy().view("<u4")[..., 0]  # [low or high byte, entries by fours]
+    held = [[opaque(g, int(t)) for t in table] for table in tables]
+    finish, out = Finish(g, op), Registers()
+
+    def permute(a: str, b: str, selector: str) -> str:
+        return g.e.call("i32", "llvm.nvvm.prmt", f"i32 {a}", f"i32 {b}", f"i32 {selector}")
+
+    for word in g[op.words]:
+        selectors = g.e.let(f"and i32 {word}, {0x77777777}")
+        for half in range(2):
+            chosen = g.e.let(f"lshr i32 {selectors}, {LANE}") if half else selectors
+            upper = permute(g.e.let(f"shl i32 {word}, 4") if half else word, "0", str(0xBA98))
+            lower = g.e.let(f"xor i32 {upper}, -1")
+            halves = []
+            for table in held:
+                low, high = (permute(table[i], table[i + 1], chosen) for i in (0, 2))
+                halves.append(g.e.let(f"or i32 {g.e.let(f'and i32 {low}, {lower}')}, {g.e.let(f'and i32 {high}, {upper}')}"))
+            for selector in (0x5140, 0x7362):
+                value = finish.plainly(g.e.let(f"bitcast i32 {permute(halves[0], halves[1], str(selector))} to {finish.vector}"), len(out))
+                out += g.e.split(finish.scalar, value, 2)
+    return out
+
+
+def opaque(g: Generator, word: int) -> str:
+    """A constant in a register. What the assembler knows to be a constant it moves to a register again and again, where an instruction has
+    place for but one; so it is told that a bit may differ which is 0 in every address."""
+    parameter = next(g.scalar(p) for p in g.function.params if isinstance(p.type, TensorType))
+    with g.e.prelude(g.preamble):
+        sign = g.e.let(f"lshr i64 {g.e.let(f'ptrtoint ptr addrspace(1) {parameter} to i64')}, 63")
+        return g.e.let(f"xor i32 {g.e.let(f'trunc i64 {sign} to i32')}, {signed(word)}")
+
+
+def indices(g: Generator, word: str) -> Registers:
+    """The eight indices in a word, each in an i8."""
+    out = Registers()
+    for n in range(8):
+        low = g.e.let(f"and i32 {g.e.let(f'lshr i32 {word}, {4 * n}')}, 7")
+        at = 8 * n + 4 if n < 4 else 8 * n - 32  # bit 3 comes to its place
+        top = g.e.let(f"and i32 {g.e.let(f'lshr i32 {word}, {at}') if at else word}, 8")
+        out.append(g.e.let(f"trunc i32 {g.e.let(f'or i32 {low}, {top}')} to i8"))
+    return out
 
 
 Finisher = Callable[[Pair, str, int], list[str]]  # a pair, its pattern, the register of its first weight: the two registers
@@ -77,6 +143,7 @@ Finisher = Callable[[Pair, str, int], list[str]]  # a pair, its pattern, the reg
 def as_codes(g: Generator, kind: Packed) -> Finisher:
     """The weights as they are: each code in an i8."""
     program, bits = kind.program, kind.bits
+    assert isinstance(program, Program)
 
     def take(pattern: str, place: int, count: int) -> str:
         shifted = g.e.let(f"lshr i32 {pattern}, {place}")
@@ -107,8 +174,8 @@ class Finish:
         self.vector = f"<2 x {self.scalar}>"
         self.top, self.unit = (15, 24) if self.to == f16 else (127, 133)
         self.memo: dict[Any, Any] = {}
-        least = min(p.shift for p in self.kind.program.pairs)
-        self.fused = not op.zero and self.fits(self.unit - least)
+        program = self.kind.program
+        self.fused = isinstance(program, Program) and not op.zero and self.fits(self.unit - min(p.shift for p in program.pairs))
         self.scale = op.scale[0] if op.scale else None
 
     def fits(self, exponent: int) -> bool:
@@ -119,16 +186,16 @@ class Finish:
 
     def __call__(self, pair: Pair, pattern: str, register: int) -> list[str]:
         x = self.g.e.let(f"bitcast i32 {pattern} to {self.vector}")
-        rule = self.float if self.kind.program.floating else self.integer
+        rule = self.of_float if self.kind.element.is_float else self.of_integer
         return self.g.e.split(self.scalar, rule(pair, x, register), 2)
 
-    def float(self, pair: Pair, x: str, register: int) -> str:
+    def of_float(self, pair: Pair, x: str, register: int) -> str:
         c = self.to.bias - self.kind.element.bias
         if self.scale is not None and not self.op.zero and self.fits(c):
             return self.times(x, self.factor(register, c))
         return self.plainly(self.times(x, self.number(2.0**c)), register)
 
-    def integer(self, pair: Pair, x: str, register: int) -> str:
+    def of_integer(self, pair: Pair, x: str, register: int) -> str:
         offset, steps = float(self.kind.flipped), self.unit - self.top
         if self.scale is not None and self.fused:
             return self.fma(x, self.factor(register, self.unit - pair.shift), self.factor(register, 0, -offset))
@@ -157,10 +224,17 @@ class Finish:
             return self.number(0.0)
         if known is not None:
             return self.number(known * sign * 2.0**exponent)
-        scale = self.pair_of(self.scale, register)
+        low, high = (self.single(x, exponent, sign) for x in self.g[self.scale][register : register + 2])
+        if (low, high) not in self.memo:
+            self.memo[low, high] = self.g.e.join(self.scalar, (low, high))
+        return str(self.memo[low, high])
+
+    def single(self, scale: str, exponent: int, sign: float) -> str:
+        """One scale times sign * 2**exponent. Not two at a time: one number in both halves is an operand that costs nothing."""
         if exponent > self.top:  # no number of the type
-            scale, exponent = self.times(scale, self.number(2.0**self.top)), exponent - self.top
-        return self.times(scale, self.number(sign * 2.0**exponent))
+            scale, exponent = self.single(scale, self.top, 1.0), exponent - self.top
+        by = sign * 2.0**exponent
+        return scale if by == 1.0 else self.let(f"fmul {self.scalar} {scale}, {float_constant(by, str(self.to))}")
 
     def addend(self, register: int, offset: float, step: float) -> str:
         """-(offset + zero) * step."""
@@ -175,16 +249,7 @@ class Finish:
         known = self.constant(value)
         if known is not None:
             return self.number(known)
-        first, second = self.g[value][register : register + 2]
-        if (first, second) not in self.memo:
-            self.memo[first, second] = self.twice(first) if first == second else self.g.e.join(self.scalar, (first, second))
-        return str(self.memo[first, second])
-
-    def twice(self, x: str) -> str:
-        """A number in both halves, by one multiplication; LLVM scales a half and then doubles it where it may."""
-        e = self.g.e
-        wide = e.let(f"zext i16 {e.let(f'bitcast {self.scalar} {x} to i16')} to i32")
-        return e.let(f"bitcast i32 {e.let(f'mul i32 {wide}, {1 << LANE | 1}')} to {self.vector}")
+        return self.g.e.join(self.scalar, self.g[value][register : register + 2])
 
     # packed arithmetic; what is computed from the same operands is computed once
 

@@ -18,7 +18,7 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,70 @@ class Pair:
     shift: int = 0
 
 
+class Linear:
+    """A map over GF(2) from a unit of words to the codes of its weights, as many bits as they have, and its inverse, which packs them."""
+
+    bits: int
+
+    @property
+    def words(self) -> int:
+        """Of a unit."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> int:
+        """Of a unit."""
+        return self.words * WORD // self.bits
+
+    def unpack(self, words: Array) -> Array:
+        """Codes as the map sees them (integers in offset binary), u8 [..., weights], of u32 [..., words]."""
+        raise NotImplementedError
+
+    def pack(self, codes: Array) -> Array:
+        """The words that hold codes: the inverse of `unpack`, u32 [..., words]."""
+        out = np.zeros((*codes.shape[:-1], self.words), np.uint32)
+        for i, table in enumerate(self._tables):
+            out ^= table[codes[..., i]]
+        return out
+
+    @cached_property
+    def _tables(self) -> Array:
+        """By element of a unit and code: what it contributes to each word, u32 [weights, 2**bits, words]."""
+        inverse = self.inverse
+        columns = np.packbits(inverse.T.reshape(-1, self.words, WORD), axis=-1, bitorder="little").view("<u4")[..., 0]
+        columns = columns.reshape(self.weights, self.bits, self.words)
+        tables = np.zeros((len(columns), 1 << self.bits, self.words), np.uint32)
+        for bit in range(self.bits):
+            tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ columns[:, bit, None]
+        return tables
+
+    @cached_property
+    def matrix(self) -> Array:
+        """The map over GF(2), bool [bits of all codes, bits of all words]: its columns are what single bits of words become."""
+        basis = np.zeros((self.words * WORD, self.words), np.uint32)
+        for bit in range(len(basis)):
+            basis[bit, bit // WORD] = np.uint32(1 << bit % WORD)
+        codes = self.unpack(basis)
+        return np.unpackbits(codes[..., None], axis=-1, count=self.bits, bitorder="little").reshape(len(basis), -1).T.astype(bool)
+
+    @cached_property
+    def inverse(self) -> Array:
+        """The inverse of `matrix`. Raises TileError if there is none."""
+        n = self.words * WORD
+        rows = np.concatenate([self.matrix, np.eye(n, dtype=bool)], axis=1)
+        for column in range(n):
+            below = np.flatnonzero(rows[column:, column])
+            require(below.size, "the program loses bits: its matrix has no inverse")
+            pivot = column + int(below[0])
+            rows[[column, pivot]] = rows[[pivot, column]]
+            others = rows[:, column].copy()
+            others[column] = False
+            rows[others] ^= rows[column]
+        return rows[:, n:]
+
+
 @dataclass(frozen=True)
-class Program:
+class Program(Linear):
     """How weights of `bits` bits lie in a unit of `words` words."""
 
     bits: int
@@ -92,7 +154,6 @@ class Program:
         return out
 
     def unpack(self, words: Array) -> Array:
-        """Codes as the program sees them (integers in offset binary), u8 [..., 2 * pairs]."""
         patterns = self.apply(words)
         codes = np.zeros((*patterns.shape, 2), np.uint8)
         for j, pair in enumerate(self.pairs):
@@ -101,47 +162,23 @@ class Program:
                     codes[..., j, lane] |= ((patterns[..., j] >> np.uint32(place + LANE * lane) & 1) << bit).astype(np.uint8)
         return codes.reshape(*patterns.shape[:-1], -1)
 
-    def pack(self, codes: Array) -> Array:
-        """The words that hold codes: the inverse of `unpack`, u32 [..., words]."""
-        out = np.zeros((*codes.shape[:-1], self.words), np.uint32)
-        for i, table in enumerate(self._tables):
-            out ^= table[codes[..., i]]
-        return out
 
-    @cached_property
-    def _tables(self) -> Array:
-        """By element of a unit and code: what it contributes to each word, u32 [2 * pairs, 2**bits, words]."""
-        inverse = self.inverse
-        columns = np.packbits(inverse.T.reshape(-1, self.words, WORD), axis=-1, bitorder="little").view("<u4")[..., 0]
-        columns = columns.reshape(2 * len(self.pairs), self.bits, self.words)
-        tables = np.zeros((len(columns), 1 << self.bits, self.words), np.uint32)
-        for bit in range(self.bits):
-            tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ columns[:, bit, None]
-        return tables
+@dataclass(frozen=True)
+class Nibbles(Linear):
+    """Eight indices of 4 bits in a word, as byte permutations want them: bits 0 to 2 of each in its nibble, the selector of a lookup among
+    eight; bit 3 of weights 0 to 3 on top of bytes 0 to 3, where it spreads over the byte, and that of weights 4 to 7 four bits below."""
 
-    @cached_property
-    def matrix(self) -> Array:
-        """The map over GF(2), bool [bits of all codes, bits of all words]: its columns are what single bits of words become."""
-        basis = np.zeros((self.words * WORD, self.words), np.uint32)
-        for bit in range(len(basis)):
-            basis[bit, bit // WORD] = np.uint32(1 << bit % WORD)
-        codes = self.unpack(basis)
-        return np.unpackbits(codes[..., None], axis=-1, count=self.bits, bitorder="little").reshape(len(basis), -1).T.astype(bool)
+    bits: int = 4
 
-    @cached_property
-    def inverse(self) -> Array:
-        """The inverse of `matrix`. Raises TileError if there is none."""
-        n = self.words * WORD
-        rows = np.concatenate([self.matrix, np.eye(n, dtype=bool)], axis=1)
-        for column in range(n):
-            below = np.flatnonzero(rows[column:, column])
-            require(below.size, "the program loses bits: its matrix has no inverse")
-            pivot = column + int(below[0])
-            rows[[column, pivot]] = rows[[pivot, column]]
-            others = rows[:, column].copy()
-            others[column] = False
-            rows[others] ^= rows[column]
-        return rows[:, n:]
+    @property
+    def words(self) -> int:
+        return 1
+
+    def unpack(self, words: Array) -> Array:
+        n = np.arange(8)
+        low = words >> (4 * n).astype(np.uint32) & np.uint32(7)
+        top = words >> np.where(n < 4, 8 * n + 7, 8 * n - 29).astype(np.uint32) & np.uint32(1)
+        return (low | top << np.uint32(3)).astype(np.uint8)
 
 
 def moved(word: Array, move: str, by: int) -> Array:
@@ -152,7 +189,7 @@ def moved(word: Array, move: str, by: int) -> Array:
     return left | word >> np.uint32(WORD - by) if move == "rotate" and by else left
 
 
-@lru_cache(maxsize=None)
+@cache
 def program(element: DType, to: DType) -> Program | None:
     """The program of a type for `to` (f16 or bf16), if it has one: integers of 1 to 8 bits, and floats whose exponents `to` has."""
     floating = isinstance(element, Float) and element.bits <= 8
@@ -162,7 +199,7 @@ def program(element: DType, to: DType) -> Program | None:
     return read(_lines()[name, str(to)], element.bits, floating, to, element.mantissa_bits)
 
 
-@lru_cache(maxsize=None)
+@cache
 def plain(bits: int, to: DType) -> Program:
     """The program of unsigned integers: of codes, whatever they mean."""
     return read(_lines()[f"int{bits}", str(to)], bits, False, to)
@@ -181,7 +218,7 @@ def read(text: str, bits: int, floating: bool, to: DType, mantissa_bits: int = 0
 @lru_cache(maxsize=1)
 def _lines() -> dict[tuple[str, str], str]:
     found = {}
-    for line in PROGRAMS.strip().splitlines():
+    for line in PROGRAMS.replace("\n    ", " ").strip().splitlines():  # an indented line goes on
         head, _, text = line.partition(": ")
         name, to = head.split()
         found[name, to] = text
@@ -216,7 +253,8 @@ e2m1 bf16: 0<4 0 0<2^0<12 0<6^0<8
 e3m0 f16: 0<1 0<10 0^0<7 0<2^0<4
 e3m0 bf16: 0<2 0<13 0^0<7 0<1^0<4
 e1m3 f16: 0<6 0<7^0<12 0^0<3 1<6 1<10 1<3^1<13 2<3 2<7 3 3<4 3<10^3<13 4 4<6^4<9 4<10^4<14 0<7^1<6^2^3<10^4<8 0<6^1^2<12^3<14^4<9^4<8
-e1m3 bf16: 0<14 0<4^0<5 1<5 1<1 2<12 2 2<3^2<6 3 3<12 4<6 4<2 1<5^4<11^1<7 0<9^1<11^2^3<1^4<14^1<1 0<5^1<11^2<12^3<3^4<14^3 0<5^1^2<2^3<12^4<14^0 4^3<3^3<7
+e1m3 bf16: 0<14 0<4^0<5 1<5 1<1 2<12 2 2<3^2<6 3 3<12 4<6 4<2 1<5^4<11^1<7 0<9^1<11^2^3<1^4<14^1<1 0<5^1<11^2<12^3<3^4<14^3
+    0<5^1^2<2^3<12^4<14^0 4^3<3^3<7
 e2m2 f16: 0<6 0<4^0<8 0^0<13 1<4 1^1<13 1^1<8 2<7 2<1^2<3 3<2 3<11^3<14 3<6^3<11 4 4<2^4<6 4<3^4<10 0^1^2^3<11^4^2<1 0<6^1<4^2^3<14^4<10^2<11
 e2m2 bf16: 0<5 0<1 0^0<10 1<8 1<12 2<11 2 2<4^2<15 3<4 3<15 3<1^3<11 4<2 4<1^4<12 4^4<5 0^1<4^2<15^3^4 0<6^1^2<15^3<4^4<5^2<9
 e3m1 f16: 0<4 0<13 1 1<6^1<14 1<3^1<10 2<2 2<9 2^2<5 3<9 3<2 4 4<9 4<2^4<7 0^1<10^2<12^3^4<1^2<2 0<9^1<14^2<9^3<13^4<1 0<5^1<10^2<9^3<7^4
@@ -235,14 +273,17 @@ e5m0 f16: 0<6 0<12 1 1<10 2 2<8 2<6^0 2<14^1<4
 e5m0 bf16: 0<4 0^0<10 1<11 1^1<6 2<11 2^2<6 1<2^2<4 0<13^1<2^2
 e1m5 f16: 0<12 0^0<4 1 1<5^1<12 2 2<5^2<12 3 3<5^3<12 4<5 4^4<12 5 5<5^5<12 6<5 6^6<12 0<5^1<5^2<5^3^4<3^5<5^6<3^5<4 0<4^1<12^2<3^3<4^4<3^5^6<5^2<4
 e1m5 bf16: 0<10 0^0<5 1<6 1^1<5 2<5 2^2<10 3<10 3^3<5 4 4<6^4<10 5<6 5^5<10 6 6<6^6<10 0^1<5^2<5^3<6^4<5^5<6^6<6 0<5^1<10^2<10^3<10^4<10^5<5^6<6
-e2m4 f16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3 0<6^1^2<10^3<6^4<6^5^6<13^4<13
+e2m4 f16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3
+    0<6^1^2<10^3<6^4<6^5^6<13^4<13
 e2m4 bf16: 0<6 0^0<3 1<10 1^1<3 2<6 2^2<10 3 3<6^3<10 4 4<6^4<10 5 5<6^5<10 6<6 6^6<10 0<10^1<10^2<3^3<3^4<6^5<6^6<6^0 0<3^1^2<3^3<3^4<3^5<6^6<10
 e3m3 f16: 0 0<5^0<10 1<6 1^1<11 2<5 2<1^2<11 3<10 3^3<6 4<6 4<7^4<13 5 5<5^5<11 6 6<7^6<12 0<1^1^2<1^3^4<13^5<8^6<12 0<1^1<11^2^3<6^4^5<8^6<3^1
-e3m3 bf16: 0<12 0^0<7 1<7 1^1<12 2 2<7^2<12 3 3<7^3<12 4<1 5<12 5^5<7 6<4 6<1^6<12 0<12^1<1^2<4^3<12^4<12^5<4^6^2<12 0^1<1^2<12^3<12^4^5^6<4^4<4 0<1^1<1^2<12^3<4^4<1^5<4^6<1
+e3m3 bf16: 0<12 0^0<7 1<7 1^1<12 2 2<7^2<12 3 3<7^3<12 4<1 5<12 5^5<7 6<4 6<1^6<12 0<12^1<1^2<4^3<12^4<12^5<4^6^2<12
+    0^1<1^2<12^3<12^4^5^6<4^4<4 0<1^1<1^2<12^3<4^4<1^5<4^6<1
 e4m2 f16: 0<10 0^0<4 1<11 1^1<10 2 2<6^2<10 3 3<6^3<10 4 4<6^4<10 5<6 5^5<11 6<4 6^6<11 0<6^1<4^2<6^3<11^4^5<11^6<10^3<10 0<4^1<6^2^3<6^4<11^5<11^6
 e4m2 bf16: 0 0<4^0<9 1 1<4^1<9 2<9 2^2<4 3<4 3^3<9 4 4<4^4<9 5<9 5^5<4 6<9 6<1^6<4 0<2^1^2<2^3<4^4<9^5^6<1 0<2^1<1^2<9^3^4<9^5<2^6^1<4
 e5m1 f16: 0<5 0^0<7 1<7 1 2 2<9 3<7 3 4<10 4^4<9 5<9 5 6 6<9 0<9^1<7^2<7^3<10^4<9^5<5^6<9^2 0<5^1<10^2^3<9^4<5^5<9^6<7
-e5m1 bf16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3 0<6^1^2<10^3<6^4<6^5^6<13^4<13
+e5m1 bf16: 0<6 0^0<13 1<10 1^1<6 2<13 2^2<6 3<13 3^3<6 4 4<6^4<10 5<10 5^5<6 6 6<6^6<10 0<13^1<6^2<6^3<13^4<13^5<10^6<10^3
+    0<6^1^2<10^3<6^4<6^5^6<13^4<13
 e1m6 f16: 0<8 0^0<4
 e1m6 bf16: 0<1 0^0<10
 e2m5 f16: 0 0<8^0<3

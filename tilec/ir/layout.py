@@ -551,7 +551,7 @@ def blocked(shape: tuple[int, ...], threads: int, vector: int = 1, order: tuple[
     work = [shape[axis] // (run if axis == axes[0] else 1) for axis in axes]
     plans = [(plan, math.prod(-(-n // t) for n, t in zip(work, plan, strict=True))) for plan in _shares(tuple(work), threads)]
     least = min(registers for _, registers in plans)
-    plan = max((min(plan[:1], (WARP,)), -registers, plan) for plan, registers in plans if 3 * registers <= 4 * least)[2]
+    plan = max((min(plan[:1], (WARP,)), -registers, tuple(-t for t in plan), plan) for plan, registers in plans if 3 * registers <= 4 * least)[3]
     layout = replicated(threads // math.prod(plan), rank=len(shape))
     for factor, sizes in ((local, [-(-n // t) for n, t in zip(work, plan, strict=True)]), (spatial, plan)):
         for axis, n in reversed(list(zip(axes, sizes, strict=True))):

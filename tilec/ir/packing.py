@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from tilec.errors import require
 from tilec.ir import bitmaps
-from tilec.ir.bitmaps import Program
-from tilec.ir.dtypes import DType, bf16, derived, dtype, f16
+from tilec.ir.bitmaps import Nibbles, Program
+from tilec.ir.dtypes import Codebook, DType, bf16, derived, dtype, f16
 from tilec.ir.layout import Layout, column_local, local, spatial
 
 Array = npt.NDArray[Any]
@@ -63,14 +63,15 @@ class Packed(DType):
         return self.element.min
 
     @cached_property
-    def program(self) -> Program:
-        """The type's own program, or that of plain codes."""
-        return bitmaps.program(self.element, self.to) or bitmaps.plain(self.bits, self.to)
+    def program(self) -> Program | Nibbles:
+        """The type's own program, or that of indices or plain codes."""
+        own = bitmaps.program(self.element, self.to)
+        return own or (Nibbles() if isinstance(self.element, Codebook) and self.bits == 4 else bitmaps.plain(self.bits, self.to))
 
     @property
     def direct(self) -> bool:
-        """Whether the program gives values of `to` but for a power of two (and an integer's offset), not just codes."""
-        return bitmaps.program(self.element, self.to) is not None
+        """Whether values of `to` are made at once, and not codes first."""
+        return isinstance(self.program, Nibbles) or bitmaps.program(self.element, self.to) is not None
 
     @property
     def flipped(self) -> int:
@@ -96,7 +97,18 @@ class Packed(DType):
     def nbytes(self, shape: tuple[int, ...]) -> int:
         return math.prod(self.tiles(shape)) * ROWS * COLUMNS * self.bits // 8
 
+    @cached_property
+    def unfit(self) -> Array:
+        """By code: whether it is no weight, being no finite number of `to`. Bit programs have no way to say infinity."""
+        with np.errstate(over="ignore"):
+            values = self.to.round(self.element.decode(np.arange(1 << self.bits, dtype=self.element.codes)))
+        return ~np.isfinite(values) & self.direct
+
     def to_bytes(self, codes: Array) -> Array:
+        if self.unfit.any():
+            bad = self.unfit[codes]
+            place = tuple(map(int, np.argwhere(bad)[0])) if bad.any() else ()
+            require(not bad.any(), f"the weight at {list(place)} is no finite number of {self.to}", hint="bf16 has the range that f16 lacks")
         return np.ascontiguousarray(self.words(codes)).astype("<u4", copy=False).reshape(-1).view(np.uint8)
 
     def from_bytes(self, data: Array, shape: tuple[int, ...]) -> Array:
@@ -112,7 +124,7 @@ class Packed(DType):
         parts = whole.reshape(*tiles[:-1], STEPS, 2, 4, 2, tiles[-1], FRAGMENTS, 8)  # tile row, step, half, t, which; tile column, fragment, g
         n = len(lead)
         order = (n, n + 5, n + 7, n + 3, n + 1, n + 6, n + 2, n + 4)  # tile row and column; g, t; step, fragment, half, which
-        held = parts.transpose(*range(n), *order).reshape(*tiles, LANES, -1, 2 * len(self.program.pairs))
+        held = parts.transpose(*range(n), *order).reshape(*tiles, LANES, -1, self.program.weights)
         vectors = self.program.pack(held).reshape(*tiles, LANES, self.bits, VECTOR)
         return np.swapaxes(vectors, -2, -3).reshape(*tiles, -1)
 
@@ -128,7 +140,7 @@ class Packed(DType):
         return codes ^ np.uint8(self.flipped)
 
 
-@lru_cache(maxsize=None)
+@cache
 def packed(element: DType | str, to: DType | str = f16) -> Packed:
     """The type of weights of `element` packed for their consumer: `w: packed(int6)[K, N]` in a kernel, `tilec.quant.pack` makes one.
 
@@ -149,14 +161,14 @@ def by_name(name: str) -> Packed | None:
 derived.append(by_name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def fragment() -> Layout:
     """How a warp holds one tile of weights: the right operands of its matrix instructions, all steps of K outermost."""
     per = column_local(1, 2).spatial(8, 4).local(1, 2).transpose()
     return local(STEPS, FRAGMENTS) * per
 
 
-@lru_cache(maxsize=None)
+@cache
 def vectors(bits: int) -> Layout:
     """How a warp holds the words [1, 1, 128 bits] of one tile: vectors of 16 bytes, those of neighbours next to one another."""
     return local(1, 1, bits) * spatial(1, 1, LANES) * local(1, 1, VECTOR)

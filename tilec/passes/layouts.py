@@ -296,7 +296,7 @@ class AssignLayouts(Rewriter):
             require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}")
             return self.clone(op)
         layout = self.default(op.results[0].type, fastest_axis(op))
-        if isinstance(op, LoadShared):
+        if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(op.results[0], ())):
             layout = self.wish(op.results[0]) or layout
         return self.clone(op, layout=layout)
 
@@ -332,7 +332,7 @@ class AssignLayouts(Rewriter):
 
     def copy_async(self, op: CopyAsync) -> Any:
         tile = TileType(op.memory.type.dtype, op.target.type.shape)
-        return self.clone(op, layout=op.layout or self.default(tile, fastest_axis(op)))
+        return self.clone(op, layout=op.layout or self.default(tile, fastest_axis(op), ACCESS_BITS))  # an idle thread costs less than more copies
 
     def loosened(self, op: ConvertLayout) -> Any:
         """Behind a stated layout the tile lies as it was stated."""

@@ -9,38 +9,56 @@ The rule joins those of `layouts` when this file is imported.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilec.ir import packing
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
-from tilec.ir.ops.arith import Cast, Lt, Where
+from tilec.ir.ops.arith import Add, Cast, Div, Fma, Lt, Mul, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.matmul import Dot, stand_ins
 from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.scan import Padded
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
 from tilec.ir.ops.weights import Unpack
-from tilec.passes.layouts import RULES, AssignLayouts, matrix_layouts
+from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
 
 
-def dot(a: AssignLayouts, op: Dot) -> Any:
+class Plan(NamedTuple):
+    """How a product is made: the operands' types, the instruction's shape, the product's own (m, n, k) padded to it, the layouts of a, b, c."""
+
+    left: DType
+    right: DType
+    instruction: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    layouts: tuple[Layout, Layout, Layout]
+
+
+def plan(a: AssignLayouts, op: Dot) -> Plan | Refused:
     (m, k), n = op.a.type.shape, op.b.type.shape[1]
     for left, right in stand_ins(*op.types):
         fragments = a.target.matrix(left, right, op.acc.type.dtype, op.mode, k)
         if not isinstance(fragments, Refused):
             break
     if isinstance(fragments, Refused):
-        say(op.loc, f"fma instead of mma: {fragments.why}")
-        return a.dot_by_fma(op)
-    given = m, n, k
+        return fragments
     m, n, k = (-(-size // unit) * unit for size, unit in zip((m, n, k), fragments.shape, strict=True))
-    if (m, n, k) != given:
-        said = [f"{name}={size} is padded to {whole}" for name, size, whole in zip("mnk", given, (m, n, k), strict=True) if size != whole]
-        say(op.loc, f"work is wasted: {', '.join(said)}, as mma multiplies {'x'.join(map(str, fragments.shape))}")
-    layouts = matrix_layouts(fragments, m, n, k, a.warps, a.strategy, packing.fragment() if is_packed(op.b) else None)
+    tile = packing.fragment() if is_packed(op.b) else None
+    return Plan(left, right, fragments.shape, (m, n, k), matrix_layouts(fragments, m, n, k, a.warps, a.strategy, tile))
+
+
+def dot(a: AssignLayouts, op: Dot) -> Any:
+    made = plan(a, op)
+    if isinstance(made, Refused):
+        say(op.loc, f"fma instead of mma: {made.why}")
+        return a.dot_by_fma(op)
+    left, right, instruction, shape, layouts = made
+    given = (*op.a.type.shape, op.b.type.shape[1])
+    said = [f"{name}={size} is padded to {whole}" for name, size, whole in zip("mkn", given, (shape[0], shape[2], shape[1]), strict=True) if size != whole]
+    if said:
+        say(op.loc, f"work is wasted: {', '.join(said)}, as mma multiplies {'x'.join(map(str, instruction))}")
     x = operand(a, op.a, left, layouts[0], 1)
     y = operand(a, op.b, right, layouts[1], 0)
     acc = whole(a, a.get(op.acc, layouts[2]))
@@ -78,4 +96,15 @@ def operand(a: AssignLayouts, old: Value, dtype: DType, layout: Layout, along: i
     return a.b.emit(Where(inside, x, a.b.emit(Constant(0 if dtype.is_int else 0.0, dtype, shape, layout, group))))
 
 
+def beside(a: AssignLayouts, op: Any, value: Value) -> Layout | None:
+    """What is computed with a product's result is wanted as the result lies."""
+    for other in op.operands:
+        if isinstance(other.owner, Dot) and other is not value:
+            made = plan(a, other.owner)
+            exact = not isinstance(made, Refused) and made.layouts[2].shape == value.type.shape
+            return made.layouts[2] if exact else None  # type: ignore[union-attr]
+    return None
+
+
 RULES[Dot] = dot
+WISHES.update(dict.fromkeys((Add, Sub, Mul, Div, Fma), beside))

@@ -12,6 +12,7 @@ lie where the weights do.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from tilec.errors import require
@@ -47,7 +48,8 @@ class LowerWeights(Rewriter):
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Load) and isinstance(op.memory.type.dtype, Packed):
-            return self.load(op, op.memory.type.dtype)
+            with op.loc or nullcontext():
+                return self.load(op, op.memory.type.dtype)
         if isinstance(op, Cast | Dequantize):
             x = self(op.x).owner
             if isinstance(x, Unpack) and x.packed.direct and not x.scale and x.dtype == x.packed.element and op.result.type.dtype == x.packed.to:  # type: ignore[attr-defined]
@@ -107,8 +109,8 @@ def unpack(a: AssignLayouts, op: Unpack) -> Any:
 def wanted(a: AssignLayouts, op: Unpack) -> Layout:
     """How a tile of weights lies: as the product that they go to wants it, else as one of few rows would."""
     (k, n), product, kind = op.result.type.shape, consumer(a, op), op.packed.to  # type: ignore[attr-defined]
-    types = product.types if product is not None else (kind, kind, f32, "")
-    fragments = a.target.matrix(*types, k)
+    left, right, acc, mode = product.types if product is not None else (kind, kind, f32, "")
+    fragments = a.target.matrix(left, right, acc, mode, k)
     if isinstance(fragments, Refused) or fragments.shape[1:] != (8, 16):
         fragments, product = mma_fragments(a, kind), None
     rows = -(-product.acc.type.shape[0] // 16) * 16 if product is not None else 16

@@ -106,7 +106,10 @@ for _cop, _size in (("ca", 4), ("ca", 8), ("ca", 16), ("cg", 16)):
         _bytes = _want.view(np.uint8)
         _bytes[:, :_size], _bytes[:, :_read] = 0, _GIVEN.view(np.uint8)[:, :_read]
         KERNELS.append(Kernel(f"cp.async {_size} of which {_read}", SHARED + f"cp.async.{_cop}.shared.global [%r1], [%xt], {_size}, {_read}; cp.async.wait_all;" + READ, _want, _GIVEN))
+_want = np.where(np.arange(32)[:, None] % 3 == 0, 0, _GIVEN).astype(np.uint32)
 KERNELS += [
+    Kernel("cp.async ignore-src", SHARED + """.reg .pred %no; rem.u32 %r2, %t, 3; setp.eq.u32 %no, %r2, 0;
+        cp.async.cg.shared.global [%r1], [%xt], 16, %no; cp.async.wait_all;""" + READ, _want, _GIVEN),
     Kernel("cp.async groups", SHARED + """cp.async.cg.shared.global [%r1], [%xt], 16; cp.async.commit_group; add.u32 %r2, %r1, 512;
         cp.async.cg.shared.global [%r2], [%xt], 16; cp.async.commit_group; cp.async.wait_group 1;""" + READ, _GIVEN, _GIVEN),
     Kernel("cp.async policy", SHARED + """createpolicy.fractional.L2::evict_first.b64 %q9; cp.async.cg.shared.global.L2::cache_hint [%r1], [%xt], 16, %q9;

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tilec.errors import require
 from tilec.ir import packing
-from tilec.ir.core import Builder, Op, Value
+from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bf16, f16, u32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Cast
@@ -19,11 +19,12 @@ from tilec.ir.types import TensorType, TileType
 
 
 class Dequantize(Elementwise):
-    """`(w - zero) * scale`, rounded once, to the type of `scale`: f16 or bf16.
+    """`(w - zero) * scale`, rounded once, to the type of `scale`: f16 or bf16. (The entries of a codebook are rounded to it first.)
 
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
-    2.0 floats take one multiplication, under 2**-8 integers one multiply-add (2**-5 would do for most). The interpreter checks it.
+    2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks it. A number as `scale` has the type
+    `dtype`; powers of two may cost nothing.
     """
 
     builtin = "dequantize"
@@ -35,16 +36,19 @@ class Dequantize(Elementwise):
     def element(self, *types: DType) -> DType:
         _, scale, *zero = types
         require(scale in (f16, bf16), f"weights are scaled in f16 or bf16, not in {scale}", hint="convert the scale: tc.cast(scale, f16)")
-        require(all(z == scale for z in zero), f"the zero point is {zero[0] if zero else None}, but the scale {scale}", hint=f"convert it: tc.cast(zero, {scale})")
+        for z in zero:
+            require(z == scale, f"the zero point is {z}, but the scale {scale}", hint=f"convert it: tc.cast(zero, {scale})")
         require(self.below > 0, f"scales are not below {self.below}")
         return scale
 
     def eval(self, ctx: Any, x: Any, scale: Any, *zero: Any) -> Any:
-        return scaled(ctx, x, scale, zero, self.below)
+        return scaled(ctx, self.result.type.dtype.round(x), scale, zero, self.below)
 
     @classmethod
-    def build(cls, b: Builder, w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0) -> Value:  # type: ignore[override]
-        kind = tile(scale).dtype if isinstance(scale, Value) else f16
+    def build(  # type: ignore[override]
+        cls, b: Builder, w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0, dtype: DType = f16
+    ) -> Value:
+        kind = tile(scale).dtype if isinstance(scale, Value) else dtype
         x, *rest = match(b, w, scale, *([] if zero is None else [zero]), dtype=kind)
         return b.emit(cls(x, rest[0], tuple(rest[1:]), float(below)))
 
@@ -62,8 +66,6 @@ def scaled(ctx: Any, x: Any, scale: Any, zero: Any, below: float) -> Any:
 
 class PackedWords(TensorView):
     """The words of a packed tensor [..., K, N]: u32 [..., K / 128, N / 32, 128 bits], each tile of 128 by 32 as `packing` lays it out."""
-
-    builtin = None
 
     def infer(self) -> TensorType:
         base = self.memory.type
@@ -88,6 +90,8 @@ class Unpack(Placed):
     dtype: DType
     below: float
 
+    coalesced: ClassVar[bool] = True  # the layout that it wants of its words is as good as any for global memory
+
     def infer(self) -> TileType:
         kind, words = self.packed, self.words.type
         require(isinstance(kind, Packed), f"{kind} is not packed")
@@ -103,7 +107,7 @@ class Unpack(Placed):
 
     def eval(self, ctx: Any, words: Any, *rest: Any) -> Any:
         values = self.packed.decode(self.packed.codes_of(words.astype(np.uint32)))  # type: ignore[attr-defined]
-        return scaled(ctx, values, rest[0], rest[1:], self.below) if rest else values
+        return scaled(ctx, self.dtype.round(values), rest[0], rest[1:], self.below) if rest else values
 
 
 def words_layout(layout: Layout, bits: int) -> Layout | None:

@@ -28,6 +28,8 @@ def _copy_signature(L2_cache_hint: bool, **_: Any) -> str:
 )
 def cp_async(**_: Any) -> Meaning:
     def run(M: Any, at: int, mask: Any, to: Any, source: Any, size: int, source_size: Any, policy: Any = None) -> None:
+        if source_size is not None and source_size.dtype == bool:  # ignore-src, a predicate
+            source_size = np.where(source_size, 0, size)
         M.memory.copy_async(at, mask, to, source - HEAP, size, source_size)
 
     return run

@@ -1,0 +1,126 @@
+"""What it costs to use weights of few bits: instructions of the main loop, other than matrix products, for each weight that is converted, all
+loads and addresses included. A block has 16 rows of activations, 4 warps and 256 weights to convert in each thread and round, in groups of 128.
+
+"scaled" is cast-then-scale, each weight rounded once; "small scales" the same where scales are below 2**-8, as those of most layers are;
+"on sums" applies the scale to the accumulators. Limits are in LIMITS. Counts are exact; a smaller number is less work for the same bytes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+
+import tilec as tc  # noqa: E402
+from tilec import DType, cdiv, f16, f32, int4  # noqa: E402
+from tilec.backend.sass import disassemble, is_mma  # noqa: E402
+
+M, N, K, G = tc.dims("M N K G")
+W, X = tc.types("W X")
+GROUP = 128
+
+
+@tc.kernel(warps=4)
+def scaled(
+    x: X[M, K], w: W[K, N], scales: X[G, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, below: float = 2.0, bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    """y = x @ (w * scales), the scale on each weight."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(K % bk == 0)
+    tc.assume(N % bn == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    acc = tc.zeros(f32, [bm, bn])
+    for k in tc.range(0, K, bk, stages=stages):
+        scale = tc.load(scales, [k // GROUP, j], [1, bn])
+        acc = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), scale, below=below), acc)
+    tc.store(y, [i, j], tc.cast(acc, X))
+
+
+@tc.kernel(warps=4)
+def on_sums(
+    x: X[M, K], w: W[K, N], scales: f32[G, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, unit: float = 1.0, bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    """y = x @ (w * scales), the scale on the sum of each group; `unit` is a power of two that the scales have been divided by."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(K % bk == 0)
+    tc.assume(N % bn == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    acc = tc.zeros(f32, [bm, bn])
+    for k in tc.range(0, K, bk, stages=stages):
+        part = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), unit, dtype=X))
+        acc = acc + part * tc.load(scales, [k // GROUP, j], [1, bn])
+    tc.store(y, [i, j], tc.cast(acc, X))
+
+
+class Count(NamedTuple):
+    per_weight: float
+    registers: int
+    spills: int
+    opcodes: frozenset[str]
+
+
+def count(kernel: Any, arch: str, **constants: Any) -> Count:
+    """Instructions of the main loop but matrix products for each of the weights that a thread converts in it."""
+    built = kernel.compile(arch, **constants)
+    loop = disassemble(built.cubin).hot_loop()
+    assert loop is not None
+    issued = [i for i in loop.instructions if i.issued]
+    products = sum(is_mma(i.opcode) for i in issued)
+    weights = 4 * products  # a product of 16 rows takes 16 x 8 weights, 4 a lane
+    return Count((len(issued) - products) / weights, built.resources.registers, built.resources.spill_bytes, frozenset(i.name for i in issued))
+
+
+def free_scale(weight: DType, to: DType) -> float:
+    """The power of two by which weights of a type are made for least."""
+    if weight.is_int:
+        return 2.0**-9 if to == f16 else 2.0**-6
+    return 2.0 ** (weight.bias - to.bias) if weight.is_float and to == f16 else 1.0
+
+
+def limit(weight: DType, to: DType, sums: bool) -> float:
+    """The most that is accepted."""
+    if not weight.is_int and not weight.is_float:
+        return 3.5
+    narrow = weight.bits in (1, 2, 3, 4, 8)
+    if to != f16:
+        return 2.15 if narrow else 2.45
+    return (1.75 if narrow else 2.25) if sums else (2.1 if narrow else 2.35)
+
+
+def types() -> Iterator[DType]:
+    """The types that a bit program or a byte permutation makes."""
+    for d in tc.all_dtypes():
+        if d.bits <= 8 and not d.is_bool and tc.packed(d).direct and not (d.is_int and not d.is_signed):
+            yield d
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print("\n  instructions other than matrix products for each weight, in the main loop (the limit in brackets)")
+    print(f"  {'':14}{'':7}" + "".join(f"{f'{to}, {how}':>24}" for to in ("f16", "bf16") for how in ("scaled", "small scales", "on sums")))
+    for d in types():
+        for arch in ("sm_80", "sm_89"):
+            cells = []
+            for to in (f16, tc.bf16):
+                packed, unit = tc.packed(d, to), free_scale(d, to)
+                kinds: tuple[Any, ...] = (
+                    (scaled, {"below": 2.0}), (scaled, {"below": 2.0**-8}) if d.is_int else None, (on_sums, {"unit": unit}),
+                )  # fmt: skip
+                for kind in kinds:
+                    if kind is None:
+                        cells.append("")
+                        continue
+                    c = count(kind[0], arch, W=packed, X=to, **kind[1])
+                    most = limit(d, to, kind[0] is on_sums)
+                    cells.append(f"{c.per_weight:.2f} [{most}]{' ' if c.per_weight <= most and not c.spills else '!'}")
+            print(f"  {d!s:14}{arch:7}" + "".join(f"{c:>24}" for c in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

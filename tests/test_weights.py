@@ -1,0 +1,287 @@
+"""Packed weights: every code of every type through tensor, interpreter and PTX; scales; products; counts of machine code."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tilec as tc
+from tests.everywhere import everywhere
+from tilec import DType, bf16, cdiv, f16, f32, int4
+from tilec.backend import tools
+from tilec.ir import bitmaps
+from tilec.ir.bitmaps import Nibbles
+
+K, N, M, G = tc.dims("K N M G")
+W, X = tc.types("W X")
+
+WEIGHTS = [d for d in tc.all_dtypes() if d.bits <= 8 and not d.is_bool]
+TARGETS = (f16, bf16)
+EVERY = [pytest.param(d, to, id=f"{d}-{to}") for d in WEIGHTS for to in TARGETS]
+
+
+def benchmark():
+    path = Path(__file__).parents[1] / "benchmarks" / "weights.py"
+    spec = importlib.util.spec_from_file_location("benchmark_of_weights", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# the words
+
+
+@pytest.mark.parametrize(("element", "to"), EVERY)
+def test_programs_have_inverses(element, to):
+    program = tc.packed(element, to).program
+    n = 32 * program.words
+    assert program.words * 32 == program.weights * element.bits
+    assert ((program.matrix.astype(np.uint8) @ program.inverse.astype(np.uint8)) % 2 == np.eye(n, dtype=np.uint8)).all()
+    codes = np.random.default_rng().integers(0, 1 << element.bits, (100, program.weights), dtype=np.uint8)
+    assert (program.unpack(program.pack(codes)) == codes).all()
+
+
+@pytest.mark.parametrize(("element", "to"), EVERY)
+def test_tensors_come_back(element, to):
+    """Padding is to whole tiles of 128 by 32, and that is all that is wasted."""
+    shape = 2, 150, 70
+    codes = np.random.default_rng().integers(0, 1 << element.bits, shape, dtype=np.uint8)
+    codes[tc.packed(element, to).unfit[codes]] = 0
+    packed = tc.Tensor.from_codes(codes, tc.packed(element, to))
+    assert packed.nbytes == 2 * 256 * 96 * element.bits // 8
+    assert (packed.codes() == codes).all()
+    again = tc.tensor(packed.bytes.copy(), str(tc.packed(element, to)), shape)
+    np.testing.assert_array_equal(again.values(), element.decode(codes))
+
+
+def test_where_a_weight_lies():
+    """By hand: lane 4 g + t of m16n8k16's right operand holds rows 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of column g; int8 puts the first two of
+    these into bytes 0 and 2 of the first word, offset by 128."""
+    codes = np.full((128, 32), 128, np.uint8)  # -128, which is all zeros
+    codes[2, 3], codes[3, 3] = 1, 2  # t = 1, g = 3: lane 13
+    words = tc.Tensor.from_codes(codes, tc.packed("int8")).bytes.view("<u4")
+    program = tc.packed("int8").program
+    assert np.flatnonzero(words).tolist() == [13 * 4]
+    assert program.apply(words[[13 * 4]])[0] == (1 ^ 128) << program.pairs[0].shift | (2 ^ 128) << program.pairs[0].shift + 16
+
+
+def test_a_program_by_hand():
+    """e2m1 for f16, from its line: mantissa at bit 9, exponent above it, sign at bit 15; the third pair is w ^ (w <<< 13)."""
+    program = bitmaps.program(tc.dtype("e2m1"), f16)
+    assert [program.mask(p) for p in program.pairs] == [0x8E008E00] * 4
+    w = np.random.default_rng().integers(0, 1 << 32, 50, dtype=np.uint32)
+    third = (w ^ (w << np.uint32(13) | w >> np.uint32(19))) & np.uint32(0x8E008E00)
+    np.testing.assert_array_equal(program.apply(w[:, None])[:, 2], third)
+
+
+def test_what_is_no_weight_is_refused():
+    for name, to, codes in (("e4m3", f16, [127, 255]), ("e5m2", bf16, [124, 125]), ("e5m1", f16, [63, 127, 62])):
+        assert set(codes) <= set(np.flatnonzero(tc.packed(name, to).unfit))
+        w = np.zeros((3, 4), np.uint8)
+        w[1, 2] = codes[0]
+        with pytest.raises(tc.TileError, match=r"the weight at \[1, 2\] is no finite number"):
+            tc.Tensor.from_codes(w, tc.packed(name, to))
+
+
+def test_types_are_named():
+    for element, to in ((d, to) for d in WEIGHTS for to in TARGETS):
+        assert tc.dtype(str(tc.packed(element, to))) == tc.packed(element, to)
+    assert str(tc.packed(int4)) == "int4_packed"
+    assert str(tc.packed(int4, bf16)) == "int4_packed_bf16"
+    with pytest.raises(tc.TileError, match="types of 1 to 8 bits"):
+        tc.packed(f16)
+    with pytest.raises(tc.TileError, match="f16 or bf16"):
+        tc.packed(int4, f32)
+
+
+# conversions
+
+
+@tc.kernel(warps=2)
+def converted(w: W[K, N], y: X[K, N], *, W: DType = tc.packed(int4), X: DType = f16):
+    tc.grid(cdiv(K, 128), cdiv(N, 64))
+    i, j = tc.block_index(0) * 128, tc.block_index(1) * 64
+    tc.store(y, [i, j], tc.cast(tc.load(w, [i, j], [128, 64]), X))
+
+
+def every_code(element, shape=(128, 128)):
+    """Codes in random places, each many times."""
+    count = np.prod(shape)
+    return np.random.default_rng().permutation(np.arange(count) % (1 << element.bits)).astype(np.uint8).reshape(shape)
+
+
+@pytest.mark.parametrize(("element", "to"), EVERY)
+def test_every_code_in_ptx(element, to):
+    """As the type's own `decode` says (which other tests hold against ml_dtypes and fractions), rounded to the target."""
+    kind = tc.packed(element, to)
+    codes = every_code(element)
+    codes[kind.unfit[codes]] = 0
+    with np.errstate(over="ignore"):
+        expected = to.round(element.decode(codes))
+    y = tc.Tensor.from_values(np.full(codes.shape, 777.0), to)
+    report = converted.simulate(tc.Tensor.from_codes(codes, kind), y, W=kind, X=to)
+    np.testing.assert_array_equal(y.values(), expected)
+    assert (np.signbit(y.values()) == np.signbit(expected)).all()
+    assert not report.findings, str(report)
+
+
+@tc.kernel(warps=4)
+def dequantized(w: W[K, N], s: X[G, N], y: X[K, N], *, W: DType = tc.packed(int4), X: DType = f16, below: float = 2.0):
+    tc.grid(cdiv(K, 128), cdiv(N, 64))
+    i, j = tc.block_index(0) * 128, tc.block_index(1) * 64
+    tc.store(y, [i, j], tc.dequantize(tc.load(w, [i, j], [128, 64]), tc.load(s, [i // 128, j], [1, 64]), below=below))
+
+
+@tc.kernel(warps=4)
+def with_zeros(w: W[K, N], s: X[G, N], z: X[G, N], y: X[K, N], *, W: DType = tc.packed(int4), X: DType = f16):
+    tc.grid(cdiv(K, 128), cdiv(N, 64))
+    i, j = tc.block_index(0) * 128, tc.block_index(1) * 64
+    scale, zero = tc.load(s, [i // 128, j], [1, 64]), tc.load(z, [i // 128, j], [1, 64])
+    tc.store(y, [i, j], tc.dequantize(tc.load(w, [i, j], [128, 64]), scale, zero))
+
+
+def scales(shape, below, to):
+    """Any numbers of the type under a bound, of all magnitudes that have full precision times a weight, and both signs."""
+    rng = np.random.default_rng()
+    magnitude = below * 2.0 ** rng.uniform(-8, 0, shape) * 0.99
+    return tc.Tensor.from_values(magnitude * rng.choice([-1, 1], shape), to)
+
+
+FEW = ("int1", "uint2", "int3", "int4", "uint4", "int5", "int6", "int7", "int8", "uint8", "e1m1", "e2m1", "e3m2", "e2m4", "e4m3", "e5m2", "nf4", "e6m1")
+
+
+@pytest.mark.parametrize("below", [2.0, 2.0**-8])
+@pytest.mark.parametrize("to", TARGETS, ids=str)
+@pytest.mark.parametrize("name", FEW)
+def test_a_scaled_weight_is_rounded_once(name, to, below):
+    element, kind = tc.dtype(name), tc.packed(name, to)
+    codes = every_code(element, (200, 96))
+    codes[~np.isfinite(element.decode(codes))] = 0
+    s = scales((2, 96), below, to)
+    with np.errstate(over="ignore"):
+        expected = to.round(to.round(element.decode(codes)) * np.repeat(s.values(), 128, axis=0)[:200])
+    y = tc.Tensor.from_values(np.full(codes.shape, 777.0), to)
+    report = dequantized.simulate(tc.Tensor.from_codes(codes, kind), s, y, W=kind, X=to, below=below)
+    np.testing.assert_array_equal(y.values(), expected)
+    assert not report.findings, str(report)
+
+
+@pytest.mark.parametrize("to", TARGETS, ids=str)
+@pytest.mark.parametrize("name", ["uint4", "int4", "uint3", "int8", "e2m1"])
+def test_zero_points(name, to):
+    element, kind = tc.dtype(name), tc.packed(name, to)
+    codes, s = every_code(element, (150, 64)), scales((2, 64), 1.0, to)
+    z = np.random.default_rng().integers(element.min, element.max + 1, (2, 64)).astype(float)
+    expected = to.round((element.decode(codes) - np.repeat(z, 128, axis=0)[:150]) * np.repeat(s.values(), 128, axis=0)[:150])
+    args = tc.Tensor.from_codes(codes, kind), s, tc.Tensor.from_values(z, to), tc.Tensor.from_values(np.zeros(codes.shape), to)
+    everywhere(with_zeros, args, {"y": expected}, W=kind, X=to)
+    row_major = (tc.Tensor.from_codes(codes, element), *args[1:])
+    everywhere(with_zeros, row_major, {"y": expected}, simulated=False, W=element, X=to)
+
+
+def test_promises_are_checked():
+    kind = tc.packed(int4)
+    w, s = tc.Tensor.from_codes(np.zeros((128, 64), np.uint8), kind), np.full((1, 64), 2.5, np.float16)
+    with pytest.raises(tc.TileError, match=r"2\.5 is not below 2\.0"):
+        dequantized.interpret(w, s, np.zeros((128, 64), np.float16))
+    dequantized.interpret(w, s, np.zeros((128, 64), np.float16), below=4.0)
+    half = np.full((1, 64), 0.5, np.float16)
+    with pytest.raises(tc.TileError, match="no whole number"):
+        with_zeros.interpret(w, half, half, np.zeros((128, 64), np.float16))
+
+
+# products
+
+
+@tc.kernel(warps=4)
+def product(
+    x: X[M, K], w: W[K, N], s: X[G, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, bm: int = 16, bn: int = 64, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(K % 8 == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    acc = tc.zeros(f32, [bm, bn])
+    for k in tc.range(0, K, bk, stages=stages):
+        weights = tc.dequantize(tc.load(w, [k, j], [bk, bn]), tc.load(s, [k // 128, j], [1, bn]))
+        acc = tc.dot(tc.load(x, [i, k], [bm, bk]), weights, acc)
+    tc.store(y, [i, j], tc.cast(acc, X))
+
+
+CASES = [
+    ("int4", f16, (30, 200, 264), {}), ("int3", f16, (16, 128, 128), {"bn": 128}), ("e3m2", bf16, (33, 96, 392), {}),
+    ("nf4", f16, (5, 64, 256), {"bm": 32}), ("uint7", bf16, (16, 40, 136), {"stages": 1}), ("e4m3", f16, (70, 64, 256), {"bm": 64, "stages": 2}),
+    ("e7m0", bf16, (16, 64, 128), {}), ("int8", f16, (16, 256, 256), {"bn": 256}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "to", "shape", "constants"), CASES, ids=[str(c[0]) for c in CASES])
+def test_product(name, to, shape, constants):
+    """At any size, after every stage and as PTX."""
+    (m, n, k), element, kind, rng = shape, tc.dtype(name), tc.packed(name, to), np.random.default_rng()
+    codes = rng.integers(0, 1 << element.bits, (k, n), dtype=np.uint8)
+    codes[np.abs(element.decode(codes)) > 500] = 0
+    codes[~np.isfinite(element.decode(codes))] = 0
+    s, x = scales((cdiv(k, 128), n), 1.0, to), tc.Tensor.from_values(rng.standard_normal((m, k)), to)
+    w = to.round(to.round(element.decode(codes)) * np.repeat(s.values(), 128, axis=0)[:k])
+    expected = x.values() @ w
+    y = tc.Tensor.from_values(np.full((m, n), 777.0), to)
+    packed = tc.Tensor.from_codes(codes, kind)
+    bound = 2.0**-9 if to == f16 else 2.0**-6  # of f32 sums rounded to f16 and bf16
+
+    def check(what):
+        assert np.linalg.norm(y.values() - expected) <= bound * np.linalg.norm(expected), what
+        y.assign(np.full((m, n), 777.0))
+
+    for stage in product.stages(W=kind, X=to, **constants):
+        product.interpret(x, packed, s, y, stage=stage, late_copies=True, W=kind, X=to, **constants)
+        check(stage)
+    report = product.simulate(x, packed, s, y, W=kind, X=to, **constants)
+    check("PTX")
+    assert not report.findings, str(report)
+    assert report.shared_conflicts == 0
+
+
+def test_whole_tiles_are_wanted(tmp_path):
+    def refused(body, message, shape="W[K, N]"):
+        path = tmp_path / f"k{len(list(tmp_path.iterdir()))}.py"
+        path.write_text(
+            f"import tilec as tc\nfrom tilec import DType, f16\nK, N = tc.dims('K N')\nW = tc.types('W')\n@tc.kernel(warps=4)\n"
+            f"def k(w: {shape}, n: tc.i32, y: f16[K, N], *, W: DType = tc.packed('int4')):\n    tc.grid(1)\n    {body}\n"
+        )
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        with pytest.raises(tc.TileError) as error:
+            module.k.compile("sm_80")
+        assert message in str(error.value)
+        assert f"{path}:8" in str(error.value)
+
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, 0], [64, 64])))", "by tiles of 128 x 32, not [64, 64]")
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [n, 0], [128, 64])))", "the row of a tile of w is not known to be a multiple of 128")
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, n], [128, 64])))", "the column of a tile of w is not known to be a multiple of 32")
+    refused("tc.store(w, [0, 0], tc.load(w, [0, 0], [128, 64]))", "is read by whole tiles")
+    refused("v = tc.tensor_view(w, 0, shape=[128, 64])", "a view of int4_packed has no meaning")
+
+
+# machine code
+
+BENCHMARK = benchmark()
+
+
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize("arch", ["sm_80", "sm_89"])
+@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("e3m2", bf16), ("int7", f16), ("nf4", f16)])
+def test_instructions_per_weight(name, to, arch):
+    element, kind = tc.dtype(name), tc.packed(name, to)
+    below = 2.0**-8 if name == "int7" else 2.0
+    counts = [(False, BENCHMARK.count(BENCHMARK.scaled, arch, W=kind, X=to, below=below))]
+    if not isinstance(kind.program, Nibbles):
+        counts.append((True, BENCHMARK.count(BENCHMARK.on_sums, arch, W=kind, X=to, unit=BENCHMARK.free_scale(element, to))))
+    for sums, c in counts:
+        assert c.per_weight <= BENCHMARK.limit(element, to, sums)
+        assert c.spills == 0
+        assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
