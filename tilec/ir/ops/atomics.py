@@ -131,6 +131,11 @@ class AtomicAdd(AtomicBuiltin, abstract=True):
     nothing reads the old values, the cheaper reduction is used. `order` is "relaxed", "acquire", "release" or "acq_rel", `scope`
     "block", "gpu" or "sys". Types: i32, u32, i64, u64, f16, bf16 (from sm_90 on), f32, f64. Floating sums depend on the order in which
     blocks come.
+
+    Example:
+        old = tc.atomic_add(H, [rows], 1)  # = H[rows]
+        # H[rows] += 1
+        tc.atomic_add(H, [0], s)           # error: an atomic on i32 takes a tile of i32, not of f32
     """
 
     builtin = "atomic_add"
@@ -138,42 +143,73 @@ class AtomicAdd(AtomicBuiltin, abstract=True):
 
 
 class AtomicMin(AtomicBuiltin, abstract=True):
-    """`memory[place] = min(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] = min(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_min(H, [rows], 40)  # H[rows] = np.minimum(H[rows], 40)
+        tc.atomic_min(O, [0, 0], s)   # error: the hardware has no atomic min of f32
+    """
 
     builtin = "atomic_min"
     kind = "min"
 
 
 class AtomicMax(AtomicBuiltin, abstract=True):
-    """`memory[place] = max(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] = max(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_max(H, [rows], 40)  # H[rows] = np.maximum(H[rows], 40)
+        tc.atomic_max(O, [0, 0], s)   # error: the hardware has no atomic max of f32
+    """
 
     builtin = "atomic_max"
     kind = "max"
 
 
 class AtomicAnd(AtomicBuiltin, abstract=True):
-    """`memory[place] &= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] &= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_and(H, [rows], 12)  # H[rows] &= 12
+        tc.atomic_and(O, [0, 0], s)   # error: the hardware has no atomic and of f32
+    """
 
     builtin = "atomic_and"
     kind = "and"
 
 
 class AtomicOr(AtomicBuiltin, abstract=True):
-    """`memory[place] |= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] |= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_or(H, [rows], 12)  # H[rows] |= 12
+        tc.atomic_or(O, [0, 0], s)   # error: the hardware has no atomic or of f32
+    """
 
     builtin = "atomic_or"
     kind = "or"
 
 
 class AtomicXor(AtomicBuiltin, abstract=True):
-    """`memory[place] ^= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] ^= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_xor(H, [rows], 12)  # H[rows] ^= 12
+        tc.atomic_xor(O, [0, 0], s)   # error: the hardware has no atomic xor of f32
+    """
 
     builtin = "atomic_xor"
     kind = "xor"
 
 
 class AtomicExchange(AtomicBuiltin, abstract=True):
-    """Writes a value and gives what was there, in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64, f32, f64."""
+    """Writes a value and gives what was there, in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64, f32, f64.
+
+    Example:
+        old = tc.atomic_exchange(H, [0], i)  # = H[0]
+        # H[0] = i
+        tc.atomic_exchange(H, [0], s)        # error: an atomic on i32 takes a tile of i32, not of f32
+    """
 
     builtin = "atomic_exchange"
     kind = "exchange"
@@ -183,6 +219,11 @@ class AtomicCas(AtomicBuiltin, abstract=True):
     """Writes `value` where `compare` stands, in one step, and gives what was there; otherwise as `tc.atomic_add`.
 
     Types: i32, u32, i64, u64, f32, f64 (compared bit by bit).
+
+    Example:
+        old = tc.atomic_cas(H, [rows], 7, 1)  # = H[rows]
+        # H[rows] = np.where(H[rows] == 7, 1, H[rows])
+        tc.atomic_cas(H, [0], 7, s)           # error: an atomic on i32 takes a tile of i32, not of f32
     """
 
     builtin = "atomic_cas"
@@ -209,6 +250,10 @@ class Histogram(Op, abstract=True):
     """How often each of 0, 1, ..., bins - 1 stands in an integer tile: i32 [bins]. Other numbers are not counted (numpy.bincount otherwise).
 
     Counted in shared memory by atomics; `mask`, a bool tile that broadcasts to x, says which elements count.
+
+    Example:
+        r = tc.histogram(m, 20)  # = np.bincount(m.ravel(), minlength=20)[:20]
+        tc.histogram(x, 20)      # error: integers are counted, not f32[8, 16]
     """
 
     builtin = "histogram"

@@ -14,7 +14,12 @@ __all__ = ["Assume", "BlockCount", "BlockIndex", "For", "If", "While", "Yield"]
 
 
 class BlockIndex(Op):
-    """The index of this block along a grid axis (0, 1 or 2), i32."""
+    """The index of this block along a grid axis (0, 1 or 2), i32.
+
+    Example:
+        r = tc.block_index(0)  # = 0
+        tc.block_index(3)      # error: the grid has axes 0, 1 and 2, not 3
+    """
 
     builtin = "block_index"
     axis: int = 0
@@ -28,7 +33,12 @@ class BlockIndex(Op):
 
 
 class BlockCount(Op):
-    """The number of blocks along a grid axis (0, 1 or 2), i32."""
+    """The number of blocks along a grid axis (0, 1 or 2), i32.
+
+    Example:
+        r = tc.block_count(0)  # = 1
+        tc.block_count(3)      # error: the grid has axes 0, 1 and 2, not 3
+    """
 
     builtin = "block_count"
     axis: int = 0
@@ -115,7 +125,13 @@ def carried(what: str, inits: tuple[Value, ...], body: Block) -> None:
 
 
 class Assume(Op):
-    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it."""
+    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
+
+    Example:
+        tc.assume(C % 8 == 0)
+        r = tc.load(T, [0, 8], [8, 16])   # = T[:8, 8:24]
+        tc.assume(tc.block_index(0) < 8)  # error: an assumption is evaluated on the host
+    """
 
     builtin = "assume"
     effect = Effect.DEBUG

@@ -49,6 +49,10 @@ class DevicePrint(Op):
     """Prints a scalar, or each element of a tile in a line of its own, wherever the kernel runs: `[block 0, 1, 0] text [2, 3] 0.5`.
 
     On the GPU the lines come in any order, by the CUDA run time's vprintf, when the host synchronizes. Floats are shown with six digits.
+
+    Example:
+        tc.device_print("i is", i)  # prints "[block 0, 0, 0] i is 3"
+        tc.device_print("T", T)     # error: a tile or a number is wanted here, not global f32[R, C]
     """
 
     effect = Effect.DEBUG
@@ -94,6 +98,11 @@ class AssertAt(Op):
 
     The interpreter raises an error that names the block; on the GPU the launch fails, and the message goes to standard error with the line
     and the thread. `assert` is decided when the kernel is compiled, `tc.assume` states facts that the compiler may use.
+
+    Example:
+        tc.assert_(y > 0, "y is positive")
+        r = tc.log(y)       # = np.log(y)
+        tc.assert_(n, "n")  # error: an assertion is a bool, not i32[8, 16]
     """
 
     mnemonic = "assert"

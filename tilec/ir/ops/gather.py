@@ -118,6 +118,10 @@ class Gather(Chosen, Placed, Hinted):
     An offset is an integer, or an integer tile: one with a single axis lists the places along its axis of the tensor (`rows` has 64
     elements here), any other has an index for each element of the result. Where the mask is False, or the place lies outside of the
     tensor (a negative index, too), the element is `other`. Without a shape, a tile of the shape that the indices broadcast to.
+
+    Example:
+        r = tc.gather(T, [rows, 0], [8, 16])  # = T[rows, :16]
+        tc.gather(T, [x, 0], [8, 16])         # error: indices are integers that compute, not f32
     """
 
     builtin = "gather"
@@ -177,6 +181,10 @@ class Scatter(Chosen, Hinted):
     """Writes the elements of a tile where tiles of indices name: the counterpart of `tc.gather`. What lies outside is not written.
 
     Of several elements for one place, any may be the one that stays.
+
+    Example:
+        tc.scatter(O, [rows, 0], x)  # O[rows, :16] = x
+        tc.scatter(O, [rows, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
     builtin = "scatter"

@@ -29,6 +29,10 @@ class Dot(Op):
     f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
     other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
     products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+
+    Example:
+        r = tc.dot(a, b)  # = np.float32(a) @ np.float32(b)
+        tc.dot(a, b[:8])  # error: a has 16 columns but b has 8 rows
     """
 
     builtin = "dot"

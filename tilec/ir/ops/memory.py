@@ -28,6 +28,10 @@ class Load(Access, Placed, Hinted):
     `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
     edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
     hints to the caches.
+
+    Example:
+        r = tc.load(T, [2, 4], [8, 16])  # = T[2:10, 4:20]
+        tc.load(T, [0], [8])             # error: has 2 axes, but 1 offsets are given
     """
 
     builtin = "load"
@@ -89,6 +93,10 @@ class Store(Access, Hinted):
 
     `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
     "no_allocate") are hints to the caches.
+
+    Example:
+        tc.store(O, [0, 8], x)  # O[:8, 8:24] = x
+        tc.store(O, [0, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
     builtin = "store"
@@ -143,6 +151,13 @@ class Shared(Op):
 
     The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
     axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.store(t, x)
+        tc.sync()
+        r = tc.load(t)         # = x
+        tc.shared(8, [8, 16])  # error: dtype is a type, as in f16, not the Python number 8
     """
 
     builtin = "shared"

@@ -149,7 +149,12 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
 
 
 class Concatenate(Placed):
-    """Tiles of one type one after another along an axis; their other extents agree."""
+    """Tiles of one type one after another along an axis; their other extents agree.
+
+    Example:
+        r = tc.concatenate([x, y], axis=1)  # = np.concatenate([x, y], axis=1)
+        tc.concatenate([x, n])              # error: tiles of f32 and i32 do not mix
+    """
 
     xs: tuple[Value, ...]
     axis: int = 0
@@ -199,7 +204,12 @@ class Concatenate(Placed):
 
 
 class Split(Op, abstract=True):
-    """The tile in `parts` equal tiles along an axis, as a tuple."""
+    """The tile in `parts` equal tiles along an axis, as a tuple.
+
+    Example:
+        u, v = tc.split(x, 2)  # = np.split(x, 2)
+        tc.split(x, 3)         # error: 8 elements don't split into 3 equal parts
+    """
 
     builtin = "split"
 
@@ -213,7 +223,12 @@ class Split(Op, abstract=True):
 
 
 class Flip(Op, abstract=True):
-    """The elements in reverse order along an axis."""
+    """The elements in reverse order along an axis.
+
+    Example:
+        r = tc.flip(x, 1)  # = np.flip(x, 1)
+        tc.flip(x, 2)      # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "flip"
 
@@ -225,7 +240,12 @@ class Flip(Op, abstract=True):
 
 
 class ExpandDims(Op, abstract=True):
-    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it."""
+    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it.
+
+    Example:
+        r = tc.expand_dims(x, 1)  # = np.expand_dims(x, 1)
+        tc.expand_dims(x, 4)      # error: axis 4 is out of range for a tile with 3 axes
+    """
 
     builtin = "expand_dims"
 
@@ -237,7 +257,12 @@ class ExpandDims(Op, abstract=True):
 
 
 class Squeeze(Op, abstract=True):
-    """The tile without an axis of extent 1."""
+    """The tile without an axis of extent 1.
+
+    Example:
+        r = tc.squeeze(x[:, None], 1)  # = x
+        tc.squeeze(x, 1)               # error: axis 1 has 16 elements
+    """
 
     builtin = "squeeze"
 
@@ -250,7 +275,12 @@ class Squeeze(Op, abstract=True):
 
 
 class Permute(Op, abstract=True):
-    """The axes in another order: axis i of the result is axis `axes[i]` of x."""
+    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+
+    Example:
+        r = tc.permute(x, [1, 0])  # = x.transpose(1, 0)
+        tc.permute(x, [0])         # error: [0] is no order of the 2 axes
+    """
 
     builtin = "permute"
 
@@ -260,7 +290,12 @@ class Permute(Op, abstract=True):
 
 
 class Stack(Op, abstract=True):
-    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result."""
+    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result.
+
+    Example:
+        r = tc.stack([x, y], axis=1)  # = np.stack([x, y], axis=1)
+        tc.stack([x, a])              # error: tiles of shapes [8, 16] and [16, 16] can't be stacked
+    """
 
     builtin = "stack"
 
@@ -275,7 +310,12 @@ class Stack(Op, abstract=True):
 
 
 class Interleave(Op, abstract=True):
-    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ..."""
+    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ...
+
+    Example:
+        r = tc.interleave(x, y)  # = np.stack([x, y], axis=-1).reshape(8, 32)
+        tc.interleave(x, a)      # error: tiles of shapes [8, 16] and [16, 16] can't be stacked
+    """
 
     builtin = "interleave"
 
@@ -287,7 +327,12 @@ class Interleave(Op, abstract=True):
 
 
 class Repeat(Op, abstract=True):
-    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat).
+
+    Example:
+        r = tc.repeat(x, 2, axis=1)  # = np.repeat(x, 2, axis=1)
+        tc.repeat(x, 0, axis=1)      # error: elements are repeated once or more, not 0 times
+    """
 
     builtin = "repeat"
 

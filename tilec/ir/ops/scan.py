@@ -193,6 +193,10 @@ class ReduceBy(Op, abstract=True):
 
     `combine` is a function of @tc.function or "add", "mul", "max", "min", "and", "or", "xor". Several tiles, as a tuple, are combined
     together: f(x0, x1, y0, y1) gives a tuple of two.
+
+    Example:
+        r = tc.reduce(n, "max", axis=1)  # = np.max(n, axis=1)
+        tc.reduce(n, "plus")             # error: 'plus' names no operation
     """
 
     builtin = "reduce"
@@ -208,6 +212,10 @@ class ScanBy(Op, abstract=True):
 
     `combine` is as for `tc.reduce`. If `exclusive`, each gets what is before it alone, and the first gets `first`, a number for each tile
     that changes nothing (known for the named operations). If `reverse`, the scan begins at the end.
+
+    Example:
+        r = tc.scan(n, "xor")  # = np.bitwise_xor.accumulate(n, axis=1)
+        tc.scan(n, "plus")     # error: 'plus' names no operation
     """
 
     builtin = "scan"
@@ -252,28 +260,48 @@ class Named(Op, abstract=True):
 
 
 class CumSum(Named, abstract=True):
-    """The sum of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The sum of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cumsum(x)  # = np.cumsum(x, axis=-1)
+        tc.cumsum(s)      # error: f32 has no axis
+    """
 
     builtin = "cumsum"
     name = "add"
 
 
 class CumProd(Named, abstract=True):
-    """The product of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The product of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cumprod(m[:, :4])  # = np.cumprod(m[:, :4], axis=-1)
+        tc.cumprod(s)             # error: f32 has no axis
+    """
 
     builtin = "cumprod"
     name = "mul"
 
 
 class CumMax(Named, abstract=True):
-    """The largest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The largest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cummax(x)      # = np.maximum.accumulate(x, axis=-1)
+        tc.cummax(x, axis=2)  # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "cummax"
     name = "max"
 
 
 class CumMin(Named, abstract=True):
-    """The smallest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The smallest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cummin(x)      # = np.minimum.accumulate(x, axis=-1)
+        tc.cummin(x, axis=2)  # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "cummin"
     name = "min"
@@ -296,7 +324,12 @@ def place_of_best(b: Builder, x: Value, axis: int | None, better: type[Any]) -> 
 
 
 class ArgMax(Op, abstract=True):
-    """The place (i32) of the largest element along `axis`, or among all in one row; the first of equals; NaN counts as the largest."""
+    """The place (i32) of the largest element along `axis`, or among all in one row; the first of equals; NaN counts as the largest.
+
+    Example:
+        r = tc.argmax(x, axis=1)  # = np.argmax(x, axis=1)
+        tc.argmax(p)              # error: bools have no best one
+    """
 
     builtin = "argmax"
 
@@ -306,7 +339,12 @@ class ArgMax(Op, abstract=True):
 
 
 class ArgMin(Op, abstract=True):
-    """The place (i32) of the smallest element along `axis`, or among all in one row; the first of equals; NaN counts as the smallest."""
+    """The place (i32) of the smallest element along `axis`, or among all in one row; the first of equals; NaN counts as the smallest.
+
+    Example:
+        r = tc.argmin(x, axis=1)  # = np.argmin(x, axis=1)
+        tc.argmin(p)              # error: bools have no best one
+    """
 
     builtin = "argmin"
 
@@ -357,7 +395,12 @@ def value_of(b: Builder, key: Value, dtype: DType) -> Value:
 
 
 class Sort(Op, abstract=True):
-    """The elements along `axis` in rising order, NaN last (as numpy.sort); in falling order, NaN first, if `descending`."""
+    """The elements along `axis` in rising order, NaN last (as numpy.sort); in falling order, NaN first, if `descending`.
+
+    Example:
+        r = tc.sort(x)  # = np.sort(x)
+        tc.sort(p)      # error: bool[8, 16] is not sorted
+    """
 
     builtin = "sort"
 
@@ -384,7 +427,12 @@ def ranked(b: Builder, x: Value, axis: int, descending: bool) -> Value:
 
 
 class ArgSort(Op, abstract=True):
-    """The places (i32) of the elements along `axis` in rising order, or falling if `descending`; equal ones stay in order."""
+    """The places (i32) of the elements along `axis` in rising order, or falling if `descending`; equal ones stay in order.
+
+    Example:
+        r = tc.argsort(n)   # = np.argsort(n, kind="stable")
+        tc.argsort(i64(n))  # error: places of i64 are not sorted
+    """
 
     builtin = "argsort"
 
@@ -395,7 +443,12 @@ class ArgSort(Op, abstract=True):
 
 class TopK(Op, abstract=True):
     """The k largest elements along `axis` in falling order, and their places (i32): `(values, places)`. Of equals the first; NaN counts as
-    the largest."""
+    the largest.
+
+    Example:
+        values, places = tc.topk(n, 3)  # = (-np.sort(-n)[:, :3], np.argsort(-n, kind="stable")[:, :3])
+        tc.topk(n, 17)                  # error: 17 of 16 elements are wanted
+    """
 
     builtin = "topk"
 

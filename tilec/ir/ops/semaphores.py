@@ -52,6 +52,11 @@ class SemaphoreWait(Semaphore):
     What other blocks wrote before the post that was waited for is seen by all threads of the block from here on (acquire). All blocks
     that others wait for must be able to run at once: launch no more of them than the GPU holds, or let blocks wait only for those of a
     smaller number, which start first.
+
+    Example:
+        tc.semaphore_post(H, [0])        # H[0] += 1
+        tc.semaphore_wait(H, [0], 1)
+        tc.semaphore_wait(O, [0, 0], 1)  # error: a semaphore is an element of an i32 or u32 tensor
     """
 
     builtin = "semaphore_wait"
@@ -69,6 +74,10 @@ class SemaphorePost(Semaphore):
     """Adds `value` to the counter at an index of an i32 or u32 tensor, when all threads of the block have come so far.
 
     What the block wrote before is seen by the blocks that wait for it (release).
+
+    Example:
+        tc.semaphore_post(H, [0], 2)  # H[0] += 2
+        tc.semaphore_post(O, [0, 0])  # error: a semaphore is an element of an i32 or u32 tensor
     """
 
     builtin = "semaphore_post"
@@ -86,7 +95,13 @@ class SemaphorePost(Semaphore):
 
 
 class Fence(Op):
-    """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys"."""
+    """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys".
+
+    Example:
+        tc.store(O, [0, 0], x)  # O[:8, :16] = x
+        tc.fence("gpu")
+        tc.fence("warp")        # error: 'warp' is no scope
+    """
 
     builtin = "fence"
     effect = Effect.SYNC

@@ -32,7 +32,12 @@ __all__ = ["Arange", "Broadcast", "Constant", "ConvertLayout", "Full", "Reshape"
 
 
 class Zeros(Op, abstract=True):
-    """A tile of zeros."""
+    """A tile of zeros.
+
+    Example:
+        r = tc.zeros(f32, [8, 16])  # = np.zeros((8, 16))
+        tc.zeros(f32, [i])          # error: a tile's shape must be known at compile time
+    """
 
     builtin = "zeros"
 
@@ -42,7 +47,12 @@ class Zeros(Op, abstract=True):
 
 
 class Full(Op, abstract=True):
-    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
+    """A tile whose elements all are `value`, a number or a scalar of the tile's type.
+
+    Example:
+        r = tc.full(f32, [8], s)  # = np.full(8, s)
+        tc.full(i32, [8], s)      # error: the value is f32, but the tile's type is i32
+    """
 
     builtin = "full"
 
@@ -56,7 +66,12 @@ class Full(Op, abstract=True):
 
 
 class Arange(Placed):
-    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
+    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named.
+
+    Example:
+        r = tc.arange(2, 8)  # = np.arange(2, 8)
+        tc.arange(8, 8)      # error: arange(8, 8) is empty
+    """
 
     builtin = "arange"
     start: int
@@ -79,7 +94,12 @@ class Arange(Placed):
 
 
 class BroadcastTo(Op, abstract=True):
-    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
+    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule.
+
+    Example:
+        r = tc.broadcast(x[0], [4, 16])  # = np.broadcast_to(x[0], (4, 16))
+        tc.broadcast(x, [8, 8])          # error: do not broadcast
+    """
 
     builtin = "broadcast"
 
@@ -92,7 +112,12 @@ class BroadcastTo(Op, abstract=True):
 
 
 class Reshape(Placed):
-    """The same elements in row-major order under another shape; one extent may be -1."""
+    """The same elements in row-major order under another shape; one extent may be -1.
+
+    Example:
+        r = tc.reshape(x, [4, -1])  # = x.reshape(4, -1)
+        tc.reshape(x, [7, -1])      # error: [8, 16] does not reshape to [7, -1]
+    """
 
     builtin = "reshape"
     x: Value
@@ -117,7 +142,12 @@ class Reshape(Placed):
 
 
 class Transpose(Placed):
-    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`.
+
+    Example:
+        r = tc.transpose(x)      # = x.T
+        tc.transpose(x, [0, 0])  # error: [0, 0] is no order of the 2 axes
+    """
 
     builtin = "transpose"
     x: Value
@@ -143,6 +173,12 @@ class View(Op):
 
     Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
     one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
+
+    Example:
+        t = tc.load(B, [0], [96], layout=tc.spatial(32).local(3))
+        r = i32(tc.view(t, uint6, tc.spatial(32).local(4)))
+        # r = np.packbits(np.unpackbits(B, bitorder='little').reshape(128, 6), axis=1, bitorder='little').ravel()
+        tc.view(t, uint4, tc.spatial(32).local(4))  # error: each thread holds 24 bits, but the view would hold 16
     """
 
     builtin = "view"

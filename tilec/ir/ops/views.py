@@ -20,6 +20,11 @@ class TensorView(Op):
 
     Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero
     or negative. The view is used like any tensor, its edges are its own; within them it must stay in the tensor's memory.
+
+    Example:
+        v = tc.tensor_view(T, 0, shape=[C, R], strides=[1, C])
+        r = tc.load(v, [0, 0], [16, 8])                  # = T.T[:16, :8]
+        tc.tensor_view(T, 0, shape=[R, C], strides=[C])  # error: a view of 2 axes has 1 strides
     """
 
     builtin = "tensor_view"
