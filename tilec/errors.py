@@ -19,6 +19,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+from tilec.codes import Code, of_module
+
+__all__ = ["Code", "Loc", "TileError", "caller", "hearing", "notice", "presented", "require"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -56,18 +60,22 @@ class Loc:
 class TileError(Exception):
     """Something that tilec refuses, said in the user's words.
 
-    `loc` is the place it points to, `notes` are other places that matter, `hint` is the remedy.
+    `loc` is the place it points to, `notes` are other places that matter, `hint` is the remedy, `code` its kind: what the module that
+    raises it is about, if it is not named.
     """
 
-    def __init__(self, message: str, *, loc: Loc | None = None, hint: str | None = None, notes: tuple[tuple[str, Loc], ...] = ()):
+    def __init__(
+        self, message: str, *, loc: Loc | None = None, hint: str | None = None, notes: tuple[tuple[str, Loc], ...] = (), code: Code | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.loc = loc
         self.hint = hint
         self.notes = list(notes)
+        self.code = code or of_module()
 
     def __str__(self) -> str:
-        parts = [f"{self.loc}: error: {self.message}" if self.loc else f"error: {self.message}"]
+        parts = [f"{self.loc}: error[{self.code}]: {self.message}" if self.loc else f"error[{self.code}]: {self.message}"]
         if self.loc:
             parts += [self.loc.excerpt()]
         if self.hint:
@@ -82,10 +90,10 @@ class TileError(Exception):
         return "\n".join(p for p in parts if p)
 
 
-def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None) -> None:
+def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None, code: Code | None = None) -> None:
     """Raise `TileError(message)` unless `condition` holds. The enclosing `with loc:` adds the place."""
     if not condition:
-        raise TileError(message, hint=hint, loc=loc)
+        raise TileError(message, hint=hint, loc=loc, code=code)
 
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)

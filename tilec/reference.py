@@ -1,4 +1,4 @@
-"""Writes docs/reference, a page for each family of the language's builtins, from the ops themselves.
+"""Writes docs/reference, a page for each family of the language's builtins, from the ops themselves, and docs/errors.md, a copy of codes.md.
 
 python -m tilec.reference        rewrites the pages; a test compares them with what this module writes
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import tilec as tc
+from tilec import codes
 from tilec.backend.isa import mma
 from tilec.backend.target import TARGETS
 from tilec.errors import TileError
@@ -348,3 +349,4 @@ if __name__ == "__main__":
     PAGES.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (PAGES / name).write_text(text)
+    (PAGES.parent / "errors.md").write_text(codes.page())

@@ -64,7 +64,9 @@ def test_every_unknown_instruction_is_named_at_once():
 PTXAS = tools.find("ptxas")
 # What sm_120a does not have (rounding with random bits and redux of floats are of sm_100a), 32-bit addresses, what the manual has and
 # ptxas 13.0 has not, and two loads of 32 bytes from generic addresses at which ptxas 12.9 stumbles.
-ELSEWHERE = ("membar.proxy.async", "cvt.rs.", "redux.sync.min.f32", "redux.sync.max.f32", "redux.sync.min.abs.f32", "redux.sync.max.abs.f32", "cvta.to.shared.u32")
+ELSEWHERE = (
+    "membar.proxy.async", "cvt.rs.", "redux.sync.min.f32", "redux.sync.max.f32", "redux.sync.min.abs.f32", "redux.sync.max.abs.f32", "cvta.to.shared.u32",
+)  # fmt: skip
 STUMBLES = ("ld", "ld.global")
 
 

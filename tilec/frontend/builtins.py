@@ -17,7 +17,7 @@ from types import FunctionType
 from typing import Any
 
 import tilec.ir.ops  # noqa: F401 - registers the builtins
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.frontend.source import Source
 from tilec.frontend.values import Struct
 from tilec.ir.core import BUILTINS, Kind, Op
@@ -133,7 +133,7 @@ def _names(text: str, kind: Callable[[str], Any], what: str) -> Any:
     names = text.replace(",", " ").split()
     for name in names:
         if not name.isidentifier():
-            raise TileError(f"{name!r} can't name {what}", hint='as in tc.dims("M N K")')
+            raise TileError(f"{name!r} can't name {what}", hint='as in tc.dims("M N K")', code=Code.EXTENT)
     made = tuple(map(kind, names))
     return made[0] if len(made) == 1 else made
 
@@ -177,7 +177,7 @@ def strided(tensor: Any) -> Any:
         tc.strided(f32)                                       # error: strided takes a tensor's annotation
     """
     if not isinstance(tensor, Shaped):
-        raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])")
+        raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])", code=Code.EXTENT)
     return Strided(tensor)
 
 
@@ -195,7 +195,7 @@ def workspace(tensor: Any) -> Any:
         tc.workspace(i32)                                   # error: workspace takes a tensor's annotation
     """
     if not isinstance(tensor, Shaped):
-        raise TileError(f"workspace takes a tensor's annotation, not {tensor!r}", hint="as in tc.workspace(i32[M])")
+        raise TileError(f"workspace takes a tensor's annotation, not {tensor!r}", hint="as in tc.workspace(i32[M])", code=Code.EXTENT)
     return Workspace(tensor)
 
 
@@ -246,7 +246,7 @@ def struct(cls: type) -> Any:
     """
     fields = list(inspect.get_annotations(cls))
     if not fields or cls.__bases__ != (object,):
-        raise TileError(f"{cls.__name__} is no struct", hint="a struct is a class without a base, with annotated fields, as in `acc: f32`")
+        raise TileError(f"{cls.__name__} is no struct", hint="a struct is a class without a base, with annotated fields, as in `acc: f32`", code=Code.STRUCT)
     missing = object()
     defaults = [getattr(cls, f) for f in fields if getattr(cls, f, missing) is not missing]
     base = namedtuple(cls.__name__, fields, defaults=defaults)  # type: ignore[misc]
@@ -267,7 +267,12 @@ def function(python_function: Callable[..., Any]) -> HelperFunction:
             tc.store(O, [0, 0], twice(tc.load(T, [0, 0], [8, 16])))  # O[:8, :16] = 2 * T[:8, :16]
         tc.function(3)                                               # error: a helper is a Python function, not 3
     """
-    require(isinstance(python_function, FunctionType), f"a helper is a Python function, not {python_function!r}", hint="decorate a def with @tc.function")
+    require(
+        isinstance(python_function, FunctionType),
+        f"a helper is a Python function, not {python_function!r}",
+        hint="decorate a def with @tc.function",
+        code=Code.FOREIGN,
+    )
     return HelperFunction(python_function)
 
 

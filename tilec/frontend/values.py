@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import Loc
+from tilec.errors import Code, Loc
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.ops.base import constant, describe
@@ -26,6 +26,7 @@ class Undefined:
     reason: str
     loc: Loc | None = None
     hint: str | None = None
+    code: Code = Code.UNASSIGNED
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.errors import TileError
+from tilec.errors import Code, TileError
 
 
 class Unsupported(TileError):
@@ -50,6 +50,12 @@ class Finding:
         return "\n".join(lines)
 
 
+    @property
+    def code(self) -> Code:
+        """The kind of error that it is."""
+        return CODES[self.kind]
+
+
 KINDS = {
     "race": "two threads touch the same bytes, one of them writes, and nothing orders them",
     "async": "bytes of a cp.async are touched before the wait that makes them visible",
@@ -62,6 +68,10 @@ KINDS = {
     "trap": "the kernel stopped itself by trap or a failed assertion",
     "limit": "the run was cut short",
 }
+CODES = {
+    "race": Code.RACE, "async": Code.WAIT, "bounds": Code.OUT_OF_BOUNDS, "misaligned": Code.UNALIGNED, "uninitialized": Code.UNINITIALIZED,
+    "divergence": Code.DIVERGENCE, "shuffle": Code.DIVERGENCE, "deadlock": Code.DEADLOCK, "trap": Code.STOPPED, "limit": Code.STOPPED,
+}  # fmt: skip
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, as_float64, bool_, f32, f64
 from tilec.ir.fused import fused_multiply_add
@@ -98,7 +98,8 @@ class IntegerDivision(Arithmetic, abstract=True):
     def divisor(self, ctx: Any, y: Any) -> Any:
         zero = y == 0
         if zero.any():
-            ctx.fail(zero, "integer division by zero")
+            layout = self.x.type.layout
+            ctx.fail(zero if layout is None else layout.gather(zero, self.x.type.shape), "integer division by zero", Code.DIVISION)
         return np.where(zero, np.ones_like(y), y)
 
 
@@ -363,7 +364,7 @@ class Where(Elementwise):
     def element(self, *types: DType) -> DType:
         condition, x, y = types
         require(condition.is_bool, f"the condition must be bool, not {condition}", hint="compare it, as in x != 0")
-        require(x == y, f"the choices have types {x} and {y}", hint="cast one of them")
+        require(x == y, f"the choices have types {x} and {y}", hint="cast one of them", code=Code.TYPES_MIX)
         return x
 
     def eval(self, ctx: Any, condition: Any, x: Any, y: Any) -> Any:
@@ -373,7 +374,7 @@ class Where(Elementwise):
     def build(cls, b: Builder, condition: Operand, x: Operand, y: Operand) -> Value:  # type: ignore[override]
         tiles = [v for v in (x, y) if isinstance(v, Value)]
         if not tiles:
-            raise TileError("at least one of the choices must be a tile", hint="make one with tc.full")
+            raise TileError("at least one of the choices must be a tile", hint="make one with tc.full", code=Code.NOT_A_TILE)
         return b.emit(cls(*match(b, condition, x, y, dtype=tile(tiles[0]).dtype)))
 
 
@@ -771,7 +772,7 @@ class Cast(Elementwise):
 
     @classmethod
     def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]
-        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}")
+        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}", code=Code.ARGUMENTS)
         if not isinstance(x, Value):
             return match(b, x, dtype=dtype)[0]
         return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))

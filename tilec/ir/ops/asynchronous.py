@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.layout import Layout
 from tilec.ir.ops.access import Access, Hinted, dims_of, offsets_of
@@ -125,7 +125,11 @@ class Wait(Op):
     pending: int = 0
 
     def infer(self) -> None:
-        require(isinstance(self.pending, int) and self.pending >= 0, f"the groups left pending are a number known at compile time, not {self.pending}")
+        require(
+            isinstance(self.pending, int) and self.pending >= 0,
+            f"the groups left pending are a number known at compile time, not {self.pending}",
+            code=Code.NOT_STATIC,
+        )
 
     def eval(self, ctx: Any) -> None:
         ctx.copies.wait(ctx, self.pending)

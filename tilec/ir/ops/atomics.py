@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, i32, i64, u32, u64
 from tilec.ir.ops.access import memory_of
@@ -71,13 +71,15 @@ class Atomic(Chosen):
         require(self.kind in TYPES, f"there is no atomic {self.kind}")
         self.check()
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"an atomic on {wanted} takes a tile of {wanted}, not of {stored}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(
+            stored == wanted, f"an atomic on {wanted} takes a tile of {wanted}, not of {stored}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED
+        )
         known = ", ".join(map(str, TYPES[self.kind]))
         require(wanted in TYPES[self.kind], f"the hardware has no atomic {self.kind} of {wanted}", hint=f"there are {known}")
         require((self.compare is not None) == (self.kind == "cas"), "only cas compares")
         require(self.compare is None or self.compare.type == self.value.type, "what is compared and what is written are of one type and shape")
-        require(self.order in ORDERS, f"{self.order!r} is no order", hint=f"there are {', '.join(ORDERS)}")
-        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}")
+        require(self.order in ORDERS, f"{self.order!r} is no order", hint=f"there are {', '.join(ORDERS)}", code=Code.HINT)
+        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}", code=Code.HINT)
         return self.value.type
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
@@ -119,7 +121,9 @@ def atomic(
     where.pop("shape")
     shape = shape_of(where, tile(given).shape)
     if given.type.shape and shape != given.type.shape:
-        raise TileError(f"a tile of shape {show(given.type.shape)} is written to {show(shape)} places", hint="broadcast it: tc.broadcast(x, shape)")
+        raise TileError(
+            f"a tile of shape {show(given.type.shape)} is written to {show(shape)} places", hint="broadcast it: tc.broadcast(x, shape)", code=Code.SHAPES
+        )
     other = None if compare is None else broadcast(b, match(b, compare, dtype=memory.dtype)[0], shape)
     return b.emit(Atomic(memory=target, value=broadcast(b, given, shape), compare=other, kind=kind, order=order, scope=scope, **where))
 
@@ -261,8 +265,13 @@ class Histogram(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, x: Value, bins: int, *, mask: Operand | None = None) -> Value:
         given = tile(x)
-        require(given.dtype.is_int and given.dtype.computes and given.shape, f"integers are counted, not {describe(given)}", hint="tc.cast(x, i32)")
-        require(bins > 0, f"a histogram has bins, not {bins}")
+        require(
+            given.dtype.is_int and given.dtype.computes and given.shape,
+            f"integers are counted, not {describe(given)}",
+            hint="tc.cast(x, i32)",
+            code=Code.UNDEFINED,
+        )
+        require(bins > 0, f"a histogram has bins, not {bins}", code=Code.COUNT)
         inside = And.build(b, Ge.build(b, x, 0), Lt.build(b, x, bins))
         inside = inside if mask is None else And.build(b, inside, mask)
         counts = Shared.build(b, i32, [bins])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, f32
 from tilec.ir.ops.arith import Cast
@@ -113,15 +113,15 @@ class AssertAt(Op):
 
     def infer(self) -> None:
         given = tile(self.condition)
-        require(given.dtype.is_bool, f"an assertion is a bool, not {describe(given)}", hint="compare it, as in x != 0")
+        require(given.dtype.is_bool, f"an assertion is a bool, not {describe(given)}", hint="compare it, as in x != 0", code=Code.CONDITION)
 
     def eval(self, ctx: Any, condition: Any) -> None:
-        ctx.fail(~condition, f"the assertion fails{': ' + self.message if self.message else ''}")
+        ctx.fail(~condition, f"the assertion fails{': ' + self.message if self.message else ''}", Code.ASSERTION)
 
     @classmethod
     def build(cls, b: Builder, condition: Value | bool, message: str = "") -> None:
         if isinstance(condition, Value):
             b.insert(cls(condition, message))
         else:
-            require(condition, f"the assertion fails{': ' + message if message else ''}")
+            require(condition, f"the assertion fails{': ' + message if message else ''}", code=Code.STATIC_ASSERTION)
 

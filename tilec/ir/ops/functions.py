@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, u32, u64
 from tilec.ir.ops.arith import Abs, Add, Cast, Div, Eq, FloorDiv, Gt, Lt, Math, Maximum, Minimum, Mod, Mul, Ne, Shl, Shr, Sub, Where, Xor
@@ -96,7 +96,7 @@ class Clip(Op, abstract=True):
 
     @classmethod
     def build(cls, b: Builder, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
-        require(low is not None or high is not None, "clip needs a bound", hint="as in tc.clip(x, 0, 1)")
+        require(low is not None or high is not None, "clip needs a bound", hint="as in tc.clip(x, 0, 1)", code=Code.ARGUMENTS)
         above = x if low is None else Maximum.build(b, x, low)
         return above if high is None else Minimum.build(b, above, high)
 
@@ -248,7 +248,7 @@ class Bitcast(Elementwise):
     def element(self, *types: DType) -> DType:
         source = same_type(*types)
         fits = self.dtype.computes and self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool)
-        require(fits, f"the bits of {source} are not those of a {self.dtype}", hint="both are types that compute, of one width")
+        require(fits, f"the bits of {source} are not those of a {self.dtype}", hint="both are types that compute, of one width", code=Code.BITS)
         return self.dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -458,7 +458,7 @@ class DivMod(Op, abstract=True):
             return quotient, Mod.build(b, x, d)
         by, multiplier, log = d
         dtype = tile(x).dtype
-        require(dtype == tile(by).dtype, f"x is {dtype}, but the divisor is {tile(by).dtype}", hint=f"tc.cast(x, {tile(by).dtype})")
+        require(dtype == tile(by).dtype, f"x is {dtype}, but the divisor is {tile(by).dtype}", hint=f"tc.cast(x, {tile(by).dtype})", code=Code.TYPES_MIX)
         sign = Shr.build(b, x, 31) if dtype.is_signed else None  # -1 - q for -1 - x: rounded down on both sides of 0
         n = Cast.build(b, x if sign is None else Xor.build(b, x, sign), u32)
         high = Cast.build(b, Shr.build(b, Mul.build(b, Cast.build(b, n, u64), Cast.build(b, multiplier, u64)), 32), u32)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Kind, Value
 from tilec.ir.dtypes import bool_, i32
 from tilec.ir.layout import Layout
@@ -65,12 +65,12 @@ class Chosen(Access, abstract=True):
         for part in (*self.indices, *([self.mask] if self.mask else [])):
             given = part.type
             fits = given.rank == len(shape) and all(n in (1, m) for n, m in zip(given.shape, shape, strict=True))
-            require(fits, f"{describe(given)} does not choose among the elements of a tile of shape {show(shape)}")
+            require(fits, f"{describe(given)} does not choose among the elements of a tile of shape {show(shape)}", code=Code.MASK)
             if part is self.mask:
-                require(given.dtype.is_bool, f"a mask is a tile of bools, not {describe(given)}", hint="compare it, as in m != 0")
+                require(given.dtype.is_bool, f"a mask is a tile of bools, not {describe(given)}", hint="compare it, as in m != 0", code=Code.MASK)
             else:
                 whole = given.dtype.is_int and given.dtype.computes
-                require(whole, f"indices are integers that compute, not {describe(given)}", hint="convert them: tc.cast(x, i32)")
+                require(whole, f"indices are integers that compute, not {describe(given)}", hint="convert them: tc.cast(x, i32)", code=Code.MASK)
 
     def parts(self, operands: Sequence[Any]) -> dict[str, Any]:
         """Operands as `eval` is given them, by the names of their fields; None for an absent one."""
@@ -139,7 +139,9 @@ class Gather(Chosen, Placed, Hinted):
         dtype = self.memory.type.dtype
         if self.other is not None:
             given = self.other.type
-            require(given.dtype == dtype, f"other is {describe(given)}, but the tensor holds {dtype}", hint=f"convert it: tc.cast(x, {dtype})")
+            require(
+                given.dtype == dtype, f"other is {describe(given)}, but the tensor holds {dtype}", hint=f"convert it: tc.cast(x, {dtype})", code=Code.STORED
+            )
         return self.placed(dtype, self.shape)
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
@@ -199,7 +201,7 @@ class Scatter(Chosen, Hinted):
         self.check()
         self.check_hints("cg cs wt")
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, *operands: Any) -> None:
         parts = self.parts(operands)
@@ -250,7 +252,7 @@ def choice(b: Builder, memory: Any, offsets: Any, shape: tuple[int, ...] | None,
     for axis, x in chosen.items():
         if x.type.rank == 1 and axis in along and len(shape) > 1:
             at = along.index(axis)
-            require(x.type.shape[0] in (1, shape[at]), f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile")
+            require(x.type.shape[0] in (1, shape[at]), f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile", code=Code.MASK)
             x = b.emit(Reshape(x, tuple(x.type.shape[0] if i == at else 1 for i in range(len(shape)))))
         if axis in along:
             along[along.index(axis)] = NOWHERE
@@ -279,5 +281,5 @@ def of_rank(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
     given = tile(x)
     missing = len(shape) - given.rank
     fits = missing >= 0 and all(n in (1, m) for n, m in zip(given.shape, shape[missing:], strict=True))
-    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access")
+    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access", code=Code.MASK)
     return x if not missing else b.emit(Reshape(x, (1,) * missing + given.shape))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, float8_e4m3, float8_e5m2, i32, int4, int8, uint1, uint4, uint8
 from tilec.ir.ops.arith import Cast, Math, Sub
@@ -43,9 +43,9 @@ class Dot(Op):
 
     def infer(self) -> TileType:
         a, b, acc = self.a.type, self.b.type, self.acc.type
-        require(a.rank == b.rank == 2, f"dot multiplies matrices, not {show(a.shape)} by {show(b.shape)}")
-        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows")
-        require(acc.shape == (a.shape[0], b.shape[1]), f"acc must be {show((a.shape[0], b.shape[1]))}, not {show(acc.shape)}")
+        require(a.rank == b.rank == 2, f"dot multiplies matrices, not {show(a.shape)} by {show(b.shape)}", code=Code.PRODUCT_SHAPES)
+        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows", code=Code.PRODUCT_SHAPES)
+        require(acc.shape == (a.shape[0], b.shape[1]), f"acc must be {show((a.shape[0], b.shape[1]))}, not {show(acc.shape)}", code=Code.PRODUCT_SHAPES)
         for given in (a.dtype, b.dtype):
             require(given in (*FLOATS, *WHOLE, i32), f"dot does not multiply {given}", hint="convert the tiles first: tc.cast(x, f16)")
         good = a.dtype == b.dtype or any(a.dtype in both and b.dtype in both for both in MIXING)
@@ -68,8 +68,12 @@ class Dot(Op):
     @classmethod
     def build(cls, b: Builder, x: Value, y: Value, acc: Value | None = None, *, precision: str = "ieee", xor: bool = False) -> Value:
         left, right = tile(x), tile(y)
-        require(left.rank == right.rank and left.rank in (2, 3), f"dot multiplies matrices, not {show(left.shape)} by {show(right.shape)}")
-        require(precision in PRECISIONS, f"{precision!r} is no precision", hint=f"there are {', '.join(PRECISIONS)}")
+        require(
+            left.rank == right.rank and left.rank in (2, 3),
+            f"dot multiplies matrices, not {show(left.shape)} by {show(right.shape)}",
+            code=Code.PRODUCT_SHAPES,
+        )
+        require(precision in PRECISIONS, f"{precision!r} is no precision", hint=f"there are {', '.join(PRECISIONS)}", code=Code.ARGUMENTS)
         if left.rank == 3:
             return batched(b, x, y, acc, precision, xor)
         x, y = alike(b, x, y)
@@ -126,14 +130,14 @@ def product(a: Any, b: Any, acc: Any, mode: str) -> Any:
 def batched(b: Builder, x: Value, y: Value, acc: Value | None, precision: str, xor: bool) -> Value:
     """One product for each matrix of the stacks."""
     count = x.type.shape[0]
-    require(y.type.shape[0] == count, f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}")
+    require(y.type.shape[0] == count, f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}", code=Code.PRODUCT_SHAPES)
 
     def matrix(v: Value, i: int) -> Value:
         rows, columns = v.type.shape[1:]
         return b.emit(Reshape(sliced(b, v, (i, 0, 0), (1, 1, 1), (1, rows, columns)), (rows, columns)))
 
     if acc is not None:
-        require(tile(acc).rank == 3 and acc.type.shape[0] == count, f"acc must be a stack of {count}, not {describe(acc.type)}")
+        require(tile(acc).rank == 3 and acc.type.shape[0] == count, f"acc must be a stack of {count}, not {describe(acc.type)}", code=Code.PRODUCT_SHAPES)
     parts = [Dot.build(b, matrix(x, i), matrix(y, i), None if acc is None else matrix(acc, i), precision=precision, xor=xor) for i in range(count)]
     return Concatenate.build(b, [b.emit(Reshape(p, (1, *p.type.shape))) for p in parts], 0)
 

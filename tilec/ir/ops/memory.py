@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
@@ -77,10 +77,10 @@ class Load(Access, Placed, Hinted):
     ) -> Value:
         memory = memory_of(source)
         if isinstance(memory, SharedType):
-            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where")
+            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where", code=Code.MASK)
             return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
         if offsets is None:
-            raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
+            raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])", code=Code.OFFSETS)
         hints: dict[str, Any] = {"cache": cache, "evict": evict, "prefetch": prefetch}
         if mask is not None:
             return Gather.build(b, source, offsets, shape, mask=mask, other=other, dims=dims, layout=layout, **hints)
@@ -114,7 +114,7 @@ class Store(Access, Hinted):
         self.check()
         self.check_hints("cg cs wt")
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
         *offsets, value = operands
@@ -135,10 +135,10 @@ class Store(Access, Hinted):
     ) -> None:
         memory = memory_of(target)
         if isinstance(memory, SharedType):
-            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile")
+            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile", code=Code.MASK)
             return StoreShared.build(b, target, offsets, value, dims=dims)
         if value is None:
-            raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)")
+            raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)", code=Code.OFFSETS)
         if mask is not None:
             return Scatter.build(b, target, offsets, value, mask=mask, dims=dims, cache=cache, evict=evict)
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
@@ -178,7 +178,7 @@ class Shared(Op):
     def build(
         cls, b: Builder, dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True
     ) -> Value:
-        require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}")
+        require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}", code=Code.ARGUMENTS)
         extents = static_shape(shape)
         if strides is None and swizzle is True:
             return b.emit(cls(dtype, extents))
@@ -186,7 +186,7 @@ class Shared(Op):
         require(len(stated) in (0, 3), f"a swizzle is [bits, base, shift], not {swizzle!r}")
         require(strides is None or len(strides) == len(extents), f"a tile of {len(extents)} axes has as many strides, not {strides!r}")
         layout = shared_layout(extents, strides, stated)
-        require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger")
+        require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger", code=Code.LAYOUT)
         return b.emit(cls(dtype, extents, layout))
 
 
@@ -198,7 +198,7 @@ class SharedSlice(Op):
 
     def infer(self) -> SharedType:
         given = self.memory.type
-        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed")
+        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed", code=Code.INDEX)
         layout = None if given.layout is None else given.layout.slice(0, 0)[1]
         return SharedType(given.dtype, given.shape[1:], layout)
 
@@ -209,7 +209,7 @@ class SharedSlice(Op):
     def build(cls, b: Builder, memory: Value, at: Index) -> Value:
         extent = memory.type.shape[0] if memory.type.shape else 0
         if isinstance(at, int):
-            require(-extent <= at < extent, f"index {at} is out of bounds for an axis of {extent} elements")
+            require(-extent <= at < extent, f"index {at} is out of bounds for an axis of {extent} elements", code=Code.INDEX)
             at %= extent
         return b.emit(cls(memory, index(b, at)))
 
@@ -258,7 +258,7 @@ class StoreShared(Access):
     def infer(self) -> None:
         self.check()
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a shared tile of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a shared tile of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
         *offsets, value = operands
@@ -272,6 +272,6 @@ class StoreShared(Access):
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
         shape = tile(stored).shape
         if offsets is None:
-            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets")
+            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets", code=Code.SHAPES)
         at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
         b.insert(cls(target, at, stored, dims_of(memory, shape, dims)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout
@@ -25,7 +25,7 @@ from tilec.ir.types import TileType
 
 def one_axis(axis: int, rank: int) -> int:
     """An axis number counted from the front; an error beyond the rank."""
-    require(-rank <= axis < rank, f"axis {axis} is out of range for a tile with {rank} axes")
+    require(-rank <= axis < rank, f"axis {axis} is out of range for a tile with {rank} axes", code=Code.AXIS)
     return axis % rank
 
 
@@ -39,10 +39,10 @@ class Slice(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(len(self.starts) == len(self.steps) == len(self.shape) == given.rank > 0, f"{describe(given)} needs a slice for each axis")
+        require(len(self.starts) == len(self.steps) == len(self.shape) == given.rank > 0, f"{describe(given)} needs a slice for each axis", code=Code.INDEX)
         for first, step, n, extent in zip(self.starts, self.steps, self.shape, given.shape, strict=True):
             fits = n > 0 and 0 <= first < extent and 0 <= first + step * (n - 1) < extent
-            require(fits, f"the slice of {n} elements from {first} in steps of {step} is not within {extent} elements")
+            require(fits, f"the slice of {n} elements from {first} in steps of {step} is not within {extent} elements", code=Code.INDEX)
         return self.placed(given.dtype, self.shape)
 
     def source(self, at: Any) -> Any:
@@ -83,7 +83,7 @@ class Part(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(len(self.offsets) == given.rank > 0, f"{describe(given)} has {given.rank} axes, but {len(self.offsets)} indices are given")
+        require(len(self.offsets) == given.rank > 0, f"{describe(given)} has {given.rank} axes, but {len(self.offsets)} indices are given", code=Code.INDEX)
         return TileType(given.dtype, self.shape, None, given.group)
 
     def eval(self, ctx: Any, x: Any, *offsets: Any) -> Any:
@@ -108,7 +108,7 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
     """`x[at]` by NumPy's rules of basic indexing; indices may be scalars of the program, the bounds of slices not."""
     given = tile(x)
     used = sum(a is not None and a is not Ellipsis for a in at)
-    require(used <= given.rank, f"{describe(given)} has {given.rank} axes, but {used} indices are given")
+    require(used <= given.rank, f"{describe(given)} has {given.rank} axes, but {used} indices are given", code=Code.INDEX)
     dots = next((i for i, a in enumerate(at) if a is Ellipsis), len(at))
     full = [*at[:dots], *[slice(None)] * (given.rank - used), *at[dots + 1 :]]
     starts: list[int] = []
@@ -124,14 +124,14 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
         extent = given.shape[axis]
         if isinstance(a, slice):
             found = range(*a.indices(extent))
-            require(len(found) > 0, f"the slice of axis {axis} is empty")
+            require(len(found) > 0, f"the slice of axis {axis} is empty", code=Code.INDEX)
             final.append(len(found))
         elif isinstance(a, Value):
             dynamic[axis] = index(b, a)
             found = range(extent)
         else:
-            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}")
-            require(-extent <= a < extent, f"index {a} is out of bounds for axis {axis} of {describe(given)}")
+            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}", code=Code.INDEX)
+            require(-extent <= a < extent, f"index {a} is out of bounds for axis {axis} of {describe(given)}", code=Code.INDEX)
             found = range(a % extent, a % extent + 1)
         starts.append(found[0])
         steps.append(found.step)
@@ -164,11 +164,16 @@ class Concatenate(Placed):
     def infer(self) -> TileType:
         require(len(self.xs) > 0, "concatenate needs tiles")
         first, *rest = [tile(x) for x in self.xs]
-        require(first.rank > 0, "concatenate takes tiles, not scalars", hint="tc.stack puts scalars together")
+        require(first.rank > 0, "concatenate takes tiles, not scalars", hint="tc.stack puts scalars together", code=Code.NOT_A_TILE)
         for other in rest:
             fits = other.rank == first.rank and all(m == n or a == self.axis for a, (m, n) in enumerate(zip(first.shape, other.shape, strict=True)))
-            require(fits, f"tiles of shapes {show(first.shape)} and {show(other.shape)} do not fit together along axis {self.axis}")
-            require(other.dtype == first.dtype, f"tiles of {first.dtype} and {other.dtype} do not mix", hint=f"convert one: tc.cast(x, {first.dtype})")
+            require(fits, f"tiles of shapes {show(first.shape)} and {show(other.shape)} do not fit together along axis {self.axis}", code=Code.SHAPES)
+            require(
+                other.dtype == first.dtype,
+                f"tiles of {first.dtype} and {other.dtype} do not mix",
+                hint=f"convert one: tc.cast(x, {first.dtype})",
+                code=Code.TYPES_MIX,
+            )
         total = sum(x.type.shape[self.axis] for x in self.xs)
         return self.placed(first.dtype, [total if a == self.axis else n for a, n in enumerate(first.shape)])
 
@@ -270,7 +275,7 @@ class Squeeze(Op, abstract=True):
     def build(cls, b: Builder, x: Value, axis: int) -> Value:
         shape = list(tile(x).shape)
         at = one_axis(axis, len(shape))
-        require(shape[at] == 1, f"axis {axis} has {shape[at]} elements", hint="x[:, 0] takes the first")
+        require(shape[at] == 1, f"axis {axis} has {shape[at]} elements", hint="x[:, 0] takes the first", code=Code.AXIS)
         return b.emit(Reshape(x, tuple(shape[:at] + shape[at + 1 :])))
 
 
@@ -305,7 +310,7 @@ class Stack(Op, abstract=True):
         first = tile(xs[0])
         for x in xs:
             same = tile(x).shape == first.shape
-            require(same, f"tiles of shapes {show(first.shape)} and {show(tile(x).shape)} can't be stacked", hint="tc.concatenate joins them")
+            require(same, f"tiles of shapes {show(first.shape)} and {show(tile(x).shape)} can't be stacked", hint="tc.concatenate joins them", code=Code.SHAPES)
         return Concatenate.build(b, [ExpandDims.build(b, x, axis) for x in xs], one_axis(axis, first.rank + 1))
 
 

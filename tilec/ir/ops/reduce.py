@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import OPS, Builder, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
@@ -36,7 +36,7 @@ class Reduce(Op, abstract=True):
         given = tile(self.x)
         dtype = same_type(given.dtype)
         require(dtype.is_bool == self.of_bools, f"{self.builtin} is not defined on {dtype}", hint="cast it to i32 first")
-        require(self.axes, f"{describe(given)} has no axis to reduce")
+        require(self.axes, f"{describe(given)} has no axis to reduce", code=Code.AXIS)
         shape = tuple(n for a, n in enumerate(given.shape) if a not in self.axes)
         layout = None if given.layout is None or not shape else given.layout.reduce(self.axes)
         return TileType(dtype, shape, layout, given.group)
@@ -78,7 +78,7 @@ class Step(Op, abstract=True):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, f"{self.mnemonic} needs a layout")
+        require(given.layout is not None, f"{self.mnemonic} needs a layout", code=Code.MALFORMED)
         layout = self.collapsed(given.layout)  # type: ignore[arg-type]
         shape = tuple(layout.shape[a] if a in self.axes else n for a, n in enumerate(given.shape))
         return TileType(given.dtype, shape, layout, given.group)

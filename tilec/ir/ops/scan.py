@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Block, Builder, Op, Value, Yield
 from tilec.ir.dtypes import DType, i16, i32, i64
 from tilec.ir.layout import Layout
@@ -50,16 +50,20 @@ class Combining(Op, abstract=True):
 
     def check(self) -> None:
         first, *rest = [tile(x) for x in self.xs]
-        require(0 <= self.axis < first.rank, f"{describe(first)} has no axis {self.axis}")
+        require(0 <= self.axis < first.rank, f"{describe(first)} has no axis {self.axis}", code=Code.AXIS)
         for other in rest:
-            require(other.shape == first.shape, f"tiles of shapes {show(first.shape)} and {show(other.shape)} are not combined")
+            require(other.shape == first.shape, f"tiles of shapes {show(first.shape)} and {show(other.shape)} are not combined", code=Code.SHAPES)
         wanted = [TileType(x.type.dtype) for x in self.xs]
-        require([a.type for a in self.body.args] == wanted * 2, "the function takes other values than it is given")
+        require([a.type for a in self.body.args] == wanted * 2, "the function takes other values than it is given", code=Code.COMBINE)
         for op in self.body.ops:
             plain = isinstance(op, Elementwise | Constant | Yield)
-            require(plain, "the function may compute with numbers only", hint="no memory, loops or branches: tc.where chooses")
+            require(plain, "the function may compute with numbers only", hint="no memory, loops or branches: tc.where chooses", code=Code.COMBINE)
         given = [v.type for v in self.body.yielded]
-        require(given == wanted, f"the function gives {show([describe(t) for t in given])}, but combines {show([describe(t) for t in wanted])}")
+        require(
+            given == wanted,
+            f"the function gives {show([describe(t) for t in given])}, but combines {show([describe(t) for t in wanted])}",
+            code=Code.COMBINE,
+        )
 
     def combine(self, ctx: Any, x: Arrays, y: Arrays) -> Arrays:
         """The region on arrays, each op rounded to its type."""
@@ -117,12 +121,14 @@ def region(b: Builder, types: Sequence[DType], combine: Function | str) -> Block
     body = Block(tuple(Value(TileType(t), f"{side}{i}") for side in "xy" for i, t in enumerate(types)))
     inner = b.inside(body)
     if isinstance(combine, str):
-        require(combine in NAMED, f"{combine!r} names no operation", hint=f"there are {', '.join(NAMED)}; or give a function of @tc.function")
+        require(
+            combine in NAMED, f"{combine!r} names no operation", hint=f"there are {', '.join(NAMED)}; or give a function of @tc.function", code=Code.COMBINE
+        )
         found = NAMED[combine][0].build(inner, *body.args)
     else:
         found = combine(inner, *body.args)
     results = found if isinstance(found, tuple) else (found,)
-    require(len(results) == len(types), f"the function gives {len(results)} values, but combines {len(types)}")
+    require(len(results) == len(types), f"the function gives {len(results)} values, but combines {len(types)}", code=Code.COMBINE)
     values = [r if isinstance(r, Value) else constant(inner, r, t) for r, t in zip(results, types, strict=True)]
     inner.insert(Yield(tuple(values)))
     return body
@@ -131,9 +137,9 @@ def region(b: Builder, types: Sequence[DType], combine: Function | str) -> Block
 def tiles_of(x: Any) -> tuple[Value, ...]:
     """One tile or several."""
     xs = tuple(x) if isinstance(x, tuple | list) else (x,)
-    require(len(xs) > 0, "there is no tile to combine")
+    require(len(xs) > 0, "there is no tile to combine", code=Code.NOT_A_TILE)
     for v in xs:
-        require(tile(v).shape, f"{describe(v.type)} has no axis", hint="this is for tiles")
+        require(tile(v).shape, f"{describe(v.type)} has no axis", hint="this is for tiles", code=Code.AXIS)
     return xs
 
 
@@ -238,9 +244,9 @@ class ScanBy(Op, abstract=True):
         if exclusive:
             if first is None and isinstance(combine, str) and combine in NAMED:
                 first = NAMED[combine][1](xs[0].type.dtype)
-            require(first is not None, "an exclusive scan by a function needs the value that comes first", hint="as in first=0.0")
+            require(first is not None, "an exclusive scan by a function needs the value that comes first", hint="as in first=0.0", code=Code.ARGUMENTS)
             start = tuple(first) if isinstance(first, tuple | list) else (first,)
-            require(len(start) == len(xs), f"{len(start)} first values are given for {len(xs)} tiles")
+            require(len(start) == len(xs), f"{len(start)} first values are given for {len(xs)} tiles", code=Code.ARGUMENTS)
             start = tuple(constant(b, n, v.type.dtype).owner.value for n, v in zip(start, xs, strict=True))  # type: ignore[union-attr]
         given = tuple(Flip.build(b, v, at) for v in xs) if reverse else xs
         results = scan(b, given, combine, at, start if exclusive else None)
@@ -316,7 +322,7 @@ def place_of_best(b: Builder, x: Value, axis: int | None, better: type[Any]) -> 
             other = Or.build(b, other, And.build(b, Ne.build(b, y, y), Eq.build(b, x, x)))
         return Where.build(b, other, y, x), Where.build(b, other, j, i)
 
-    require(not tile(x).dtype.is_bool, "bools have no best one", hint="cast them to i32 first")
+    require(not tile(x).dtype.is_bool, "bools have no best one", hint="cast them to i32 first", code=Code.UNDEFINED)
     x, at = flattened(b, x, axis)
     places = b.emit(Arange(0, x.type.shape[at], i32))
     row = b.emit(Reshape(places, tuple(n if a == at else 1 for a, n in enumerate(x.type.shape))))
@@ -366,7 +372,11 @@ class Sorted(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.dtype.is_int and given.dtype.computes and 0 <= self.axis < given.rank, f"{describe(given)} is not sorted along axis {self.axis}")
+        require(
+            given.dtype.is_int and given.dtype.computes and 0 <= self.axis < given.rank,
+            f"{describe(given)} is not sorted along axis {self.axis}",
+            code=Code.UNDEFINED,
+        )
         return given
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -376,7 +386,7 @@ class Sorted(Op):
 def key_of(b: Builder, x: Value) -> Value:
     """Integers in the order of x: a float's bits, those below the sign inverted for negative ones; NaN is the largest."""
     dtype = tile(x).dtype
-    require(dtype.computes and not dtype.is_bool, f"{describe(x.type)} is not sorted", hint="convert it first, as in tc.cast(x, i32)")
+    require(dtype.computes and not dtype.is_bool, f"{describe(x.type)} is not sorted", hint="convert it first, as in tc.cast(x, i32)", code=Code.UNDEFINED)
     if dtype.is_int:
         return x
     whole = {16: i16, 32: i32, 64: i64}[dtype.bits]
@@ -420,7 +430,7 @@ def ranked(b: Builder, x: Value, axis: int, descending: bool) -> Value:
     if tile(x).dtype.is_float:
         x = Add.build(b, x, 0)  # -0 and 0 are equal
     key = key_of(b, x)
-    require(key.type.dtype.bits <= 32, f"places of {x.type.dtype} are not sorted", hint="types of up to 32 bits are")
+    require(key.type.dtype.bits <= 32, f"places of {x.type.dtype} are not sorted", hint="types of up to 32 bits are", code=Code.UNDEFINED)
     places = b.emit(Arange(0, x.type.shape[axis], i64))
     row = b.emit(Reshape(places, tuple(n if a == axis else 1 for a, n in enumerate(x.type.shape))))
     return b.emit(Sorted(Or.build(b, Shl.build(b, Cast.build(b, turned(b, Cast.build(b, key, i64), descending), i64), 32), row), axis))
@@ -455,7 +465,7 @@ class TopK(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, x: Value, k: int, axis: int = -1) -> tuple[Value, Value]:
         at = one_axis(axis, tile(x).rank)
-        require(0 < k <= x.type.shape[at], f"{k} of {x.type.shape[at]} elements are wanted")
+        require(0 < k <= x.type.shape[at], f"{k} of {x.type.shape[at]} elements are wanted", code=Code.COUNT)
         best = ranked(b, x, at, True)
         best = sliced(b, best, *along(best, at, 0, k))
         dtype = x.type.dtype
@@ -475,7 +485,7 @@ class Padded(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "padded needs a layout")
+        require(given.layout is not None, "padded needs a layout", code=Code.MALFORMED)
         return self.placed(given.dtype, given.layout.shape)  # type: ignore[union-attr]
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -491,7 +501,7 @@ class Agreed(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "agreed needs a layout")
+        require(given.layout is not None, "agreed needs a layout", code=Code.MALFORMED)
         shape = tuple(n for a, n in enumerate(given.shape) if a != self.axis)
         layout: Layout = given.layout.reduce(self.axis)  # type: ignore[union-attr]
         return TileType(given.dtype, shape, layout if shape else None, given.group)
@@ -508,7 +518,7 @@ class Butterfly(Op):
     raw = True
 
     def infer(self) -> TileType:
-        require(tile(self.x).layout is not None, "butterfly needs a layout")
+        require(tile(self.x).layout is not None, "butterfly needs a layout", code=Code.MALFORMED)
         return tile(self.x)
 
     def eval(self, ctx: Any, x: Any) -> Any:

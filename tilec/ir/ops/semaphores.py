@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import i32, u32
 from tilec.ir.ops.access import offsets_of
@@ -108,7 +108,7 @@ class Fence(Op):
     scope: str = "gpu"
 
     def infer(self) -> None:
-        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}")
+        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}", code=Code.HINT)
 
     def eval(self, ctx: Any) -> None:
         """The interpreter's memory is in order."""

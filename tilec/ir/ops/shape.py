@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, f32, i32
 from tilec.ir.layout import Layout
@@ -61,7 +61,7 @@ class Full(Op, abstract=True):
         if not isinstance(value, Value):
             return constant(b, value, dtype, static_shape(shape))
         given = tile(value)
-        require(given.dtype == dtype, f"the value is {describe(given)}, but the tile's type is {dtype}", hint=f"tc.cast(value, {dtype})")
+        require(given.dtype == dtype, f"the value is {describe(given)}, but the tile's type is {dtype}", hint=f"tc.cast(value, {dtype})", code=Code.TYPES_MIX)
         return broadcast(b, value, static_shape(shape))
 
 
@@ -79,8 +79,8 @@ class Arange(Placed):
     dtype: DType = i32
 
     def infer(self) -> TileType:
-        require(self.stop > self.start, f"arange({self.start}, {self.stop}) is empty")
-        require(self.dtype.is_int and self.dtype.computes, f"arange gives integers that compute, not {self.dtype}")
+        require(self.stop > self.start, f"arange({self.start}, {self.stop}) is empty", code=Code.COUNT)
+        require(self.dtype.is_int and self.dtype.computes, f"arange gives integers that compute, not {self.dtype}", code=Code.UNDEFINED)
         return self.placed(self.dtype, (self.stop - self.start,))
 
     def eval(self, ctx: Any) -> Any:
@@ -89,7 +89,7 @@ class Arange(Placed):
     @classmethod
     def build(cls, b: Builder, start: int, stop: int | None = None, dtype: DType = i32) -> Value:
         for bound in (start, stop):
-            require(bound is None or isinstance(bound, int), "the bounds of arange must be known at compile time")
+            require(bound is None or isinstance(bound, int), "the bounds of arange must be known at compile time", code=Code.NOT_STATIC)
         return b.emit(cls(0, start, dtype) if stop is None else cls(start, stop, dtype))
 
 
@@ -107,7 +107,7 @@ class BroadcastTo(Op, abstract=True):
     def build(cls, b: Builder, x: Operand, shape: Sequence[int]) -> Value:
         value = x if isinstance(x, Value) else match(b, x, dtype=f32 if isinstance(x, float) else i32)[0]
         wanted = static_shape(shape)
-        require(broadcast_shapes(tile(value).shape, wanted) == wanted, f"{describe(value.type)} does not broadcast to {show(wanted)}")
+        require(broadcast_shapes(tile(value).shape, wanted) == wanted, f"{describe(value.type)} does not broadcast to {show(wanted)}", code=Code.SHAPES)
         return broadcast(b, value, wanted)
 
 
@@ -125,7 +125,11 @@ class Reshape(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(math.prod(self.shape) == given.size, f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}")
+        require(
+            math.prod(self.shape) == given.size,
+            f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}",
+            code=Code.RESHAPE,
+        )
         return self.placed(given.dtype, self.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -136,7 +140,7 @@ class Reshape(Placed):
         wanted = list(shape)
         if wanted.count(-1) == 1:
             rest = -math.prod(wanted)
-            require(rest and tile(x).size % rest == 0, f"{show(tile(x).shape)} does not reshape to {show(shape)}")
+            require(rest and tile(x).size % rest == 0, f"{show(tile(x).shape)} does not reshape to {show(shape)}", code=Code.RESHAPE)
             wanted[wanted.index(-1)] = tile(x).size // rest
         return b.emit(cls(x, static_shape(wanted)))
 
@@ -155,7 +159,7 @@ class Transpose(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(sorted(self.axes) == list(range(given.rank)), f"{show(self.axes)} is no order of the {given.rank} axes")
+        require(sorted(self.axes) == list(range(given.rank)), f"{show(self.axes)} is no order of the {given.rank} axes", code=Code.AXIS)
         return self.placed(given.dtype, [given.shape[a] for a in self.axes])
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -190,7 +194,7 @@ class View(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)")
+        require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)", code=Code.LAYOUT_FITS)
         assert given.layout is not None
         before, after = given.layout.registers * given.dtype.bits, self.layout.registers * self.dtype.bits
         same = given.layout.threads == self.layout.threads
@@ -198,7 +202,7 @@ class View(Op):
             threads = f"the layouts have {given.layout.threads} and {self.layout.threads} threads"
             stated = self.x.owner.loc if isinstance(self.x.owner, Op) else None
             notes = ((f"the operand lies in {given.layout}, as is stated here", stated),) if stated else ()
-            raise TileError(threads if not same else f"each thread holds {before} bits, but the view would hold {after}", notes=notes)
+            raise TileError(threads if not same else f"each thread holds {before} bits, but the view would hold {after}", notes=notes, code=Code.BITS)
         return TileType(self.dtype, self.layout.shape, self.layout, given.group)
 
     @classmethod
@@ -241,8 +245,8 @@ class ConvertLanes(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None and self.layout is not None, "shuffles go from a layout to a layout")
-        require(self.layout.suppliers(given.layout) is not None, "an element comes from another warp")
+        require(given.layout is not None and self.layout is not None, "shuffles go from a layout to a layout", code=Code.MALFORMED)
+        require(self.layout.suppliers(given.layout) is not None, "an element comes from another warp", code=Code.MALFORMED)
         return self.placed(given.dtype, given.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:
