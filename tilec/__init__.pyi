@@ -863,7 +863,7 @@ def bitcast(x: Tile, dtype: DType) -> Tile:
 
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)
-        tc.bitcast(x, i64)      # error: the bits of f32 are not those of a i64
+        tc.bitcast(x, i64)      # error: the 32 bits of f32 are not those of i64, which has 64
     """
 
 def sin(x: Operand, approx: bool = False) -> Tile:
@@ -977,7 +977,7 @@ def squeeze(x: Tile, axis: int) -> Tile:
 
     Example:
         r = tc.squeeze(x[:, None], 1)  # = x
-        tc.squeeze(x, 1)               # error: axis 1 has 16 elements
+        tc.squeeze(x, 1)               # error: axis 1 of f32[8, 16] has 16 elements, not 1
     """
 
 def permute(x: Tile, axes: Sequence[int]) -> Tile:
@@ -1207,7 +1207,7 @@ def topk(x: Tile, k: int, axis: int = -1) -> Tile:
 
     Example:
         values, places = tc.topk(n, 3)  # = (-np.sort(-n)[:, :3], np.argsort(-n, kind="stable")[:, :3])
-        tc.topk(n, 17)                  # error: 17 of 16 elements are wanted
+        tc.topk(n, 17)                  # error: the 17 largest of 16 elements are wanted
     """
 
 def semaphore_wait(target: Memory, index: Sequence[Index] | Index, value: Index) -> None:

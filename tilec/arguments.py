@@ -60,6 +60,7 @@ class Arguments:
         require(
             len(shape) == type.rank,
             f"{name} has {type.rank} dimensions {show(type.shape)}, but the array given has shape {show(shape)}",
+            hint="reshape it, or declare the tensor with as many extents",
             code=Code.ARRAY_SHAPE,
         )
         for axis, (wanted, found) in enumerate(zip(type.shape, shape, strict=True)):

@@ -141,13 +141,22 @@ class Calls(Expressions):
         if len(tests) < len(kinds) or any(test(value) for test, _ in tests):
             return
         words = " or ".join(dict.fromkeys(text for _, text in tests if text))
-        raise TileError(f"{name}: {key} is {words}, not {show(value)}", code=Code.ARGUMENTS)
+        if callable(value) and not isinstance(value, type):
+            hint: str | None = f"decorate {getattr(value, '__name__', 'it')} with @tc.function"
+        else:
+            hint = "make it a keyword-only parameter of the kernel, or a number" if "at compile time" in words and has_values(value) else None
+        raise TileError(f"{name}: {key} is {words}, not {show(value)}", hint=hint, code=Code.ARGUMENTS)
 
     # names of the language and Python's functions
 
     def call_range(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Counting:
         stages = kwargs.pop("stages", 1)
-        require(isinstance(stages, int) and stages >= 1, f"stages is a positive integer known at compile time, not {show(stages)}", code=Code.NOT_STATIC)
+        require(
+            isinstance(stages, int) and stages >= 1,
+            f"stages is a positive integer known at compile time, not {show(stages)}",
+            hint="make it a keyword-only parameter, or a number",
+            code=Code.NOT_STATIC,
+        )
         start, stop, step = self._bounds(args, kwargs)
         return Counting(start, stop, step, stages)
 
@@ -173,7 +182,7 @@ class Calls(Expressions):
                 f"the bounds of a range are integers, not {show(x)}",
                 hint="use // to divide integers" if isinstance(x, float) else None, code=Code.BOUNDS
             )
-        require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0", code=Code.BOUNDS)
+        require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0", hint="a loop goes up or down", code=Code.BOUNDS)
         return bounds
 
     def call_cdiv(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -187,7 +196,8 @@ class Calls(Expressions):
         late = "tc.static_assert is decided when the kernel is compiled, and this is known only at run time"
         require(not has_values(named["fact"]), late, hint="tc.assert_ checks at run time", code=Code.NOT_STATIC)
         text = self.source.text(node.args[0]) if node.args else "it"
-        require(named["fact"], f"{named.get('message') or f'{text} does not hold'}", code=Code.STATIC_ASSERTION)
+        told = self.told(node.args[0]) if node.args else ""
+        require(named["fact"], f"{named.get('message') or f'{text} does not hold'}{told}", code=Code.STATIC_ASSERTION)
 
     def call_print(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> None:
         require(not kwargs, "print takes no options in a kernel", hint="it shows its arguments, a line for each block")
@@ -294,7 +304,8 @@ class Calls(Expressions):
             if isinstance(fact, Value):
                 self.b.insert(Assume(fact, self.source.text(node.args[0])))
                 return
-        require(fact, f"the assumption {self.source.text(node.args[0])} does not hold for these constants", code=Code.ASSUMPTION)
+        text = self.source.text(node.args[0])
+        require(fact, f"the assumption {text} does not hold for these constants{self.told(node.args[0])}", code=Code.ASSUMPTION)
 
     def on_host(self, what: str) -> Any:
         return _OnHost(self, what)

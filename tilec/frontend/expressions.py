@@ -28,6 +28,7 @@ from tilec.frontend.values import (
     show,
 )
 from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
+from tilec.ir.dtypes import DType
 from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
 from tilec.ir.ops.base import Binary, tile
 from tilec.ir.ops.control import If, condition
@@ -157,6 +158,11 @@ class Expressions:
             elif name in self.source.visible():
                 found[name] = self.outside(self.source.lookup(name))
         return found
+
+    def told(self, node: ast.expr) -> str:
+        """What the names in an expression are, of those that are numbers or the like at compile time, to end a message with."""
+        plain = {n: x for n, x in self.named(node).items() if isinstance(x, int | float | str | DType)}
+        return "".join(f"{', ' if i else ': '}{n} is {x!r}" for i, (n, x) in enumerate(sorted(plain.items())))
 
     def computed(self, node: ast.expr) -> Any:
         """The value of any Python expression on objects known at compile time."""
@@ -516,7 +522,10 @@ class Expressions:
         except TileError:
             raise
         except Exception as error:
-            raise TileError(f"{what} fails when the kernel is compiled: {type(error).__name__}: {error}", code=Code.PYTHON_FAILS) from None
+            fields = getattr(compute, "_fields", None)  # of a struct
+            hint = f"its fields are {', '.join(fields)}" if fields else None
+            text = f"{what} fails when the kernel is compiled: {type(error).__name__}: {error}"
+            raise TileError(text, hint=hint, code=Code.PYTHON_FAILS) from None
 
 
 def proposal(name: str, known: Iterable[str]) -> str | None:

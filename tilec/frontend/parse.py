@@ -175,7 +175,8 @@ class Statements(Calls):
             late = "an assertion is checked when the kernel is compiled, and this is known only at run time"
             raise TileError(late, hint="tc.assume states facts about dimensions and scalar parameters", code=Code.NOT_STATIC)
         message = self.fixed(s.msg, "the message") if s.msg and not fact else None
-        require(fact, f"the assertion {self.source.text(s.test)} fails" + (f": {message}" if message else ""), code=Code.STATIC_ASSERTION)
+        text = f"the assertion {self.source.text(s.test)} fails"
+        require(fact, f"{text}: {message}" if message else f"{text}{self.told(s.test)}", code=Code.STATIC_ASSERTION)
 
     def stmt_Return(self, s: ast.Return) -> Returned:
         self.refuse_result(s.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -132,4 +133,6 @@ def show(x: Any) -> str:
         return f"{type(x).__name__}({', '.join(f'{n}={show(v)}' for n, v in x._asdict().items())})"  # type: ignore[attr-defined]
     if isinstance(x, tuple | list):
         return f"a {type(x).__name__} of {len(x)}"
+    if isinstance(x, FunctionType):
+        return f"the function {x.__name__}"
     return f"the Python number {x!r}" if is_number(x) else repr(x)

@@ -28,7 +28,11 @@ class Access(Op, abstract=True):
         offsets = self.offsets  # type: ignore[attr-defined]
         whole = memory.dtype.element is memory.dtype or self.takes_packed
         require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
-        require(len(offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given")
+        require(
+            len(offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given",
+            hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+        )
         require(len(dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(dims)}")
         good = len(set(dims)) == len(dims) and all(0 <= d < memory.rank for d in dims)
         require(good, f"dims {show(dims)} are not distinct axes of {describe(memory)}")
@@ -89,5 +93,9 @@ def dims_of(memory: TensorType | SharedType, shape: tuple[int, ...], dims: Seque
     """The memory axis that each tile axis runs along: as named, else the last ones."""
     if dims is not None:
         return tuple(d % memory.rank if -memory.rank <= d < memory.rank else d for d in dims)
-    require(len(shape) <= memory.rank, f"a tile of shape {show(shape)} has more axes than {describe(memory)}")
+    require(
+        len(shape) <= memory.rank,
+        f"a tile of shape {show(shape)} has more axes than {describe(memory)}",
+        hint="give the tile's shape as many extents as it has axes",
+    )
     return tuple(range(memory.rank - len(shape), memory.rank))

@@ -164,7 +164,11 @@ class Bitwise(Binary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_float, f"{self.symbol} is not defined on {dtype}")
+        require(
+            not dtype.is_float,
+            f"{self.symbol} is not defined on {dtype}",
+            hint="compare it first, as in x > 0; tc.bitcast(x, u32) reads the bits of an f32",
+        )
         return dtype
 
 
@@ -215,7 +219,7 @@ class Shift(Binary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}")
+        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}", hint="tc.bitcast(x, u32) reads the bits of an f32; x * 2.0**n shifts a float")
         return dtype
 
     def amount(self, y: Any) -> tuple[Any, Any]:
@@ -383,7 +387,7 @@ class Numeric(Unary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_bool, f"{self.builtin or self.mnemonic} is not defined on bool")
+        require(not dtype.is_bool, f"{self.builtin or self.mnemonic} is not defined on bool", hint="cast it first, as in tc.cast(x, i32)")
         return dtype
 
 
@@ -423,7 +427,7 @@ class Not(Unary):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_float, f"~ is not defined on {dtype}")
+        require(not dtype.is_float, f"~ is not defined on {dtype}", hint="tc.bitcast(x, u32) reads the bits of an f32")
         return dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:

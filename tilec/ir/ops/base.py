@@ -97,7 +97,11 @@ class Broadcast(Placed):
         given = self.x.type.shape
         padded = (1,) * (len(self.shape) - len(given)) + given
         fits = len(given) <= len(self.shape) and all(a in (1, n) for a, n in zip(padded, self.shape, strict=True))
-        require(fits, f"a tile of shape {show(given)} does not broadcast to {show(self.shape)}")
+        require(
+            fits,
+            f"a tile of shape {show(given)} does not broadcast to {show(self.shape)}",
+            hint="extents are equal or 1, from the last axis on: x[:, None] adds an axis",
+        )
         return self.placed(self.x.type.dtype, self.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -143,7 +147,12 @@ def representable(number: Any, dtype: DType) -> None:
     elif dtype.is_int:
         whole = isinstance(number, int) or (isinstance(number, float) and math.isfinite(number) and number == int(number))
         require(whole, f"{number!r} is not an integer, but {dtype} is wanted", hint="cast the tile to a floating type first", code=Code.NUMBER)
-        require(dtype.min <= number <= dtype.max, f"{number!r} does not fit {dtype} ({int(dtype.min)} to {int(dtype.max)})", code=Code.NUMBER)
+        require(
+            dtype.min <= number <= dtype.max,
+            f"{number!r} does not fit {dtype} ({int(dtype.min)} to {int(dtype.max)})",
+            hint="cast the tile to a wider type first, as in tc.cast(x, i64)",
+            code=Code.NUMBER,
+        )
     else:
         require(isinstance(number, int | float), f"{number!r} is not a number", code=Code.NUMBER)
 
@@ -183,7 +192,10 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     for column in columns:
         wide = {n for n in column if n != 1}
         if len(wide) > 1:
-            raise TileError(f"shapes {' and '.join(show(s) for s in shapes)} do not broadcast")
+            raise TileError(
+                f"shapes {' and '.join(show(s) for s in shapes)} do not broadcast",
+                hint="extents are equal or 1, from the last axis on: x[:, None] adds an axis",
+            )
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -224,7 +236,12 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     for a in given:
-        require(isinstance(a, int) and -rank <= a < rank, f"axis {a} is out of range for a tile with {rank} axes", code=Code.AXIS)
+        require(
+            isinstance(a, int) and -rank <= a < rank,
+            f"axis {a} is out of range for a tile with {rank} axes",
+            hint=f"axes are {-rank} to {rank - 1}" if rank else "a scalar has none",
+            code=Code.AXIS,
+        )
     found = tuple(sorted({a % rank for a in given}))
     require(len(found) == len(given), f"an axis is named twice in {axis}", code=Code.AXIS)
     return found

@@ -25,7 +25,7 @@ class BlockIndex(Op):
     axis: int = 0
 
     def infer(self) -> TileType:
-        require(self.axis in (0, 1, 2), f"the grid has axes 0, 1 and 2, not {self.axis}", code=Code.GRID)
+        require(self.axis in (0, 1, 2), f"the grid has axes 0, 1 and 2, not {self.axis}", hint="the axes are those of tc.grid(x, y, z)", code=Code.GRID)
         return TileType(i32)
 
     def eval(self, ctx: Any) -> Any:
@@ -44,7 +44,7 @@ class BlockCount(Op):
     axis: int = 0
 
     def infer(self) -> TileType:
-        require(self.axis in (0, 1, 2), f"the grid has axes 0, 1 and 2, not {self.axis}", code=Code.GRID)
+        require(self.axis in (0, 1, 2), f"the grid has axes 0, 1 and 2, not {self.axis}", hint="the axes are those of tc.grid(x, y, z)", code=Code.GRID)
         return TileType(i32)
 
     def eval(self, ctx: Any) -> Any:

@@ -238,7 +238,7 @@ class Bitcast(Elementwise):
 
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)
-        tc.bitcast(x, i64)      # error: the bits of f32 are not those of a i64
+        tc.bitcast(x, i64)      # error: the 32 bits of f32 are not those of i64, which has 64
     """
 
     builtin = "bitcast"
@@ -248,7 +248,12 @@ class Bitcast(Elementwise):
     def element(self, *types: DType) -> DType:
         source = same_type(*types)
         fits = self.dtype.computes and self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool)
-        require(fits, f"the bits of {source} are not those of a {self.dtype}", hint="both are types that compute, of one width", code=Code.BITS)
+        require(
+            fits,
+            f"the {source.bits} bits of {source} are not those of {self.dtype}, which has {self.dtype.bits}",
+            hint="both are types that compute, of one width",
+            code=Code.BITS,
+        )
         return self.dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -432,7 +437,11 @@ class Divisor(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, d: Value) -> tuple[Value, Value, Value]:
         given = tile(d)
-        require(given.is_scalar and given.dtype.is_int and given.dtype.bits == 32, f"a divisor is an i32 or u32 scalar, not {given}")
+        require(
+            given.is_scalar and given.dtype.is_int and given.dtype.bits == 32,
+            f"a divisor is an i32 or u32 scalar, not {given}",
+            hint="cast it: tc.cast(d, i32)",
+        )
         by = Cast.build(b, d, u32)
         log = Sub.build(b, constant(b, 32, u32), b.emit(CountLeadingZeros(Sub.build(b, by, 1))))  # 2**log is the next power of two
         wide, one = Cast.build(b, by, u64), constant(b, 1, u64)

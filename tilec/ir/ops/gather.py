@@ -57,7 +57,11 @@ class Chosen(Access, abstract=True):
 
     def check(self) -> None:
         memory, shape = self.memory.type, self.tile_shape
-        require(len(self.offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} offsets are given")
+        require(
+            len(self.offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} offsets are given",
+            hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+        )
         require(len(self.dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(self.dims)}")
         taken = [*(d for d in self.dims if d != NOWHERE), *self.axes]
         good = len(set(taken)) == len(taken) and all(0 <= d < memory.rank for d in taken) and len(self.axes) == len(self.indices)
@@ -241,7 +245,11 @@ def choice(b: Builder, memory: Any, offsets: Any, shape: tuple[int, ...] | None,
     if offsets is None:
         raise TileError("the offsets of the tile are missing", hint="as in tc.gather(a, [rows, k], [64, 32])")
     given = list(offsets) if isinstance(offsets, list | tuple) else [offsets]
-    require(len(given) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(given)} offsets are given")
+    require(
+        len(given) == memory.rank,
+        f"{describe(memory)} has {memory.rank} axes, but {len(given)} offsets are given",
+        hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+    )
     chosen = {axis: x for axis, x in enumerate(given) if isinstance(x, Value) and not tile(x).is_scalar}
     if shape is None:
         shape = broadcast_shapes(*[x.type.shape for x in chosen.values()]) if chosen else ()
@@ -252,7 +260,12 @@ def choice(b: Builder, memory: Any, offsets: Any, shape: tuple[int, ...] | None,
     for axis, x in chosen.items():
         if x.type.rank == 1 and axis in along and len(shape) > 1:
             at = along.index(axis)
-            require(x.type.shape[0] in (1, shape[at]), f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile", code=Code.MASK)
+            require(
+                x.type.shape[0] in (1, shape[at]),
+                f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile",
+                hint="there is an index for each place along the axis, or a tile of the result's shape",
+                code=Code.MASK,
+            )
             x = b.emit(Reshape(x, tuple(x.type.shape[0] if i == at else 1 for i in range(len(shape)))))
         if axis in along:
             along[along.index(axis)] = NOWHERE
@@ -281,5 +294,5 @@ def of_rank(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
     given = tile(x)
     missing = len(shape) - given.rank
     fits = missing >= 0 and all(n in (1, m) for n, m in zip(given.shape, shape[missing:], strict=True))
-    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access", code=Code.MASK)
+    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access", hint="x[:, None] adds an axis", code=Code.MASK)
     return x if not missing else b.emit(Reshape(x, (1,) * missing + given.shape))

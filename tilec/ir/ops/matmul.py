@@ -44,7 +44,8 @@ class Dot(Op):
     def infer(self) -> TileType:
         a, b, acc = self.a.type, self.b.type, self.acc.type
         require(a.rank == b.rank == 2, f"dot multiplies matrices, not {show(a.shape)} by {show(b.shape)}", code=Code.PRODUCT_SHAPES)
-        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows", code=Code.PRODUCT_SHAPES)
+        turned = "b.T is the transpose of b" if a.shape[1] == b.shape[1] else "[m, k] is multiplied by [k, n]"
+        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows", hint=turned, code=Code.PRODUCT_SHAPES)
         require(acc.shape == (a.shape[0], b.shape[1]), f"acc must be {show((a.shape[0], b.shape[1]))}, not {show(acc.shape)}", code=Code.PRODUCT_SHAPES)
         for given in (a.dtype, b.dtype):
             require(given in (*FLOATS, *WHOLE, i32), f"dot does not multiply {given}", hint="convert the tiles first: tc.cast(x, f16)")
@@ -52,7 +53,7 @@ class Dot(Op):
         require(good, f"dot multiplies tiles of one type, not {a.dtype} by {b.dtype}", hint=f"convert one: tc.cast(x, {a.dtype})")
         wanted = default_accumulator(a.dtype)
         fits = acc.dtype == wanted or (a.dtype == acc.dtype == f16)
-        require(fits, f"dot of {a.dtype} accumulates in {wanted}, but acc is {acc.dtype}")
+        require(fits, f"dot of {a.dtype} accumulates in {wanted}, but acc is {acc.dtype}", hint=f"make it by tc.zeros({wanted}, [m, n]), or leave it out")
         modes = {"": True, "tf32": a.dtype == f32, "xor": a.dtype in (uint1, i32)}
         require(modes.get(self.mode, False), f"dot of {a.dtype} has no mode {self.mode!r}")
         return acc
@@ -78,8 +79,8 @@ class Dot(Op):
             return batched(b, x, y, acc, precision, xor)
         x, y = alike(b, x, y)
         kind = x.type.dtype
-        require(precision == "ieee" or kind == f32, f"the precision {precision} is for f32, not {kind}")
-        require(not xor or kind == uint1, f"xor is for uint1, not {kind}")
+        require(precision == "ieee" or kind == f32, f"the precision {precision} is for f32, not {kind}", hint="leave precision out")
+        require(not xor or kind == uint1, f"xor is for uint1, not {kind}", hint="leave xor out")
         if acc is None:
             wanted = default_accumulator(kind)
             acc = b.emit(Constant(0 if wanted.is_int else 0.0, wanted, (left.shape[0], right.shape[1])))
@@ -130,14 +131,24 @@ def product(a: Any, b: Any, acc: Any, mode: str) -> Any:
 def batched(b: Builder, x: Value, y: Value, acc: Value | None, precision: str, xor: bool) -> Value:
     """One product for each matrix of the stacks."""
     count = x.type.shape[0]
-    require(y.type.shape[0] == count, f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}", code=Code.PRODUCT_SHAPES)
+    require(
+        y.type.shape[0] == count,
+        f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}",
+        hint="both stacks have one number of matrices",
+        code=Code.PRODUCT_SHAPES,
+    )
 
     def matrix(v: Value, i: int) -> Value:
         rows, columns = v.type.shape[1:]
         return b.emit(Reshape(sliced(b, v, (i, 0, 0), (1, 1, 1), (1, rows, columns)), (rows, columns)))
 
     if acc is not None:
-        require(tile(acc).rank == 3 and acc.type.shape[0] == count, f"acc must be a stack of {count}, not {describe(acc.type)}", code=Code.PRODUCT_SHAPES)
+        require(
+            tile(acc).rank == 3 and acc.type.shape[0] == count,
+            f"acc must be a stack of {count}, not {describe(acc.type)}",
+            hint="both stacks have one number of matrices",
+            code=Code.PRODUCT_SHAPES,
+        )
     parts = [Dot.build(b, matrix(x, i), matrix(y, i), None if acc is None else matrix(acc, i), precision=precision, xor=xor) for i in range(count)]
     return Concatenate.build(b, [b.emit(Reshape(p, (1, *p.type.shape))) for p in parts], 0)
 

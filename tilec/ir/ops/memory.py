@@ -209,7 +209,12 @@ class SharedSlice(Op):
     def build(cls, b: Builder, memory: Value, at: Index) -> Value:
         extent = memory.type.shape[0] if memory.type.shape else 0
         if isinstance(at, int):
-            require(-extent <= at < extent, f"index {at} is out of bounds for an axis of {extent} elements", code=Code.INDEX)
+            require(
+                -extent <= at < extent,
+                f"index {at} is out of bounds for an axis of {extent} elements",
+                hint=f"indices are {-extent} to {extent - 1}",
+                code=Code.INDEX,
+            )
             at %= extent
         return b.emit(cls(memory, index(b, at)))
 

@@ -25,7 +25,12 @@ from tilec.ir.types import TileType
 
 def one_axis(axis: int, rank: int) -> int:
     """An axis number counted from the front; an error beyond the rank."""
-    require(-rank <= axis < rank, f"axis {axis} is out of range for a tile with {rank} axes", code=Code.AXIS)
+    require(
+        -rank <= axis < rank,
+        f"axis {axis} is out of range for a tile with {rank} axes",
+        hint=f"axes are {-rank} to {rank - 1}" if rank else "a scalar has none",
+        code=Code.AXIS,
+    )
     return axis % rank
 
 
@@ -124,14 +129,19 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
         extent = given.shape[axis]
         if isinstance(a, slice):
             found = range(*a.indices(extent))
-            require(len(found) > 0, f"the slice of axis {axis} is empty", code=Code.INDEX)
+            require(len(found) > 0, f"the slice of axis {axis} is empty", hint=f"it takes {found.start}:{found.stop} of {extent} elements", code=Code.INDEX)
             final.append(len(found))
         elif isinstance(a, Value):
             dynamic[axis] = index(b, a)
             found = range(extent)
         else:
             require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}", code=Code.INDEX)
-            require(-extent <= a < extent, f"index {a} is out of bounds for axis {axis} of {describe(given)}", code=Code.INDEX)
+            require(
+                -extent <= a < extent,
+                f"index {a} is out of bounds for axis {axis} of {describe(given)}",
+                hint=f"indices are {-extent} to {extent - 1}",
+                code=Code.INDEX,
+            )
             found = range(a % extent, a % extent + 1)
         starts.append(found[0])
         steps.append(found.step)
@@ -223,7 +233,11 @@ class Split(Op, abstract=True):
         given = tile(x)
         axis = one_axis(axis, given.rank)
         n = given.shape[axis] // max(1, parts)
-        require(parts > 0 and n * parts == given.shape[axis], f"{given.shape[axis]} elements don't split into {parts} equal parts")
+        require(
+            parts > 0 and n * parts == given.shape[axis],
+            f"{given.shape[axis]} elements don't split into {parts} equal parts",
+            hint="x[a:b] takes a part of any size",
+        )
         return tuple(sliced(b, x, *along(x, axis, i * n, n)) for i in range(parts))
 
 
@@ -266,7 +280,7 @@ class Squeeze(Op, abstract=True):
 
     Example:
         r = tc.squeeze(x[:, None], 1)  # = x
-        tc.squeeze(x, 1)               # error: axis 1 has 16 elements
+        tc.squeeze(x, 1)               # error: axis 1 of f32[8, 16] has 16 elements, not 1
     """
 
     builtin = "squeeze"
@@ -275,7 +289,7 @@ class Squeeze(Op, abstract=True):
     def build(cls, b: Builder, x: Value, axis: int) -> Value:
         shape = list(tile(x).shape)
         at = one_axis(axis, len(shape))
-        require(shape[at] == 1, f"axis {axis} has {shape[at]} elements", hint="x[:, 0] takes the first", code=Code.AXIS)
+        require(shape[at] == 1, f"axis {axis} of {describe(x.type)} has {shape[at]} elements, not 1", hint="x[:, 0] takes the first", code=Code.AXIS)
         return b.emit(Reshape(x, tuple(shape[:at] + shape[at + 1 :])))
 
 

@@ -28,7 +28,7 @@ def halves(b: Builder, x: Operand, what: str) -> Words:
         require(isinstance(x, int) and -(2**63) <= x < 2**64, f"{what} is an integer of up to 64 bits, not {x!r}")
         return constant(b, int(x) & 0xFFFFFFFF, u32), constant(b, int(x) >> 32 & 0xFFFFFFFF, u32)
     dtype = tile(x).dtype
-    require(dtype.is_int and dtype.computes, f"{what} is an integer, not {describe(x.type)}")
+    require(dtype.is_int and dtype.computes, f"{what} is an integer, not {describe(x.type)}", hint="cast it: tc.cast(x, i32)")
     if dtype.bits < 64:
         return Cast.build(b, x, u32), constant(b, 0, u32)
     return Cast.build(b, x, u32), Cast.build(b, Shr.build(b, Cast.build(b, x, u64), 32), u32)
@@ -105,7 +105,11 @@ class Uniform(Op, abstract=True):
 
     @classmethod
     def build(cls, b: Builder, seed: Operand, offsets: Operand, dtype: DType = f32) -> Value:
-        require(dtype.is_float and dtype.computes, f"uniform numbers are floating ones, not {dtype}")
+        require(
+            dtype.is_float and dtype.computes,
+            f"uniform numbers are floating ones, not {dtype}",
+            hint="scale them, as in tc.cast(tc.uniform(seed, i) * n, i32)",
+        )
         word, more, *_ = words(b, seed, offsets)
         if dtype == f64:
             word = Add.build(b, Mul.build(b, Cast.build(b, word, u64), 2**32), Cast.build(b, more, u64))

@@ -62,6 +62,7 @@ class Combining(Op, abstract=True):
         require(
             given == wanted,
             f"the function gives {show([describe(t) for t in given])}, but combines {show([describe(t) for t in wanted])}",
+            hint="convert inside the function, as in tc.cast(z, i32)",
             code=Code.COMBINE,
         )
 
@@ -128,7 +129,12 @@ def region(b: Builder, types: Sequence[DType], combine: Function | str) -> Block
     else:
         found = combine(inner, *body.args)
     results = found if isinstance(found, tuple) else (found,)
-    require(len(results) == len(types), f"the function gives {len(results)} values, but combines {len(types)}", code=Code.COMBINE)
+    require(
+        len(results) == len(types),
+        f"the function gives {len(results)} values, but combines {len(types)}",
+        hint="it returns one value for each tile that it combines",
+        code=Code.COMBINE,
+    )
     values = [r if isinstance(r, Value) else constant(inner, r, t) for r, t in zip(results, types, strict=True)]
     inner.insert(Yield(tuple(values)))
     return body
@@ -457,7 +463,7 @@ class TopK(Op, abstract=True):
 
     Example:
         values, places = tc.topk(n, 3)  # = (-np.sort(-n)[:, :3], np.argsort(-n, kind="stable")[:, :3])
-        tc.topk(n, 17)                  # error: 17 of 16 elements are wanted
+        tc.topk(n, 17)                  # error: the 17 largest of 16 elements are wanted
     """
 
     builtin = "topk"
@@ -465,7 +471,7 @@ class TopK(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, x: Value, k: int, axis: int = -1) -> tuple[Value, Value]:
         at = one_axis(axis, tile(x).rank)
-        require(0 < k <= x.type.shape[at], f"{k} of {x.type.shape[at]} elements are wanted", code=Code.COUNT)
+        require(0 < k <= x.type.shape[at], f"the {k} largest of {x.type.shape[at]} elements are wanted", hint=f"k is 1 to {x.type.shape[at]}", code=Code.COUNT)
         best = ranked(b, x, at, True)
         best = sliced(b, best, *along(best, at, 0, k))
         dtype = x.type.dtype

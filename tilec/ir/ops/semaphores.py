@@ -27,7 +27,11 @@ class Semaphore(Op, abstract=True):
         memory = self.memory.type
         good = isinstance(memory, TensorType) and memory.dtype in (i32, u32)
         require(good, f"a semaphore is an element of an i32 or u32 tensor, not of {describe(memory)}")
-        require(len(self.offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} indices are given")
+        require(
+            len(self.offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} indices are given",
+            hint="one index for each axis",
+        )
         given = self.value.type
         require(given.is_scalar and given.dtype == memory.dtype, f"a semaphore of {memory.dtype} counts in {memory.dtype}, not {describe(given)}")
 

@@ -128,6 +128,7 @@ class Reshape(Placed):
         require(
             math.prod(self.shape) == given.size,
             f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}",
+            hint="the products of the extents are equal; one extent may be -1",
             code=Code.RESHAPE,
         )
         return self.placed(given.dtype, self.shape)
@@ -140,7 +141,12 @@ class Reshape(Placed):
         wanted = list(shape)
         if wanted.count(-1) == 1:
             rest = -math.prod(wanted)
-            require(rest and tile(x).size % rest == 0, f"{show(tile(x).shape)} does not reshape to {show(shape)}", code=Code.RESHAPE)
+            require(
+                rest and tile(x).size % rest == 0,
+                f"{show(tile(x).shape)} does not reshape to {show(shape)}",
+                hint="the products of the extents are equal",
+                code=Code.RESHAPE,
+            )
             wanted[wanted.index(-1)] = tile(x).size // rest
         return b.emit(cls(x, static_shape(wanted)))
 
