@@ -1260,6 +1260,10 @@ def dequantize(w: Operand, scale: Operand, zero: Operand | None = None, *, below
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
     2.0 floats take one multiplication, under 2**-8 integers one multiply-add (2**-5 would do for most). The interpreter checks it.
+
+    Example:
+        r = tc.dequantize(w, b / 4)  # = w * (b / 4)
+        tc.dequantize(w, s)          # error: weights are scaled in f16 or bf16, not in f32
     """
 
 def grid(x: Index, y: Index = 1, z: Index = 1) -> None:

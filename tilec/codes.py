@@ -157,6 +157,7 @@ OF_MODULES = {
     "tilec.ir.ops.shape": Code.SHAPES,
     "tilec.ir.ops.views": Code.VIEW,
     "tilec.ir.ops.warps": Code.WARPS,
+    "tilec.ir.packing": Code.TYPE_NAME,
     "tilec.ir.shared": Code.LAYOUT,
     "tilec.ir.tensor": Code.TENSOR,
     "tilec.ir.text": Code.TEXT,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir import packing
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, u32
@@ -24,6 +24,10 @@ class Dequantize(Elementwise):
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
     2.0 floats take one multiplication, under 2**-8 integers one multiply-add (2**-5 would do for most). The interpreter checks it.
+
+    Example:
+        r = tc.dequantize(w, b / 4)  # = w * (b / 4)
+        tc.dequantize(w, s)          # error: weights are scaled in f16 or bf16, not in f32
     """
 
     builtin = "dequantize"
@@ -52,10 +56,10 @@ class Dequantize(Elementwise):
 def scaled(ctx: Any, x: Any, scale: Any, zero: Any, below: float) -> Any:
     """The rule of `Dequantize` on carriers; the caller rounds."""
     largest = float(np.abs(scale).max(initial=0.0))
-    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below}, as tc.dequantize was told")
+    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below}, as tc.dequantize was told", Code.ASSUMPTION)
     wide = x.astype(np.float64)
     for z in zero:
-        ctx.fail(z != np.rint(z), "a zero point is no whole number")
+        ctx.fail(z != np.rint(z), "a zero point is no whole number", Code.ASSUMPTION)
         wide = wide - z
     return wide * scale
 
