@@ -26,6 +26,7 @@ from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
+from tilec.blame import blame
 from tilec.errors import Code, TileError, hearing, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
@@ -354,6 +355,8 @@ class Kernel:
         block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
         held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
         report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
+        if report.findings:
+            blame(report.findings, compiled.ptx, compiled.function, where)
         for array, words in zip(arguments, held, strict=True):
             if words is not array:
                 array[...] = words[: len(array)]

@@ -12,7 +12,7 @@ import linecache
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from typing import ParamSpec, TypeVar
 
 from tilec.codes import Code, of_module
 
-__all__ = ["Code", "Loc", "TileError", "caller", "hearing", "notice", "presented", "require"]
+__all__ = ["Code", "Loc", "TileError", "caller", "hearing", "notice", "presented", "rendered", "require"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +46,12 @@ class Loc:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if isinstance(error, TileError) and error.loc is None:
             error.loc = self
+
+    @staticmethod
+    def of_line(file: str, line: int) -> Loc:
+        """A whole line, as far as it can be read."""
+        text = linecache.getline(file, line).rstrip()
+        return Loc(file, line, len(text) - len(text.lstrip()) + 1, len(text) + 1)
 
     def excerpt(self) -> str:
         """The source line with a caret under the span, or an empty string if the file can't be read."""
@@ -75,19 +81,24 @@ class TileError(Exception):
         self.code = code or of_module()
 
     def __str__(self) -> str:
-        parts = [f"{self.loc}: error[{self.code}]: {self.message}" if self.loc else f"error[{self.code}]: {self.message}"]
-        if self.loc:
-            parts += [self.loc.excerpt()]
-        if self.hint:
-            parts += [f"  help: {self.hint}"]
-        notes = list(self.notes)
-        at = self.loc.caller if self.loc else None
-        while at:
-            notes += [("called from here", at)]
-            at = at.caller
-        for text, loc in notes:
-            parts += [f"{loc}: note: {text}", loc.excerpt()]
-        return "\n".join(p for p in parts if p)
+        return rendered(self.message, self.code, self.loc, self.hint, self.notes)
+
+
+def rendered(message: str, code: Code, loc: Loc | None, hint: str | None = None, notes: Iterable[tuple[str, Loc]] = ()) -> str:
+    """What went wrong, as users see it: the place and the message, the line with carets, the remedy, notes, and the calls that led there."""
+    parts = [f"{loc}: error[{code}]: {message}" if loc else f"error[{code}]: {message}"]
+    if loc:
+        parts += [loc.excerpt()]
+    if hint:
+        parts += [f"  help: {hint}"]
+    calls = []
+    at = loc.caller if loc else None
+    while at:
+        calls += [("called from here", at)]
+        at = at.caller
+    for text, place in (*calls, *notes):
+        parts += [f"{place}: note: {text}", place.excerpt()]
+    return "\n".join(p for p in parts if p)
 
 
 def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None, code: Code | None = None) -> None:
