@@ -162,7 +162,7 @@ def compile(args: argparse.Namespace) -> None:
         label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
         labels.append(label)
         for arch in archs:
-            with _blamed(args.kernel):
+            with _blamed(args.kernel), _isolation():
                 built = kernel.compile(arch, **constants)
             stem = ".".join(part for part in (name, arch, label) if part)
             if f"{stem}.cubin" in files:
@@ -317,6 +317,21 @@ def _load(place: str) -> Any:
 
     with _blamed(place):
         return compiler.load_kernel(place)
+
+
+@contextmanager
+def _isolation() -> Iterator[None]:
+    """LLVM and the assembler run in copies of this process, so that their crash is an error with a file that reproduces it."""
+    from tilec.backend import tools
+
+    if "TILEC_ISOLATE" in os.environ or not tools.can_fork():
+        yield
+        return
+    os.environ["TILEC_ISOLATE"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TILEC_ISOLATE"]
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
     """
     arch, maker = target(arch), choose(prefer)
     try:
-        data, log = MAKERS[maker](ptx, arch.name, lineinfo)
+        data, log = _made(maker, ptx, arch.name, lineinfo)
     except AssemblerError as e:
         from tilec.backend import tools
 
@@ -175,6 +175,21 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
         hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None
         raise TileError(f"{maker} did not do what the PTX says: {'; '.join(notes)}", hint=hint)
     return Cubin(data, resources(log), log, maker, arch)
+
+
+def _made(maker: str, ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    """Cubin and log, by a copy of this process if `TILEC_ISOLATE` asks for it; ptxas is a process of its own anyway."""
+    if maker != "nvjitlink" or not os.environ.get("TILEC_ISOLATE"):
+        return MAKERS[maker](ptx, arch, lineinfo)
+    from tilec.backend import tools
+
+    if not tools.can_fork():
+        return MAKERS[maker](ptx, arch, lineinfo)
+    _nvjitlink()  # once, for all copies
+    try:
+        return tools.in_child(lambda: MAKERS[maker](ptx, arch, lineinfo))
+    except tools.Crashed as e:
+        raise AssemblerError(str(e), crashed=True) from e
 
 
 def resources(log: str) -> Resources:

@@ -113,15 +113,11 @@ def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None =
     try:
         return run(text, arch, meanwhile)
     except RuntimeError as e:
-        from tilec.backend.tools import keep
+        from tilec.backend.tools import Crashed, keep
 
         if isinstance(e, Crashed):
             raise TileError(f"LLVM crashed: {e}", hint=keep(text, "kernel.ll"), code=Code.CRASH) from e
         raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
-
-
-class Crashed(RuntimeError):
-    """What a process said last that did not come back."""
 
 
 def _generate(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
@@ -143,6 +139,9 @@ def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = No
     """The same in a process of its own, so that LLVM's abort() becomes an error, `Crashed`."""
     from tilec.backend import tools
 
+    if tools.can_fork():
+        _llvm()  # once, for all copies
+        return tools.in_child(lambda: _generate(text, arch))
     if meanwhile:
         meanwhile()
     run = "import sys; from tilec.backend import nvptx, target as t; "
@@ -150,6 +149,5 @@ def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = No
     done = tools.run([sys.executable, "-c", run], text)
     if done.returncode:
         said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.MULTILINE)
-        words = said[0] if said else done.stderr.strip().rpartition("\n")[2]
-        raise Crashed(f"{words or 'no word'} (signal {-done.returncode})") if done.returncode < 0 else RuntimeError(words or "it ended")
+        raise tools.Crashed(done.stderr, -done.returncode) if done.returncode < 0 else RuntimeError(said[0] if said else done.stderr)
     return done.stdout

@@ -81,7 +81,9 @@ class Target:
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""
         require(0 < threads <= self.threads_per_block, f"{threads} threads per block; {self.name} has from 1 to {self.threads_per_block}", code=Code.WARPS)
-        require(shared <= self.shared_per_block, f"{shared} bytes of shared memory per block; {self.name} has {self.shared_per_block}", code=Code.SHARED_FULL)
+        hint = "make the tiles smaller, use fewer stages, or put tc.sync() behind the last use of one, so that another may take its place"
+        most = self.shared_per_block
+        require(shared <= most, f"{shared} bytes of shared memory per block; {self.name} has {most}", hint=hint, code=Code.SHARED_FULL)
 
     def occupancy(self, threads: int, registers: int, shared: int = 0) -> Occupancy:
         """How many blocks of `threads` threads, `registers` per thread and `shared` bytes fit on one multiprocessor, and what stops more.
