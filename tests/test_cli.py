@@ -73,7 +73,7 @@ def test_layout_writes_an_svg(here: Path) -> None:
 
 def test_a_wrong_layout_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layout", "lokal(2)"]) == 2
-    assert capsys.readouterr().err.startswith("error: no layout is called 'lokal'\n  help: there are local, spatial")
+    assert capsys.readouterr().err.startswith("error[TILE0601]: no layout is called 'lokal'\n  help: there are local, spatial")
 
 
 @pytest.mark.parametrize("command", ["compile", "show", "run", "layout", "bisect"])
@@ -142,8 +142,8 @@ RUN_ERRORS = [  # arguments, exit status, words of the error
     (["scale.tir", "--arg", "x=square.npy", "--dim", "N=3", "--arg", "s=1"], 2, "N is 16 by x, but 3 by axis 1 of y"),
     (["scale.tir", "--dim", "M=4", "--dim", "N=16", "--arg", "s=many"], 2, "s is a scalar f16, but many is no number"),
     (["scale.tir", "--dim", "M=4", "--dim", "N=16", "--arg", "s='a'"], 2, "s is a scalar f16, but 'a' is given"),
-    (["scale.tir", "--dim", "M=4", "--dim", "N=15", "--arg", "s=1"], 1, "scale.tir:10:5: error: assumption N % 16 == 0 does not hold"),
-    (["bad.tir"], 1, "bad.tir:1:11: error: expected a value such as %x or ')', but found 'x'\n    kernel @f(x: i32)"),
+    (["scale.tir", "--dim", "M=4", "--dim", "N=15", "--arg", "s=1"], 1, "scale.tir:10:5: error[TILE0205]: assumption N % 16 == 0 does not hold"),
+    (["bad.tir"], 1, "bad.tir:1:11: error[TILE0901]: expected a value such as %x or ')', but found 'x'\n    kernel @f(x: i32)"),
 ]  # fmt: skip
 
 
@@ -265,15 +265,15 @@ KERNEL_ERRORS = [  # command, exit status, words of the error
     (["compile", "k.py"], 2, "'k.py' names no kernel: write FILE.py:KERNEL"),
     (["compile", "none.py:k"], 2, "there is no file none.py"),
     (["show", "k.py:scales"], 2, "k.py has no kernel scales\n  help: it has scale, broken, fails"),
-    (["show", "k.py:scale", "--set", "size=3"], 2, "error: scale has no constant size\n  help: it has block, t, shape"),
+    (["show", "k.py:scale", "--set", "size=3"], 2, "error[TILE0701]: scale has no constant size\n  help: it has block, t, shape"),
     (["show", "k.py:scale", "--after", "nothing"], 2, "there is no stage nothing; there are parsed, "),
     (["compile", "k.py:scale", "--arch", "sm_81"], 2, "no architecture is called 'sm_81'; did you mean sm_8"),
     (["compile", "k.py:scale", "--variant", "block=2", "--variant", "block=2"], 2, "scale.sm_80.block2.cubin would be written twice"),
-    (["show", "k.py:broken"], 1, "k.py:24:5: error: "),
-    (["bisect", "k.py:broken"], 1, "k.py:24:5: error: "),
-    (["bisect", "k.py:fails"], 1, f"k.py:33:{31 if sys.version_info >= (3, 11) else 1}: error: KeyError: 'nothing'"),
+    (["show", "k.py:broken"], 1, "k.py:24:5: error[TILE0105]: "),
+    (["bisect", "k.py:broken"], 1, "k.py:24:5: error[TILE0105]: "),
+    (["bisect", "k.py:fails"], 1, f"k.py:33:{31 if sys.version_info >= (3, 11) else 1}: error[TILE0112]: KeyError: 'nothing'"),
     (["show", "syntax.py:f"], 1, "syntax.py:2:"),
-    (["show", "zero.py:f"], 1, "zero.py:2:1: error: ZeroDivisionError: "),
+    (["show", "zero.py:f"], 1, "zero.py:2:1: error[TILE0112]: ZeroDivisionError: "),
 ]  # fmt: skip
 
 

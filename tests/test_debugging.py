@@ -60,13 +60,64 @@ def test_assertions():
         with pytest.raises(tc.TileError, match=r"the assertion fails: n is too large \(in block 0\)"):
             checked.interpret(x, 100, y, stage=stage)
     x[17] = -1
-    with pytest.raises(tc.TileError, match="negative"):
+    with pytest.raises(tc.TileError, match=r"negative \(in block 0, at element \[17\]\)"):
         checked.interpret(x, 5, y)
     (finding,) = checked.simulate(x, 5, y).findings
     assert finding.kind == "trap"
+    assert "error[TILE0512]" in str(finding)
     assert "negative" in finding.message
     assert f"test_debugging.py:{checked.__wrapped__.__code__.co_firstlineno + 5}" in finding.message
     assert "__assertfail" in checked.compile("sm_90a").ptx
+
+
+@tc.function
+def put(x, row, v):
+    tc.store(x, [row, 0], v)  # the store
+
+
+@tc.kernel(warps=2)
+def wrong(x: f32[N, 64], n: i32, chosen: i32[1]):
+    tc.grid(1)
+    s = tc.shared(f32, [2, 64])
+    tc.store(s[tc.load(chosen, 0)], tc.load(x, [0, 0], [64]))
+    tc.sync()
+    v = tc.load(s[1])  # the load
+    put(x, n, v)  # the call
+
+
+def line(words):
+    """Number and text of the line of this file that ends with the words."""
+    return next((i, text) for i, text in enumerate(open(__file__).read().splitlines(), 1) if text.endswith(f"  # {words}"))
+
+
+def shown(words, code):
+    """A line of this file as errors show it, the code marked."""
+    number, text = line(words)
+    column = text.index(code)
+    return f"{__file__}:{number}:{column + 1}: ", f"\n    {text}\n    {' ' * column}{'^' * len(code)}\n"
+
+
+def test_findings_of_the_simulator_look_like_errors():
+    report = wrong.simulate(np.ones((4, 64), np.float32), 9, np.zeros(1, np.int32))
+    bounds, undefined = report.findings
+    at, marked = shown("the store", "tc.store(x, [row, 0], v)")
+    assert str(bounds).startswith(f"{at}error[TILE0510]: bounds: store of 4 bytes ")
+    assert ", thread 0 of block 0" in str(bounds)
+    call, calling = shown("the call", "put(x, n, v)")
+    assert f"{marked}{call}note: called from here{calling}  at PTX line " in str(bounds)
+    assert str(undefined).startswith(f"{at}error[TILE0509]: uninitialized: a value from memory that nothing wrote reaches a store")
+    source, loading = shown("the load", "tc.load(s[1])")
+    assert f"{calling}{source}note: and here{loading}" in str(undefined)
+
+
+def test_errors_of_the_interpreter_name_block_and_element():
+    at, marked = shown("the load", "tc.load(s[1])")
+    with pytest.raises(tc.TileError) as caught:
+        wrong.interpret(np.ones((4, 64), np.float32), 9, np.zeros(1, np.int32))
+    assert str(caught.value) + "\n" == f"{at}error[TILE0509]: this reads shared memory that was never stored (in block 0, at element [0]){marked}"
+    with pytest.raises(tc.TileError, match=r"error\[TILE0510\]: index 9 is out of bounds for axis 0 of x, which has 4 elements \(in block 0\)") as caught:
+        wrong.interpret(np.ones((4, 64), np.float32), 9, np.ones(1, np.int32))
+    assert "note: called from here" in str(caught.value)
 
 
 # Workspaces: the last of several blocks adds up what all have left

@@ -87,7 +87,7 @@ def test_shared_memory_that_was_never_stored():
         tc.store(y, 0, tc.load(s, [0], [8]))
         tc.store(y, 0, tc.load(s, [1], [8]))  # here
 
-    fails(forgot, np.zeros(8, np.float32), mark="# here", words="this reads shared memory that was never stored (in block 0)")
+    fails(forgot, np.zeros(8, np.float32), mark="# here", words="this reads shared memory that was never stored (in block 0, at element [7])")
 
 
 def test_shared_memory_is_not_left():
@@ -124,7 +124,7 @@ def test_integer_division_by_zero(symbol: str):
     divide.interpret(x, y)
     np.testing.assert_array_equal(y, wanted)
     zero = np.array([1, 2, 0, 4, 5, 6, 7, 8], np.int32)
-    fails(divide, x, zero, mark="# here", words="integer division by zero (in block 0)")
+    fails(divide, x, zero, mark="# here", words="integer division by zero (in block 0, at element [2])")
 
 
 def test_an_error_in_a_helper_names_both_places():

@@ -10,7 +10,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # room: the rooms that it may import besides itself. Rooms that are not named here see all.
 SEES = {
-    "errors": set(),
+    "codes": set(),
+    "errors": {"codes"},
     "ir": {"errors"},
     "frontend": {"ir", "errors"},
     "passes": {"ir", "errors"},
@@ -87,7 +88,7 @@ def test_every_file_keeps_the_rule(path):
         ("tilec.passes.fold", "from tilec.frontend.parse import f", "passes may see"),
         ("tilec.sim.machine", "from tilec.ir import dtypes", "sim may see"),
         ("tilec.quant.pack", "from tilec import compiler", "quant may see"),
-        ("tilec.errors", "from tilec.ir import core", "errors may see nothing"),
+        ("tilec.errors", "from tilec.ir import core", "errors may see"),
         ("tilec.backend.nvptx", "import llvmlite.binding", "at the top"),
         ("tilec.ir.core", "def f():\n    import re", "belongs to the top"),
         ("tilec.backend.cubin", "def f():\n    from cuda.bindings import driver", "only backend/driver.py"),

@@ -1,6 +1,9 @@
 """LLVM IR to PTX: what is selected, and what is refused before LLVM could abort."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,5 +95,39 @@ def test_broken_ir_is_kept_for_whoever_looks_into_it(monkeypatch, tmp_path, isol
 def test_an_abort_of_llvm_is_an_error_when_isolated(monkeypatch):
     monkeypatch.setenv("TILEC_ISOLATE", "1")
     monkeypatch.setattr("tilec.backend.nvptx.check", lambda *_: None)
-    with pytest.raises(TileError, match=r"LLVM refuses the IR: .*pow"):
+    with pytest.raises(TileError, match=r"LLVM crashed: .*pow"):
         to_ptx(POW, "sm_80")
+
+
+SCRIPT = """
+import os
+import threading
+from tilec import cli
+from tilec.backend import cubin, nvptx, tools
+from tilec.errors import TileError
+
+assert threading.active_count() == 1
+nvptx.check = lambda *_: None
+cubin.MAKERS["nvjitlink"] = lambda *_: os.abort()
+for work in (lambda: nvptx.to_ptx(POW, "sm_80"), lambda: nvptx.to_ptx(BROKEN, "sm_80"), lambda: cubin.assemble("nothing", "sm_80")):
+    with cli._isolation():
+        assert os.environ["TILEC_ISOLATE"] == "1" and tools.can_fork()
+        try:
+            work()
+        except TileError as error:
+            print(error)
+assert nvptx.to_ptx(FINE, "sm_80").count(".entry") == 1
+"""
+
+
+def test_crashes_take_only_a_copy_of_the_process(tmp_path):
+    """Of LLVM and of the assembler, as `tilec compile` runs them; each leaves what reproduces it."""
+    names = f"POW = {POW!r}\nBROKEN = {BROKEN!r}\nFINE = 'define ptx_kernel void @f() {{\\n  ret void\\n}}'\n"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", names + SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"error\[TILE0805\]: LLVM crashed: LLVM ERROR: .*pow.* \(signal 6\)", done.stdout)
+    assert "error[TILE0804]: LLVM refuses the IR" in done.stdout
+    assert "error[TILE0805]: nvjitlink refuses the PTX for sm_80: without a word (signal 6)" in done.stdout
+    kept = re.findall(r"is kept in (\S+)", done.stdout)
+    assert [Path(k).read_text() for k in kept] == [HEADER + POW, HEADER + BROKEN, "nothing"]

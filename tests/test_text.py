@@ -410,7 +410,7 @@ def test_malformed_text(text: str, line: int, column: int, words: tuple[str, ...
     assert caught.value.loc is not None
     assert (caught.value.loc.file, caught.value.loc.line, caught.value.loc.column) == ("bug.tir", line, column), message
     assert all(w in message for w in words), message
-    assert message.startswith(f"bug.tir:{line}:{column}: error: ")
+    assert message.startswith(f"bug.tir:{line}:{column}: error[TILE")
     assert not whole.strip() or "^" in message
 
 

@@ -78,436 +78,436 @@ WRONG = {
     "undefined": ("""
     v = tc.load(x, [0], [blck])
                          ^^^^
-""", "blck is not defined", "did you mean block?"),
+""", "TILE0101", "blck is not defined", "did you mean block?"),
     "no such builtin": ("""
     v = tc.laod(x, [0], [block])
         ^^^^^^^
-""", "the module tilec has no laod", "did you mean load?"),
+""", "TILE0101", "the module tilec has no laod", "did you mean load?"),
     "dimension of no tensor": ("""
     tc.store(x, [0], tc.full(i32, [block], P))
                                            ^
-""", "the dimension P belongs to no tensor", "its dimensions are N, M, K"),
+""", "TILE0101", "the dimension P belongs to no tensor", "its dimensions are N, M, K"),
     "read before assigned": ("""
     v = v + 1.0
         ^
     v = s
-""", "v is read before it is assigned"),
+""", "TILE0102", "v is read before it is assigned"),
     "assigned on one side": ("""
     if n > 0:
         v = s * 2.0
     tc.store(x, [0], v)
                      ^
-""", "v is assigned on one side only of an if", "assign it before the if"),
+""", "TILE0102", "v is assigned on one side only of an if", "assign it before the if"),
     "assigned in a loop only": ("""
     for i in range(n):
         v = s * 2.0
     tc.store(x, [0], v)
                      ^
-""", "v is assigned inside a loop only", "assign v before the loop"),
+""", "TILE0102", "v is assigned inside a loop only", "assign v before the loop"),
     "counter after the loop": ("""
     for i in range(n):
         tc.store(x, [i], s)
     tc.store(x, [i], s)
                  ^
-""", "i is the loop's counter and has no value after it"),
+""", "TILE0102", "i is the loop's counter and has no value after it"),
     # types
     "mixed types": ("""
     v = tc.load(x, [0], [block]) + tc.load(a, [0, 0], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "types f32 and f16 do not mix", "tc.cast(x, f32)"),
+""", "TILE0301", "types f32 and f16 do not mix", "tc.cast(x, f32)"),
     "storage type computes": ("""
     v = tc.load(w, [0, 0], [block, block]) * 2
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "int6 is a storage type and does not compute", "tc.cast(x, f16)"),
+""", "TILE0302", "int6 is a storage type and does not compute", "tc.cast(x, f16)"),
     "float for an integer tile": ("""
     v = tc.arange(block) + 0.5
         ^^^^^^^^^^^^^^^^^^^^^^
-""", "0.5 is not an integer, but i32 is wanted", "cast"),
+""", "TILE0304", "0.5 is not an integer, but i32 is wanted", "cast"),
     "division of integers": ("""
     v = n / 2
         ^^^^^
-""", "/ is not defined on i32", "use // for integers"),
+""", "TILE0303", "/ is not defined on i32", "use // for integers"),
     "floor division of floats": ("""
     v = s // 2.0
         ^^^^^^^^
-""", "// is not defined on f32", "tc.floor(x / y)"),
+""", "TILE0303", "// is not defined on f32", "tc.floor(x / y)"),
     "number does not fit": ("""
     v = n + 5000000000
         ^^^^^^^^^^^^^^
-""", "5000000000 does not fit i32"),
+""", "TILE0304", "5000000000 does not fit i32", "tc.cast(x, i64)"),
     "bits of a float": ("""
     v = s & 1
         ^^^^^
-""", "& is not defined on f32"),
+""", "TILE0303", "& is not defined on f32", "tc.bitcast(x, u32)"),
     "bits of a float's popcount": ("""
     v = tc.popcount(s)
         ^^^^^^^^^^^^^^
-""", "popcount is not defined on f32", "tc.bitcast(x, u32)"),
+""", "TILE0303", "popcount is not defined on f32", "tc.bitcast(x, u32)"),
     "bitcast of another width": ("""
     v = tc.bitcast(s, i64)
         ^^^^^^^^^^^^^^^^^^
-""", "the bits of f32 are not those of a i64", "of one width"),
+""", "TILE0306", "the 32 bits of f32 are not those of i64, which has 64", "of one width"),
     "isnan of integers": ("""
     v = tc.isnan(n)
         ^^^^^^^^^^^
-""", "isnan is not defined on i32"),
+""", "TILE0303", "isnan is not defined on i32"),
     "clip without bounds": ("""
     v = tc.clip(s)
         ^^^^^^^^^^
-""", "clip needs a bound"),
+""", "TILE0105", "clip needs a bound"),
     "power of a tile": ("""
     v = s ** s
         ^^^^^^
-""", "** takes an integer known at compile time", "tc.exp2(y * tc.log2(x))"),
+""", "TILE0104", "** takes an integer known at compile time", "tc.exp2(y * tc.log2(x))"),
     "negative power of an integer": ("""
     v = n ** -1
         ^^^^^^^
-""", "i32 has no power -1"),
+""", "TILE0303", "i32 has no power -1"),
     "divisor that is no scalar": ("""
     v = tc.divisor(s)
         ^^^^^^^^^^^^^
-""", "a divisor is an i32 or u32 scalar, not f32"),
+""", "TILE0303", "a divisor is an i32 or u32 scalar, not f32"),
     "divisor of another type": ("""
     v = tc.divmod(tc.cast(n, u32), tc.divisor(n))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "x is u32, but the divisor is i32"),
+""", "TILE0301", "x is u32, but the divisor is i32"),
     "seed that is no integer": ("""
     v = tc.uniform(s, tc.arange(block))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the seed is an integer, not f32"),
+""", "TILE0303", "the seed is an integer, not f32"),
     "random offsets that are no integers": ("""
     v = tc.random_bits(0, tc.load(x, [0], [block]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the offset is an integer, not f32[64]"),
+""", "TILE0303", "the offset is an integer, not f32[64]"),
     "uniform integers": ("""
     v = tc.uniform(n, tc.arange(block), i32)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "uniform numbers are floating ones, not i32"),
+""", "TILE0303", "uniform numbers are floating ones, not i32"),
     "function of another type": ("""
     v = tc.scan(tc.arange(block), narrow)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the function gives [i64], but combines [i32]"),
+""", "TILE0308", "the function gives [i64], but combines [i32]", "convert inside the function"),
     "function with too many values": ("""
     v = tc.reduce(tc.arange(block), both)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the function gives 2 values, but combines 1"),
+""", "TILE0308", "the function gives 2 values, but combines 1"),
     "function that loads": ("""
     v = tc.scan(tc.arange(block), looping)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the function may compute with numbers only", "tc.where chooses"),
+""", "TILE0308", "the function may compute with numbers only", "tc.where chooses"),
     "plain function to scan by": ("""
     v = tc.scan(tc.arange(block), plain)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tc.scan: combine is a function of @tc.function"),
+""", "TILE0105", "tc.scan: combine is a function of @tc.function", "decorate plain with @tc.function"),
     "operation of no name": ("""
     v = tc.scan(tc.arange(block), "plus")
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "'plus' names no operation", "there are add, mul, max"),
+""", "TILE0308", "'plus' names no operation", "there are add, mul, max"),
     "exclusive scan from nothing": ("""
     v = tc.scan(tc.arange(block), tc.maximum, exclusive=True)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "an exclusive scan by a function needs the value that comes first", "first=0.0"),
+""", "TILE0105", "an exclusive scan by a function needs the value that comes first", "first=0.0"),
     "scan of a scalar": ("""
     v = tc.cumsum(n)
         ^^^^^^^^^^^^
-""", "i32 has no axis"),
+""", "TILE0402", "i32 has no axis"),
     "sorted bools": ("""
     v = tc.sort(tc.arange(block) > 3)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "bool[64] is not sorted", "tc.cast(x, i32)"),
+""", "TILE0303", "bool[64] is not sorted", "tc.cast(x, i32)"),
     "places of wide elements": ("""
     v = tc.argsort(tc.arange(block, dtype=i64))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "places of i64 are not sorted"),
+""", "TILE0303", "places of i64 are not sorted"),
     "more than there are": ("""
     v = tc.topk(tc.arange(block), 65)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "65 of 64 elements are wanted"),
+""", "TILE0405", "the 65 largest of 64 elements are wanted", "k is 1 to 64"),
     "histogram of floats": ("""
     v = tc.histogram(tc.load(x, [0], [block]), 8)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "integers are counted, not f32[64]"),
+""", "TILE0303", "integers are counted, not f32[64]"),
     "sum of bools": ("""
     v = tc.sum(tc.arange(block) > 3)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "sum is not defined on bool", "cast it to i32"),
+""", "TILE0303", "sum is not defined on bool", "cast it to i32"),
     "accumulator of another type": ("""
     v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), tc.zeros(i32, [16, 16]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "dot of f16 accumulates in f32, but acc is i32"),
+""", "TILE0307", "dot of f16 accumulates in f32, but acc is i32", "tc.zeros(f32, [m, n])"),
     "precision of f16": ("""
     v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="tf32")
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the precision tf32 is for f32, not f16"),
+""", "TILE0307", "the precision tf32 is for f32, not f16"),
     "precision of no name": ("""
     v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), precision="fast")
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "'fast' is no precision", "ieee, tf32, tf32x3"),
+""", "TILE0105", "'fast' is no precision", "ieee, tf32, tf32x3"),
     "xor of floats": ("""
     v = tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(a, [0, 0], [16, 16]), xor=True)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "xor is for uint1, not f16"),
+""", "TILE0307", "xor is for uint1, not f16"),
     "stacks of different height": ("""
     v = tc.dot(tc.zeros(f16, [2, 16, 16]), tc.zeros(f16, [3, 16, 16]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a stack of 2 matrices is multiplied by one of 3"),
+""", "TILE0406", "a stack of 2 matrices is multiplied by one of 3"),
     "asserted number": ("""
     tc.assert_(n, "n")
     ^^^^^^^^^^^^^^^^^^
-""", "an assertion is a bool, not i32", "x != 0"),
+""", "TILE0115", "an assertion is a bool, not i32", "x != 0"),
     "assertion known to fail": ("""
     tc.assert_(block > 100, "narrow")
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the assertion fails: narrow"),
+""", "TILE0111", "the assertion fails: narrow"),
     "printed tensor": ("""
     tc.device_print("x", x)
     ^^^^^^^^^^^^^^^^^^^^^^^
-""", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
+""", "TILE0305", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
     "return out of a group of warps": ("""
     with tc.warps(0, 2):
         if n > 3:
             return
             ^^^^^^
-""", "return leaves a group of warps", "end the group before the return"),
+""", "TILE0110", "return leaves a group of warps", "end the group before the return"),
     "exp of integers": ("""
     v = tc.exp(n)
         ^^^^^^^^^
-""", "exp is not defined on i32", "cast to a floating type first"),
+""", "TILE0303", "exp is not defined on i32", "cast to a floating type first"),
     "tensor in arithmetic": ("""
     v = x + 1.0
         ^^^^^^^
-""", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
+""", "TILE0305", "a tile or a number is wanted here, not global f32[N]", "tc.load"),
     "tuple in arithmetic": ("""
     v = s + (1, 2)
         ^^^^^^^^^^
-""", "+ is not defined on f32 and a tuple of 2"),
+""", "TILE0303", "+ is not defined on f32 and a tuple of 2"),
     "Python's math": ("""
     v = math.sqrt(s)
         ^^^^^^^^^^^^
-""", "sqrt is a Python function", "tc.sqrt does"),
+""", "TILE0106", "sqrt is a Python function", "tc.sqrt does"),
     "a plain helper": ("""
     v = plain(s)
         ^^^^^^^^
-""", "plain is a Python function", "@tc.function"),
+""", "TILE0106", "plain is a Python function", "@tc.function"),
     "a kernel": ("""
     other(x)
     ^^^^^^^^
-""", "other is a kernel, and kernels don't call kernels", "@tc.function"),
+""", "TILE0106", "other is a kernel, and kernels don't call kernels", "@tc.function"),
     # masks and indices
     "mask of numbers": ("""
     v = tc.load(x, [0], [block], mask=tc.arange(block))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a mask is a tile of bools, not i32[64]", "compare it"),
+""", "TILE0503", "a mask is a tile of bools, not i32[64]", "compare it"),
     "mask of another shape": ("""
     v = tc.load(x, [0], [block], mask=tc.arange(32) < n)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "bool[32] does not broadcast to the shape [64] of the access"),
+""", "TILE0503", "bool[32] does not broadcast to the shape [64] of the access"),
     "indices that are no integers": ("""
     v = tc.gather(a, [tc.load(x, [0], [16]), 0], [16, 32])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "indices are integers that compute, not f32", "tc.cast(x, i32)"),
+""", "TILE0503", "indices are integers that compute, not f32", "tc.cast(x, i32)"),
     "too few indices": ("""
     v = tc.gather(a, [tc.arange(8), 0], [16, 32])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "8 indices for the 16 places along axis 0 of the tile"),
+""", "TILE0503", "8 indices for the 16 places along axis 0 of the tile"),
     "scatter of another type": ("""
     tc.scatter(a, [tc.arange(16), 0], tc.zeros(f32, [16, 32]))
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a tile of f32 is stored to a tensor of f16", "tc.cast(x, f16)"),
+""", "TILE0502", "a tile of f32 is stored to a tensor of f16", "tc.cast(x, f16)"),
     "view with a stride missing": ("""
     v = tc.tensor_view(x, 0, shape=[n, 8], strides=[8])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a view of 2 axes has 1 strides"),
+""", "TILE0514", "a view of 2 axes has 1 strides", "one stride for each extent"),
     # shapes
     "shapes do not broadcast": ("""
     v = tc.zeros(f32, [64, 32]) + tc.zeros(f32, [64])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "shapes [64, 32] and [64] do not broadcast"),
+""", "TILE0401", "shapes [64, 32] and [64] do not broadcast", "x[:, None] adds an axis"),
     "shape of a runtime extent": ("""
     v = tc.zeros(f32, [n])
         ^^^^^^^^^^^^^^^^^^
-""", "must be known at compile time", "keyword-only"),
+""", "TILE0104", "must be known at compile time", "keyword-only"),
     "dot of unequal depth": ("""
     v = tc.dot(tc.zeros(f16, [16, 32]), tc.zeros(f16, [16, 8]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a has 32 columns but b has 16 rows"),
+""", "TILE0406", "a has 32 columns but b has 16 rows", "[m, k] is multiplied by [k, n]"),
     "product of types that lose values": ("""
     v = tc.dot(tc.cast(tc.load(a, [0, 0], [16, 16]), tc.float8_e8m0), tc.load(a, [0, 0], [16, 16]))
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "dot of float8_e8m0 by f16: not every float8_e8m0 is a f16", "tc.cast(x, f16)"),
+""", "TILE0307", "dot of float8_e8m0 by f16: not every float8_e8m0 is a f16", "tc.cast(x, f16)"),
     "reshape": ("""
     v = tc.zeros(f32, [6]).reshape([4, 2])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "[6] has 6 elements and does not reshape to [4, 2]"),
+""", "TILE0403", "[6] has 6 elements and does not reshape to [4, 2]"),
     "axis": ("""
     v = tc.sum(tc.zeros(f32, [4, 2]), axis=2)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "axis 2 is out of range for a tile with 2 axes"),
+""", "TILE0402", "axis 2 is out of range for a tile with 2 axes", "axes are -2 to 1"),
     # memory
     "missing offset": ("""
     v = tc.load(a, [0], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^
-""", "has 2 axes, but 1 offsets are given"),
+""", "TILE0501", "has 2 axes, but 1 offsets are given", "one offset for each axis"),
     "no offsets": ("""
     v = tc.load(x)
         ^^^^^^^^^^
-""", "tc.load needs the offsets", "tc.load(a, [i, k], [64, 32])"),
+""", "TILE0501", "tc.load needs the offsets", "tc.load(a, [i, k], [64, 32])"),
     "tile of too many axes": ("""
     v = tc.load(x, [0], [8, 8])
         ^^^^^^^^^^^^^^^^^^^^^^^
-""", "a tile of shape [8, 8] has more axes than global f32[N]"),
+""", "TILE0501", "a tile of shape [8, 8] has more axes than global f32[N]"),
     "stored type": ("""
     tc.store(y, [0], tc.arange(block))
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a tile of i32 is stored to a tensor of f32", "tc.cast(x, f32)"),
+""", "TILE0502", "a tile of i32 is stored to a tensor of f32", "tc.cast(x, f32)"),
     "subscript of a tensor": ("""
     v = x[0]
         ^^^^
-""", "a tensor is not indexed", "tc.load(a, [i, k], [64, 32])"),
+""", "TILE0305", "a tensor is not indexed", "tc.load(a, [i, k], [64, 32])"),
     "index beyond a tile": ("""
     v = tc.arange(block)[64]
         ^^^^^^^^^^^^^^^^^^^^
-""", "index 64 is out of bounds for axis 0 of i32[64]"),
+""", "TILE0404", "index 64 is out of bounds for axis 0 of i32[64]", "indices are -64 to 63"),
     "too many indices": ("""
     v = tc.arange(block)[3, 4]
         ^^^^^^^^^^^^^^^^^^^^^^
-""", "i32[64] has 1 axes, but 2 indices are given"),
+""", "TILE0404", "i32[64] has 1 axes, but 2 indices are given"),
     "empty slice": ("""
     v = tc.arange(block)[5:5]
         ^^^^^^^^^^^^^^^^^^^^^
-""", "the slice of axis 0 is empty"),
+""", "TILE0404", "the slice of axis 0 is empty", "5:5 of 64 elements"),
     "slice at run time": ("""
     v = tc.arange(block)[n:]
                          ^
-""", "a slice's bound must be known at compile time"),
+""", "TILE0104", "a slice's bound must be known at compile time"),
     "tile as an index": ("""
     v = tc.arange(block)[tc.arange(4)]
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "an index is an integer scalar, not i32[4]"),
+""", "TILE0404", "an index is an integer scalar, not i32[4]"),
     "tiles that don't fit together": ("""
     v = tc.concatenate([tc.load(a, [0, 0], [4, 8]), tc.load(a, [0, 0], [4, 16])])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tiles of shapes [4, 8] and [4, 16] do not fit together along axis 0"),
+""", "TILE0401", "tiles of shapes [4, 8] and [4, 16] do not fit together along axis 0"),
     "concatenated types": ("""
     v = tc.concatenate([tc.load(x, [0], [8]), tc.arange(8)])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tiles of f32 and i32 do not mix", "tc.cast(x, f32)"),
+""", "TILE0301", "tiles of f32 and i32 do not mix", "tc.cast(x, f32)"),
     "concatenated scalars": ("""
     v = tc.concatenate([n, n])
         ^^^^^^^^^^^^^^^^^^^^^^
-""", "concatenate takes tiles, not scalars", "tc.stack"),
+""", "TILE0305", "concatenate takes tiles, not scalars", "tc.stack"),
     "nothing to stack": ("""
     v = tc.stack([])
         ^^^^^^^^^^^^
-""", "stack needs tiles"),
+""", "TILE0405", "stack needs tiles"),
     "stacked shapes": ("""
     v = tc.stack([tc.arange(4), tc.arange(8)])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tiles of shapes [4] and [8] can't be stacked"),
+""", "TILE0401", "tiles of shapes [4] and [8] can't be stacked"),
     "unequal split": ("""
     v = tc.split(tc.arange(8), 3)
         ^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "8 elements don't split into 3 equal parts"),
+""", "TILE0405", "8 elements don't split into 3 equal parts"),
     "axis of a flip": ("""
     v = tc.flip(tc.arange(8), 1)
         ^^^^^^^^^^^^^^^^^^^^^^^^
-""", "axis 1 is out of range for a tile with 1 axes"),
+""", "TILE0402", "axis 1 is out of range for a tile with 1 axes"),
     "squeezed axis": ("""
     v = tc.squeeze(tc.arange(8), 0)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "axis 0 has 8 elements"),
+""", "TILE0402", "axis 0 of i32[8] has 8 elements, not 1"),
     "assigned element": ("""
     y[0] = s
     ^^^^
-""", "an element can't be assigned", "tc.store"),
+""", "TILE0113", "an element can't be assigned", "tc.store"),
     "offset that is a float": ("""
     v = tc.load(x, [s], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^
-""", "an index is an integer scalar, not f32"),
+""", "TILE0404", "an index is an integer scalar, not f32"),
     "slice of a shared tile": ("""
     v = tc.shared(f32, [4, 8])[0:2]
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "a shared tile is indexed, not cut", "tc.load(s, [i, 0], [64, 32])"),
+""", "TILE0404", "a shared tile is indexed, not cut", "tc.load(s, [i, 0], [64, 32])"),
     "place in a shared tile": ("""
     v = tc.shared(f32, [4, 8])[4]
         ^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "index 4 is out of bounds for an axis of 4 elements"),
+""", "TILE0404", "index 4 is out of bounds for an axis of 4 elements"),
     "copy into registers": ("""
     tc.copy_async(tc.zeros(f32, [8]), x, 0)
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "copy_async writes to a shared tile"),
+""", "TILE0516", "copy_async writes to a shared tile"),
     "wait at run time": ("""
     tc.wait(n)
     ^^^^^^^^^^
-""", "tc.wait: pending is an integer known at compile time, not i32"),
+""", "TILE0105", "tc.wait: pending is an integer known at compile time, not i32"),
     # arguments of builtins
     "unknown parameter": ("""
     v = tc.arange(block, step=n)
         ^^^^^^^^^^^^^^^^^^^^^^^^
-""", "tc.arange: got an unexpected keyword argument 'step'", "its parameters are (start, stop, dtype)"),
+""", "TILE0105", "tc.arange: got an unexpected keyword argument 'step'", "its parameters are (start, stop, dtype)"),
     "missing argument": ("""
     v = tc.zeros(f32)
         ^^^^^^^^^^^^^
-""", "tc.zeros: missing a required argument: 'shape'"),
+""", "TILE0105", "tc.zeros: missing a required argument: 'shape'"),
     "type and shape exchanged": ("""
     v = tc.zeros([block], f32)
         ^^^^^^^^^^^^^^^^^^^^^^
-""", "tc.zeros: dtype is a type, as in f16, not a list of 1"),
+""", "TILE0105", "tc.zeros: dtype is a type, as in f16, not a list of 1"),
     "axis at run time": ("""
     v = tc.arange(block).sum(axis=n)
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", ".sum: axis is an integer known at compile time", "not i32"),
+""", "TILE0105", ".sum: axis is an integer known at compile time", "not i32"),
     "grid axis": ("""
     v = tc.block_index(3)
         ^^^^^^^^^^^^^^^^^
-""", "the grid has axes 0, 1 and 2, not 3"),
+""", "TILE0203", "the grid has axes 0, 1 and 2, not 3"),
     "method of a tensor": ("""
     v = x.sum()
         ^^^^^
-""", "a tensor global f32[N] has no sum", "tc.load"),
+""", "TILE0101", "a tensor global f32[N] has no sum", "tc.load"),
     "method that a tile lacks": ("""
     v = tc.arange(block).exp()
         ^^^^^^^^^^^^^^^^^^^^
-""", "a tile has no exp", "tc.exp(x)"),
+""", "TILE0101", "a tile has no exp", "tc.exp(x)"),
     # control flow
     "condition of a tile": ("""
     if tc.arange(block) < n:
        ^^^^^^^^^^^^^^^^^^^^
         pass
-""", "a condition is a scalar, not bool[64]", "tc.where"),
+""", "TILE0115", "a condition is a scalar, not bool[64]", "tc.where"),
     "condition of an integer": ("""
     while n:
           ^
         n -= 1
-""", "a condition is a bool, not i32", "x != 0"),
+""", "TILE0115", "a condition is a bool, not i32", "x != 0"),
     "and of tiles": ("""
     v = (tc.arange(block) < n) and n > 3
          ^^^^^^^^^^^^^^^^^^^^
-""", "and, or and not are for scalars", "write & for each element"),
+""", "TILE0115", "and, or and not are for scalars", "write & for each element"),
     "not of a tile": ("""
     v = not tc.arange(block) < n
         ^^^^^^^^^^^^^^^^^^^^^^^^
-""", "not is for scalars", "~x"),
+""", "TILE0115", "not is for scalars", "~x"),
     "loop changes a type": ("""
     v = tc.zeros(f32, [block])
     for i in range(n):
         v = tc.cast(v, f16)
         ^
-""", "v is f32[64] before the loop and f16[64] after one round", "tc.cast(x, f32)"),
+""", "TILE0107", "v is f32[64] before the loop and f16[64] after one round", "tc.cast(x, f32)"),
     "number grows into a tile": ("""
     total = 0.0
     for i in range(n):
         total += tc.load(x, [i * block], [block])
         ^^^^^
     tc.store(y, [0], total)
-""", "total is the Python number 0.0 (f32) before the loop and f32[64] after one round", "tc.zeros(f32, [64, 64])"),
+""", "TILE0107", "total is the Python number 0.0 (f32) before the loop and f32[64] after one round", "tc.zeros(f32, [64, 64])"),
     "None grows into a tile": ("""
     best = None
     for i in range(n):
         best = tc.load(x, [i * block], [block])
         ^^^^
     tc.store(y, [0], best)
-""", "best is None before the loop and f32[64] after one round"),
+""", "TILE0107", "best is None before the loop and f32[64] after one round"),
     "branches of two types": ("""
     if n > 0:
         v = s
@@ -515,16 +515,16 @@ WRONG = {
         v = n
         ^
     tc.store(y, [0], v)
-""", "v is assigned on both sides of an if; its values are f32 and i32", "one type and shape"),
+""", "TILE0107", "v is assigned on both sides of an if; its values are f32 and i32", "one type and shape"),
     "choices of two types": ("""
     v = s if n > 0 else n
         ^^^^^^^^^^^^^^^^^
-""", "the choices are f32 and i32"),
+""", "TILE0107", "the choices are f32 and i32"),
     "endless": ("""
     while True:
           ^^^^
         s += 1.0
-""", "this loop never ends"),
+""", "TILE0110", "this loop never ends"),
     "type after continue": ("""
     v = s
     for i in range(n):
@@ -533,7 +533,7 @@ WRONG = {
         v = n
         ^
     tc.store(x, [0], v)
-""", "v is assigned on both sides of an if; its values are f32 and i32"),
+""", "TILE0107", "v is assigned on both sides of an if; its values are f32 and i32"),
     "value after a loop that may be left": ("""
     for i in range(n):
         if i == 3:
@@ -541,302 +541,302 @@ WRONG = {
         v = s * 2.0
     tc.store(x, [0], v)
                      ^
-""", "v is assigned inside a loop only"),
+""", "TILE0102", "v is assigned inside a loop only"),
     "break on a tile": ("""
     for i in range(n):
         if tc.arange(block) > i:
            ^^^^^^^^^^^^^^^^^^^^
             break
-""", "a condition is a scalar, not bool[64]"),
+""", "TILE0115", "a condition is a scalar, not bool[64]"),
     "struct of another type in a loop": ("""
     v = State(s, 0)
     for i in range(n):
         v = v.replace(best=n)
         ^
-""", "v is State(best=f32, place=the Python number 0) before the loop and State(best=i32, place=i32) after one round"),
+""", "TILE0107", "v is State(best=f32, place=the Python number 0) before the loop and State(best=i32, place=i32) after one round"),
     "field that a struct lacks": ("""
     v = State(s, 0).worst
         ^^^^^^^^^^^^^^^^^
-""", "has no worst", ),
+""", "TILE0101", "has no worst", ),
     "field of a struct left out": ("""
     v = State(s)
         ^^^^^^^^
-""", "missing 1 required positional argument: 'place'"),
+""", "TILE0112", "missing 1 required positional argument: 'place'", "its fields are best, place"),
     "static expression of a value": ("""
     v = tc.static(n + 1)
         ^^^^^^^^^^^^^^^^
-""", "this is computed when the kernel is compiled, but n is i32"),
+""", "TILE0104", "this is computed when the kernel is compiled, but n is i32"),
     "static assertion": ("""
     tc.static_assert(block % 48 == 0)
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "block % 48 == 0 does not hold"),
+""", "TILE0111", "block % 48 == 0 does not hold: block is 64"),
     "static assertion with a message": ("""
     tc.static_assert(block % 48 == 0, "blocks are too narrow")
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "blocks are too narrow"),
+""", "TILE0111", "blocks are too narrow"),
     "static assertion at run time": ("""
     tc.static_assert(n > 0)
     ^^^^^^^^^^^^^^^^^^^^^^^
-""", "known only at run time", "tc.assert_"),
+""", "TILE0104", "known only at run time", "tc.assert_"),
     "result on some ways": ("""
     v = partly(s, n)
-""", "the function returns a value on some ways only", "return a value on every way"),
+""", "TILE0110", "the function returns a value on some ways only", "return a value on every way"),
     "else after a loop": ("""
     for i in range(n):
         pass
     else:
         pass
         ^^^^
-""", "else after a loop", "write it after the loop"),
+""", "TILE0103", "else after a loop", "write it after the loop"),
     "loop over a tile": ("""
     for v in tc.arange(block):
              ^^^^^^^^^^^^^^^^
         pass
-""", "i32[64] can't be gone through", "tc.range"),
+""", "TILE0108", "i32[64] can't be gone through", "tc.range"),
     "loop over a number": ("""
     for i in block:
              ^^^^^
         pass
-""", "the Python number 64 can't be gone through", "tc.range"),
+""", "TILE0108", "the Python number 64 can't be gone through", "tc.range"),
     "bounds of an unrolled loop": ("""
     for i in tc.static_range(n):
              ^^^^^^^^^^^^^^^^^^
         pass
-""", "static_range are known at compile time, not i32", "tc.range"),
+""", "TILE0104", "static_range are known at compile time, not i32", "tc.range"),
     "float bounds": ("""
     for i in range(0, block / 2):
              ^^^^^^^^^^^^^^^^^^^
         pass
-""", "the bounds of a range are integers", "use // to divide integers"),
+""", "TILE0117", "the bounds of a range are integers", "use // to divide integers"),
     "step 0": ("""
     for i in tc.range(0, n, 0):
              ^^^^^^^^^^^^^^^^^
         pass
-""", "the step of a range is not 0"),
+""", "TILE0117", "the step of a range is not 0"),
     "stages at run time": ("""
     for i in tc.range(0, n, 8, stages=n):
              ^^^^^^^^^^^^^^^^^^^^^^^^^^^
         pass
-""", "stages is a positive integer known at compile time, not i32"),
+""", "TILE0104", "stages is a positive integer known at compile time, not i32"),
     "index into a tuple": ("""
     for i in range(2):
         v = (s, s)[i]
             ^^^^^^^^^
-""", "an index into a tuple must be known at compile time", "tc.static_range"),
+""", "TILE0104", "an index into a tuple must be known at compile time", "tc.static_range"),
     # statements that are not the language's
     "return of a value": ("""
     return s
     ^^^^^^^^
-""", "a kernel returns nothing", "tc.store"),
+""", "TILE0110", "a kernel returns nothing", "tc.store"),
     "nested function": ("""
     def f(v):
     ^^^^^^^^^
         return v
-""", "a function can't be defined inside a kernel", "@tc.function"),
+""", "TILE0103", "a function can't be defined inside a kernel", "@tc.function"),
     "lambda": ("""
     f = lambda v: v + 1
         ^^^^^^^^^^^^^^^
-""", "a lambda is not part of the language", "@tc.function"),
+""", "TILE0103", "a lambda is not part of the language", "@tc.function"),
     "class": ("""
     class A: pass
     ^^^^^^^^^^^^^
-""", "a class can't be defined inside a kernel"),
+""", "TILE0103", "a class can't be defined inside a kernel"),
     "try": ("""
     try:
     ^^^^
         v = s
     except ValueError:
         pass
-""", "try is not part of the language"),
+""", "TILE0103", "try is not part of the language"),
     "with": ("""
     with box:
     ^^^^^^^^^
         pass
-""", "with is not part of the language"),
+""", "TILE0103", "with is not part of the language"),
     "global": ("""
     global box
     ^^^^^^^^^^
-""", "global is not part of the language"),
+""", "TILE0103", "global is not part of the language"),
     "del": ("""
     del n
     ^^^^^
-""", "del is not part of the language"),
+""", "TILE0103", "del is not part of the language"),
     "import": ("""
     import os
     ^^^^^^^^^
-""", "import at the top of the file"),
+""", "TILE0103", "import at the top of the file"),
     "raise": ("""
     raise ValueError
     ^^^^^^^^^^^^^^^^
-""", "raise is not part of the language", "assert"),
+""", "TILE0103", "raise is not part of the language", "assert"),
     "yield": ("""
     yield s
     ^^^^^^^
-""", "yield is not part of the language"),
+""", "TILE0103", "yield is not part of the language"),
     "walrus": ("""
     v = (u := s) + u
          ^^^^^^
-""", ":= is not part of the language"),
+""", "TILE0103", ":= is not part of the language"),
     "assigned attribute": ("""
     box.size = s
     ^^^^^^^^
-""", "an attribute can't be assigned in a kernel"),
+""", "TILE0113", "an attribute can't be assigned in a kernel"),
     "too few to unpack": ("""
     u, v, *rest = (s,)
     ^^^^^^^^^^^
-""", "1 values are unpacked into 3 names"),
+""", "TILE0108", "1 values are unpacked into 3 names"),
     "unpacking": ("""
     u, v = s, s, s
     ^^^^
-""", "3 values are unpacked into 2 names"),
+""", "TILE0108", "3 values are unpacked into 2 names"),
     "unpacking a tile": ("""
     u, v = s
     ^^^^
-""", "f32 can't be unpacked"),
+""", "TILE0108", "f32 can't be unpacked"),
     "comprehension at run time": ("""
     v = [i for i in range(n)]
                     ^^^^^^^^
-""", "the bounds must be known at compile time here"),
+""", "TILE0104", "the bounds must be known at compile time here"),
     "list that changes": ("""
     v = []
     v.append(s)
     ^^^^^^^^^^^
-""", "append changes an object", "xs = xs + [x]"),
+""", "TILE0113", "append changes an object", "xs = xs + [x]"),
     "formatted value": ("""
     print(f"s is {s}")
                   ^
-""", "a value of the program can't be formatted", 'print("x", x)'),
+""", "TILE0103", "a value of the program can't be formatted", 'print("x", x)'),
     "assertion at run time": ("""
     assert n > 0
     ^^^^^^^^^^^^
-""", "known only at run time", "tc.assume"),
+""", "TILE0104", "known only at run time", "tc.assume"),
     "assertion": ("""
     assert block % 48 == 0, f"block is {block}"
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the assertion block % 48 == 0 fails: block is 64"),
+""", "TILE0111", "the assertion block % 48 == 0 fails: block is 64"),
     "Python fails": ("""
     v = [1, 2][block]
         ^^^^^^^^^^^^^
-""", "IndexError"),
+""", "TILE0112", "IndexError"),
     # helpers
     "recursion": ("""
     v = forever(s)
-""", "forever calls itself", "write a loop"),
+""", "TILE0109", "forever calls itself", "write a loop"),
     "early return of a helper": ("""
     v = early(s, n)
-""", "the function returns a value on some ways only", "assign it to a variable made before the loop"),
+""", "TILE0110", "the function returns a value on some ways only", "assign it to a variable made before the loop"),
     "arguments of a helper": ("""
     v = twice(s, s)
         ^^^^^^^^^^^
-""", "twice: too many positional arguments", "its parameters are (x)"),
+""", "TILE0105", "twice: too many positional arguments", "its parameters are (x)"),
     "error inside a helper": ("""
     v = twice(w)
-""", "a tile or a number is wanted", "called from here"),
+""", "TILE0305", "a tile or a number is wanted", "called from here"),
     # the launch
     "grid again": ("""
     tc.grid(1)
     ^^^^^^^^^^
-""", "tc.grid is given twice"),
+""", "TILE0203", "tc.grid is given twice"),
     "late grid": ("""
 def k(x: f32[N]):
     i = tc.block_index(0)
     tc.grid(N)
     ^^^^^^^^^^
-""", "tc.grid comes first in a kernel"),
+""", "TILE0203", "tc.grid comes first in a kernel"),
     "no grid": ("""
 def k(x: f32[N]):
     ^
     tc.store(x, [0], 1.0)
-""", "k has no grid", "tc.grid(cdiv(M, bm))"),
+""", "TILE0203", "k has no grid", "tc.grid(cdiv(M, bm))"),
     "grid of a float": ("""
 def k(x: f32[N], *, block: int = 64):
     tc.grid(100 / block)
             ^^^^^^^^^^^
-""", "the grid's extents are integers", "cdiv"),
+""", "TILE0203", "the grid's extents are integers", "cdiv"),
     "grid of four": ("""
 def k(x: f32[N]):
     tc.grid(1, 1, 1, 1)
     ^^^^^^^^^^^^^^^^^^^
-""", "one to three extents, not 4"),
+""", "TILE0203", "one to three extents, not 4"),
     "grid from memory": ("""
 def k(x: i32[N]):
     tc.grid(tc.load(x, [0]))
             ^^^^^^^^^^^^^^^
-""", "the grid is evaluated on the host"),
+""", "TILE0204", "the grid is evaluated on the host"),
     "assumption on the body": ("""
     i = tc.block_index(0)
     tc.assume(i < 8)
               ^^^^^
-""", "an assumption is evaluated on the host"),
+""", "TILE0204", "an assumption is evaluated on the host"),
     "assumption in a loop": ("""
     for i in range(n):
         tc.assume(n < 8)
         ^^^^^^^^^^^^^^^^
-""", "tc.assume is inside a loop or a branch"),
+""", "TILE0204", "tc.assume is inside a loop or a branch"),
     "assumption that fails": ("""
     tc.assume(block % 48 == 0)
     ^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the assumption block % 48 == 0 does not hold for these constants"),
+""", "TILE0205", "the assumption block % 48 == 0 does not hold for these constants"),
     "grid's value": ("""
     v = tc.grid(1)
         ^^^^^^^^^^
-""", "tc.grid can't be called here"),
+""", "TILE0105", "tc.grid can't be called here"),
     # parameters
     "no annotation": ("""
 def k(x: f32[N], y):
                  ^
     tc.grid(1)
-""", "y has no type", "f16[M, K]"),
+""", "TILE0201", "y has no type", "f16[M, K]"),
     "Python's float": ("""
 def k(x: f32[N], s: float):
                  ^^^^^^^^
     tc.grid(1)
-""", "float does not say how wide", "write f32"),
+""", "TILE0201", "float does not say how wide", "write f32"),
     "default of an argument": ("""
 def k(x: f32[N], block: i32 = 64):
                  ^^^^^^^^^^
     tc.grid(1)
-""", "block is an argument of the launch and has no default", "behind a bare *"),
+""", "TILE0201", "block is an argument of the launch and has no default", "behind a bare *"),
     "reserved name": ("""
 def k(x: f32[N], *, stream: int = 0):
                     ^^^^^^^^^^^
     tc.grid(1)
-""", "stream is a reserved name"),
+""", "TILE0201", "stream is a reserved name"),
     "star parameter": ("""
 def k(x: f32[N], *rest):
                   ^^^^
     tc.grid(1)
-""", "a kernel has no *rest"),
+""", "TILE0201", "a kernel has no *rest"),
     "extent that is a string": ("""
 def k(x: f32["N"]):
       ^^^^^^^^^^^
     tc.grid(1)
-""", "neither a dimension nor an integer", "tc.dims"),
+""", "TILE0202", "neither a dimension nor an integer", "tc.dims"),
     "extent of 0": ("""
 def k(x: f32[0]):
       ^^^^^^^^^
     tc.grid(1)
-""", "x has an extent of 0"),
+""", "TILE0202", "x has an extent of 0"),
     "scalar of a storage type": ("""
 def k(x: f32[N], z: int6):
                  ^^^^^^^
     tc.grid(1)
-""", "z is a scalar of a storage type"),
+""", "TILE0201", "z is a scalar of a storage type"),
     "type that is no constant": ("""
 def k(w: W[K, N]):
       ^^^^^^^^^^
     tc.grid(1)
-""", "the type W is not a constant of the kernel", "W: DType"),
+""", "TILE0202", "the type W is not a constant of the kernel", "W: DType"),
     "dimension and parameter": ("""
 def k(x: f32[N], N: i32):
                  ^^^^^^
     tc.grid(1)
-""", "N is a dimension of x and a parameter"),
+""", "TILE0202", "N is a dimension of x and a parameter"),
     "something else": ("""
 def k(x: np.ndarray):
       ^^^^^^^^^^^^^
     tc.grid(1)
-""", "x has no type that tilec knows"),
+""", "TILE0201", "x has no type that tilec knows"),
 }  # fmt: skip
 
 
@@ -875,81 +875,81 @@ CALLS = {
     "element type": ("""
 k.interpret(x.astype(np.float64), a, 1.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "x has elements of f32, but the array given holds f64", "astype(np.float32)"),
+""", "TILE0702", "x has elements of f32, but the array given holds f64", "astype(np.float32)"),
     "rank": ("""
 k.interpret(x[None], a, 1.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "x has 1 dimensions [N], but the array given has shape [1, 8]"),
+""", "TILE0703", "x has 1 dimensions [N], but the array given has shape [1, 8]"),
     "dimension told twice": ("""
 k.interpret(x, a[:, :4].copy(), 1.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "N is 8 by x, but 4 by axis 1 of a"),
+""", "TILE0703", "N is 8 by x, but 4 by axis 1 of a"),
     "not contiguous": ("""
 k.interpret(x[::2], a, 1.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "x is not contiguous", "tc.strided"),
+""", "TILE0704", "x is not contiguous", "tc.strided"),
     "no array": ("""
 k.interpret([1.0], a, 1.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "x is a tensor global f32[N], but a list is given", "NumPy array"),
+""", "TILE0702", "x is a tensor global f32[N], but a list is given", "NumPy array"),
     "scalar of another type": ("""
 k.interpret(x, a, "1")
 ^^^^^^^^^^^^^^^^^^^^^^
-""", "s is a scalar f32, but '1' is given"),
+""", "TILE0705", "s is a scalar f32, but '1' is given"),
     "missing argument": ("""
 k.interpret(x, s=1.0)
 ^^^^^^^^^^^^^^^^^^^^^
-""", "k lacks the argument a"),
+""", "TILE0701", "k lacks the argument a"),
     "argument too many": ("""
 k.interpret(x, a, 1.0, 2.0)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "k takes 3 arguments (x, a, s), not 4"),
+""", "TILE0701", "k takes 3 arguments (x, a, s), not 4"),
     "argument given twice": ("""
 k.interpret(x, a, 1.0, x=x)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "k is given x twice"),
+""", "TILE0701", "k is given x twice"),
     "unknown constant": ("""
 k.interpret(x, a, 1.0, blok=8)
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "k has no constant blok", "it has block, scale"),
+""", "TILE0701", "k has no constant blok", "it has block, scale"),
     "constant of another type": ("""
 k.interpret(x, a, 1.0, block="8")
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "the constant block is an int, not '8'"),
+""", "TILE0706", "the constant block is an int, not '8'"),
     "bool for an int": ("""
 k.compile(block=True)
 ^^^^^^^^^^^^^^^^^^^^^
-""", "the constant block is an int, not True"),
+""", "TILE0706", "the constant block is an int, not True"),
     "stage": ("""
 k.interpret(x, a, 1.0, stage="nowhere")
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "there is no stage 'nowhere'", "parsed"),
+""", "TILE0710", "there is no stage 'nowhere'", "parsed"),
     "architecture": ("""
 k.compile(arch="sm_1")
 ^^^^^^^^^^^^^^^^^^^^^^
-""", "sm_1"),
+""", "TILE0801", "sm_1"),
     "no example": ("""
 k.example_args()
-""", "k has no example"),
+""", "TILE0709", "k has no example"),
     "too many warps": ("""
 tc.kernel(warps=64)(k)
 ^^^^^^^^^^^^^^^^^^^^^^
-""", "a block has 1 to 32 warps, not 64"),
+""", "TILE0206", "a block has 1 to 32 warps, not 64"),
     "builtin outside a kernel": ("""
 t = tc.zeros(f32, [4])
-""", "tc.zeros is only meaningful inside a kernel", "@tc.kernel()"),
+""", "TILE0114", "tc.zeros is only meaningful inside a kernel", "@tc.kernel()"),
     "type outside a kernel": ("""
 t = f32(4)
-""", "f32(x) is only meaningful inside a kernel"),
+""", "TILE0114", "f32(x) is only meaningful inside a kernel"),
     "arithmetic on a dimension": ("""
 t = f32[N // 2]
-""", "outside a kernel N is a name, not a number"),
+""", "TILE0114", "outside a kernel N is a name, not a number"),
     "strided nothing": ("""
 t = tc.strided(f32)
-""", "strided takes a tensor's annotation", "tc.strided(f16[M, K])"),
+""", "TILE0202", "strided takes a tensor's annotation", "tc.strided(f16[M, K])"),
     "dimension's name": ("""
 t = tc.dims("M-N")
-""", "'M-N' can't name a dimension"),
+""", "TILE0202", "'M-N' can't name a dimension"),
 }  # fmt: skip
 
 CALLED = """
@@ -984,4 +984,4 @@ def test_wrong_call(case, tmp_path):
 
 
 def test_there_are_enough():
-    assert len(WRONG) >= 45
+    assert len(WRONG) + len(CALLS) >= 190

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.arrays import DeviceArray, read, row_major, torch_name
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, bf16, from_numpy
@@ -57,7 +57,12 @@ class Arguments:
         if dtype != type.dtype:
             raise TileError(f"{name} has elements of {type.dtype}, but the array given holds {dtype}", hint=conversion(given, type.dtype))
         shape = tuple(value.shape)
-        require(len(shape) == type.rank, f"{name} has {type.rank} dimensions {show(type.shape)}, but the array given has shape {show(shape)}")
+        require(
+            len(shape) == type.rank,
+            f"{name} has {type.rank} dimensions {show(type.shape)}, but the array given has shape {show(shape)}",
+            hint="reshape it, or declare the tensor with as many extents",
+            code=Code.ARRAY_SHAPE,
+        )
         for axis, (wanted, found) in enumerate(zip(type.shape, shape, strict=True)):
             self._extent(name, axis, wanted, found)
         if isinstance(value, Tensor):
@@ -66,24 +71,29 @@ class Arguments:
             self._strides(name, value)
         elif not (value.contiguous if isinstance(value, DeviceArray) else value.flags.c_contiguous):
             copy = f"np.ascontiguousarray({name})" if isinstance(given, np.ndarray) else f"{name}.contiguous() or a copy"
-            raise TileError(f"{name} is not contiguous", hint=f"declare it as tc.strided(...), or pass {copy}")
+            raise TileError(f"{name} is not contiguous", hint=f"declare it as tc.strided(...), or pass {copy}", code=Code.ARRAY_MEMORY)
         return value
 
     def _strides(self, name: str, value: np.ndarray | DeviceArray) -> None:
         whole = all(stride % value.itemsize == 0 for stride in value.strides)
-        require(whole, f"the strides of {name}, {show(value.strides)} bytes, are no multiples of its elements", hint=f"pass {name}.copy()")
+        require(
+            whole,
+            f"the strides of {name}, {show(value.strides)} bytes, are no multiples of its elements",
+            hint=f"pass {name}.copy()",
+            code=Code.ARRAY_MEMORY,
+        )
         backwards = any(stride < 0 for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
         hint = f"pass {name}.copy(), or view the tensor backwards inside the kernel: tc.tensor_view"
-        require(not backwards, f"{name} has a negative stride, {show(value.strides)} bytes", hint=hint)
+        require(not backwards, f"{name} has a negative stride, {show(value.strides)} bytes", hint=hint, code=Code.ARRAY_MEMORY)
 
     def _extent(self, name: str, axis: int, wanted: int | str, found: int) -> None:
         if isinstance(wanted, int):
-            require(found == wanted, f"{name} has {wanted} elements along axis {axis}, but the array given has {found}")
+            require(found == wanted, f"{name} has {wanted} elements along axis {axis}, but the array given has {found}", code=Code.ARRAY_SHAPE)
             return
         known = self.dims.setdefault(wanted, found)
         teller = self.told_by.setdefault(wanted, name)
-        require(known == found, f"{wanted} is {known} by {teller}, but {found} by axis {axis} of {name}")
-        require(found < 2**31, f"{wanted} is {found}, but a dimension is below 2**31")
+        require(known == found, f"{wanted} is {known} by {teller}, but {found} by axis {axis} of {name}", code=Code.ARRAY_SHAPE)
+        require(found < 2**31, f"{wanted} is {found}, but a dimension is below 2**31", code=Code.ARRAY_SHAPE)
 
     def _scalar(self, param: Value, value: Any) -> None:
         dtype: DType = param.type.dtype
@@ -91,9 +101,9 @@ class Arguments:
             value = number(value)
         kinds = (bool,) if dtype.is_bool else (int,) if dtype.is_int else (int, float)
         if not isinstance(value, kinds) or (isinstance(value, bool) and not dtype.is_bool):
-            raise TileError(f"{param.name} is a scalar {dtype}, but {value!r} is given")
+            raise TileError(f"{param.name} is a scalar {dtype}, but {value!r} is given", code=Code.SCALAR)
         if dtype.is_int:
-            require(dtype.min <= value <= dtype.max, f"{param.name} is {value}, which {dtype} does not hold")
+            require(dtype.min <= value <= dtype.max, f"{param.name} is {value}, which {dtype} does not hold", code=Code.SCALAR)
 
     def scalars(self) -> dict[str, Any]:
         """The value of every parameter that is no tensor, as a Python number."""
@@ -105,7 +115,7 @@ class Arguments:
         """A tensor that can be read here. Raises TileError if it lies on a GPU."""
         array = self.tensors[name]
         if isinstance(array, DeviceArray) or (isinstance(array, Tensor) and array.device is not None):
-            raise TileError(f"{name} lies on a GPU, and arrays of the host are wanted here", hint="copy it to the host: x.cpu()")
+            raise TileError(f"{name} lies on a GPU, and arrays of the host are wanted here", hint="copy it to the host: x.cpu()", code=Code.ARRAY_MEMORY)
         return array
 
     def carriers(self) -> list[Any]:
@@ -142,7 +152,12 @@ def with_workspaces(types: dict[str, Any], given: dict[str, Any], names: Sequenc
         type: TensorType = types[name]
         for n in type.shape:
             known = isinstance(n, int) or n in dims
-            require(known, f"the extent {n} of the workspace {name} is that of no other tensor", hint="pass the workspace, or a tensor that has it")
+            require(
+                known,
+                f"the extent {n} of the workspace {name} is that of no other tensor",
+                hint="pass the workspace, or a tensor that has it",
+                code=Code.EXTENT,
+            )
         shape = tuple(dims[n] if isinstance(n, str) else n for n in type.shape)
         native = type.dtype.computes and type.dtype != bf16
         full[name] = np.zeros(shape, type.dtype.numpy) if native else Tensor.from_values(np.zeros(shape), type.dtype)
@@ -154,7 +169,12 @@ def check_clean(bound: Arguments, names: Sequence[str], when: str) -> None:
     for name in names:
         array = bound.on_host(name)
         clean = not np.any(array.values() if isinstance(array, Tensor) else array)
-        require(clean, f"the workspace {name} holds other values than 0 {when}", hint="a kernel leaves its workspace as it found it: store zeros")
+        require(
+            clean,
+            f"the workspace {name} holds other values than 0 {when}",
+            hint="a kernel leaves its workspace as it found it: store zeros",
+            code=Code.WORKSPACE,
+        )
 
 
 def number(value: Any) -> Any:
@@ -232,7 +252,7 @@ def assign(name: str, array: np.ndarray | Tensor, values: np.ndarray, dtype: DTy
     if isinstance(array, Tensor):
         array.assign(values, saturate=False)  # they are values of the type already, infinities too
         return
-    require(array.flags.writeable, f"{name} is written by the kernel, but the array given is read-only")
+    require(array.flags.writeable, f"{name} is written by the kernel, but the array given is read-only", code=Code.ARRAY_MEMORY)
     array[...] = values if dtype.is_bool else dtype.encode(values, saturate=False).view(array.dtype)
 
 

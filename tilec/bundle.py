@@ -17,7 +17,7 @@ from tilec.arguments import Arguments
 from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.target import Target, target
-from tilec.errors import TileError, presented, require
+from tilec.errors import Code, TileError, presented, require
 from tilec.frontend.builtins import LANGUAGE
 from tilec.ir import hosttext
 from tilec.ir.core import Block, Function, Value
@@ -67,7 +67,7 @@ class BundledKernel:
         found = device()
         if found is None:
             raise TileError(
-                f"{self.__name__} is machine code, and there is no GPU here", hint="a kernel in its Python file can be interpreted"
+                f"{self.__name__} is machine code, and there is no GPU here", hint="a kernel in its Python file can be interpreted", code=Code.NO_GPU
             )
         given = self.bind(args, kwargs)
         if len(self.about["variants"]) == 1:
@@ -85,14 +85,19 @@ class BundledKernel:
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name. TileError names what is missing or too much."""
         names = [p["name"] for p in self.about["builds"][0]["parameters"] if p["kind"] in ("tensor", "scalar")]
-        require(len(args) <= len(names), f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}")
+        require(len(args) <= len(names), f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}", code=Code.CALL)
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
-            require(name in names, f"{self.__name__} has no argument {name}", hint=f"it has {', '.join(names)}; constants are settled in a bundle")
-            require(name not in given, f"{self.__name__} is given {name} twice")
+            require(
+                name in names,
+                f"{self.__name__} has no argument {name}",
+                hint=f"it has {', '.join(names)}; constants are settled in a bundle",
+                code=Code.CALL,
+            )
+            require(name not in given, f"{self.__name__} is given {name} twice", code=Code.CALL)
             given[name] = value
         missing = [n for n in names if n not in given]
-        require(not missing, f"{self.__name__} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
+        require(not missing, f"{self.__name__} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}", code=Code.CALL)
         return {n: given[n] for n in names}
 
     def choose(self, capability: tuple[int, int], scalars: Mapping[str, Any]) -> Choice:
@@ -110,22 +115,21 @@ class BundledKernel:
             if broken is None:
                 return Choice(build, self.grid(build, scalars))
             refused = refused or f"the assumption {broken}{f' of the variant {variant}' if variant else ''} does not hold"
-        raise TileError(refused, hint=", ".join(f"{n} is {v}" for n, v in scalars.items()))
+        raise TileError(refused, hint=", ".join(f"{n} is {v}" for n, v in scalars.items()), code=Code.LAUNCH)
 
     def build(self, variant: str, capability: tuple[int, int]) -> Build:
         """The best build of a variant for a device."""
         fitting = [b for b in self.builds if b.about["variant"] == variant and b.target.runs_on(capability)]
         archs = ", ".join(dict.fromkeys(b.target.name for b in self.builds))
-        require(
-            fitting, f"no build of {self.__name__} runs on a device of compute capability {capability[0]}.{capability[1]}", hint=f"it has {archs}"
-        )
+        have = f"compute capability {capability[0]}.{capability[1]}"
+        require(fitting, f"no build of {self.__name__} runs on a device of {have}", hint=f"it has {archs}", code=Code.FEATURE)
         return max(fitting, key=lambda b: (b.target.capability, ["", "f", "a"].index(b.target.suffix)))
 
     def grid(self, build: Build, scalars: Mapping[str, Any]) -> tuple[int, ...]:
         """How many blocks a launch has along each axis."""
         found = tuple(int(hosttext.evaluate(extent, scalars)) for extent in build.about["grid"])
         for axis, (extent, limit) in enumerate(zip(found, GRID_LIMITS, strict=False)):
-            require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}")
+            require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", code=Code.LAUNCH)
         return found
 
     def _launcher(self, build: Build) -> Launcher:

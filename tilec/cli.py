@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tilec.errors import Loc, TileError, caller
+from tilec import codes
+from tilec.errors import Code, Loc, TileError, caller
 
 DONE, WRONG_KERNEL, WRONG_USAGE = 0, 1, 2
 ARCH = "sm_80"  # of commands that show one, unless another is named
 
 
-class UsageError(Exception):
+class UsageError(TileError):
     """What was asked for can't be done, whatever the kernel."""
 
 
@@ -39,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(words)
         return args.command(args) or DONE
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USAGE
     except TileError as error:
         script = caller()
         if error.loc and script and error.loc.file == script.file:  # what called `main` is no place to point to
             error.loc = None
         print(error, file=sys.stderr)
         return WRONG_KERNEL if error.loc else WRONG_USAGE  # what no line is to blame for was asked for here
-    except UsageError as error:
-        print(f"tilec: {error}", file=sys.stderr)
-        return WRONG_USAGE
     except BrokenPipeError:  # as in `tilec show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -102,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
     made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the example that is simulated")
     made.add_argument("--json", action="store_true", help="as JSON")
+
+    made = command(errors, "tilec errors TILE0301")
+    made.add_argument("code", nargs="?", metavar="CODE", help="such as TILE0301 (default: list them all)")
 
     made = command(run, "tilec run bug.tir --dim M=64 --dim N=32 --arg x=x.npy --out results")
     made.add_argument("file", metavar="FILE.tir", type=Path, help="a function in textual IR, of any stage")
@@ -158,7 +162,7 @@ def compile(args: argparse.Namespace) -> None:
         label = "-".join(re.sub(r"\W+", "_", f"{k}{_word(v)}") for k, v in variant.items())
         labels.append(label)
         for arch in archs:
-            with _blamed(args.kernel):
+            with _blamed(args.kernel), _isolation():
                 built = kernel.compile(arch, **constants)
             stem = ".".join(part for part in (name, arch, label) if part)
             if f"{stem}.cubin" in files:
@@ -211,6 +215,17 @@ def tune(args: argparse.Namespace) -> None:
         given, _ = kernel.example_args(0, **_merged(args.size))
         found = kernel.tuned(*given, arch=arch)
     print("\n".join(str(found).splitlines()[: args.rows + 2]))
+
+
+def errors(args: argparse.Namespace) -> None:
+    """Explain a code of errors: what it means, an example, and the remedy. Without a code, lists them all."""
+    if not args.code:
+        print("\n".join(line.removeprefix("## ") for line in codes.page().splitlines() if line.startswith("## TILE")))
+        return
+    text = codes.explanation(args.code)
+    if not text:
+        raise UsageError(f"there is no code {args.code}", hint="tilec errors lists them")
+    print(text.removeprefix("## "))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -305,17 +320,32 @@ def _load(place: str) -> Any:
 
 
 @contextmanager
+def _isolation() -> Iterator[None]:
+    """LLVM and the assembler run in copies of this process, so that their crash is an error with a file that reproduces it."""
+    from tilec.backend import tools
+
+    if "TILEC_ISOLATE" in os.environ or not tools.can_fork():
+        yield
+        return
+    os.environ["TILEC_ISOLATE"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TILEC_ISOLATE"]
+
+
+@contextmanager
 def _blamed(place: str) -> Iterator[None]:
     """What the user's own file raises becomes an error at its line; what tilec raises without passing it is a fault of tilec."""
     file = Path(place.rpartition(":")[0]).resolve()
     try:
         yield
-    except (TileError, UsageError):
+    except TileError:
         raise
     except SyntaxError as error:
         end = error.end_offset if error.end_lineno == error.lineno else None
         loc = Loc(str(error.filename), error.lineno or 1, error.offset or 1, end or 0)
-        raise TileError(f"{error.msg}", loc=loc) from error
+        raise TileError(f"{error.msg}", loc=loc, code=Code.PYTHON_FAILS) from error
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
         if not frames:
@@ -323,7 +353,7 @@ def _blamed(place: str) -> Iterator[None]:
         last: Any = frames[-1]
         column, end = (getattr(last, name, None) or 0 for name in ("colno", "end_colno"))  # from Python 3.11 on
         loc = Loc(last.filename, last.lineno or 1, column + 1, end + 1)
-        raise TileError(f"{type(error).__name__}: {error}", loc=loc) from error
+        raise TileError(f"{type(error).__name__}: {error}", loc=loc, code=Code.PYTHON_FAILS) from error
 
 
 def _stage(kernel: Any, name: str | None, arch: str, constants: dict[str, Any]) -> Any:

@@ -26,7 +26,8 @@ from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
-from tilec.errors import TileError, hearing, presented, require
+from tilec.blame import blame
+from tilec.errors import Code, TileError, hearing, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import REQUIRED, Signature, signature
@@ -262,7 +263,7 @@ class Kernel:
     def prepare(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
         """Do all of a call but the launch: compile and load for such arguments, check them. A CUDA graph can be captured afterwards."""
         given, constants = self._bound(args, kwargs)
-        require(device(), "there is no GPU here, or no driver for it")
+        require(device(), "there is no GPU here, or no driver for it", code=Code.NO_GPU)
         self._launcher(constants).prepare(stream, *given.values())
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -329,7 +330,7 @@ class Kernel:
             function = self._parsed(constants)
         else:
             stages = self._staged(constants, target(arch))
-            require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}")
+            require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
             function = stages[stage]
         bound = Arguments(function, given)
         check_clean(bound, self.signature.workspaces, "before the run")
@@ -354,6 +355,8 @@ class Kernel:
         block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
         held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
         report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
+        if report.findings:
+            blame(report.findings, compiled.ptx, compiled.function, where)
         for array, words in zip(arguments, held, strict=True):
             if words is not array:
                 array[...] = words[: len(array)]
@@ -396,7 +399,11 @@ class Kernel:
 
         As a decorator it takes a function of some of them that says which go together.
         """
-        require(choices and all(isinstance(v, list | tuple) and v for v in choices.values()), "tune takes lists of choices, as in bm=[64, 128]")
+        require(
+            choices and all(isinstance(v, list | tuple) and v for v in choices.values()),
+            "tune takes lists of choices, as in bm=[64, 128]",
+            code=Code.TUNING,
+        )
         self._space = (choices, None)
 
         def constrain(allowed: Callable[..., bool]) -> Callable[..., bool]:
@@ -414,7 +421,7 @@ class Kernel:
         """
         from tilec import tune  # brings in multiprocessing
 
-        require(self._space, f"{self.signature.name} has nothing to tune", hint=f"state choices: {self.signature.name}.tune(bm=[64, 128])")
+        require(self._space, f"{self.signature.name} has nothing to tune", hint=f"state choices: {self.signature.name}.tune(bm=[64, 128])", code=Code.TUNING)
         choices, allowed = self._space  # type: ignore[misc]
         return tune.tuned(self, tune.Space(choices, allowed), args, arch, executor, progress)
 
@@ -428,11 +435,11 @@ class Kernel:
     def example_args(self, rng: np.random.Generator | int = 0, **sizes: Any) -> tuple[tuple[Any, ...], dict[str, np.ndarray]]:
         """Fresh arguments and expected results of the registered example. Outputs are poisoned, so that nothing stays by accident."""
         if self._example is None:
-            raise TileError(f"{self.signature.name} has no example", hint=f"register one with @{self.signature.name}.example")
+            raise TileError(f"{self.signature.name} has no example", hint=f"register one with @{self.signature.name}.example", code=Code.EXAMPLE)
         args, expected = self._example(np.random.default_rng(rng), **sizes)
         names = [p.name for p in self.signature.parameters]
         for name in expected:
-            require(name in names, f"the example expects {name}, but the kernel has {', '.join(names)}")
+            require(name in names, f"the example expects {name}, but the kernel has {', '.join(names)}", code=Code.EXAMPLE)
             poison(args[names.index(name)])
         return args, expected
 
@@ -442,7 +449,7 @@ def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4)
 
     @presented
     def make(function: Callable[..., Any]) -> Kernel:
-        require(isinstance(warps, int) and 1 <= warps <= 32, f"a block has 1 to 32 warps, not {warps!r}")
+        require(isinstance(warps, int) and 1 <= warps <= 32, f"a block has 1 to 32 warps, not {warps!r}", code=Code.WARPS)
         return Kernel(function, warps)
 
     return make if python_function is None else make(python_function)

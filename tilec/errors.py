@@ -12,12 +12,16 @@ import linecache
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, TypeVar
+
+from tilec.codes import Code, of_module
+
+__all__ = ["Code", "Loc", "TileError", "caller", "hearing", "notice", "presented", "rendered", "require"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +47,12 @@ class Loc:
         if isinstance(error, TileError) and error.loc is None:
             error.loc = self
 
+    @staticmethod
+    def of_line(file: str, line: int) -> Loc:
+        """A whole line, as far as it can be read."""
+        text = linecache.getline(file, line).rstrip()
+        return Loc(file, line, len(text) - len(text.lstrip()) + 1, len(text) + 1)
+
     def excerpt(self) -> str:
         """The source line with a caret under the span, or an empty string if the file can't be read."""
         text = linecache.getline(self.file, self.line).rstrip("\n")
@@ -56,36 +66,45 @@ class Loc:
 class TileError(Exception):
     """Something that tilec refuses, said in the user's words.
 
-    `loc` is the place it points to, `notes` are other places that matter, `hint` is the remedy.
+    `loc` is the place it points to, `notes` are other places that matter, `hint` is the remedy, `code` its kind: what the module that
+    raises it is about, if it is not named.
     """
 
-    def __init__(self, message: str, *, loc: Loc | None = None, hint: str | None = None, notes: tuple[tuple[str, Loc], ...] = ()):
+    def __init__(
+        self, message: str, *, loc: Loc | None = None, hint: str | None = None, notes: tuple[tuple[str, Loc], ...] = (), code: Code | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.loc = loc
         self.hint = hint
         self.notes = list(notes)
+        self.code = code or of_module()
 
     def __str__(self) -> str:
-        parts = [f"{self.loc}: error: {self.message}" if self.loc else f"error: {self.message}"]
-        if self.loc:
-            parts += [self.loc.excerpt()]
-        if self.hint:
-            parts += [f"  help: {self.hint}"]
-        notes = list(self.notes)
-        at = self.loc.caller if self.loc else None
-        while at:
-            notes += [("called from here", at)]
-            at = at.caller
-        for text, loc in notes:
-            parts += [f"{loc}: note: {text}", loc.excerpt()]
-        return "\n".join(p for p in parts if p)
+        return rendered(self.message, self.code, self.loc, self.hint, self.notes)
 
 
-def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None) -> None:
+def rendered(message: str, code: Code, loc: Loc | None, hint: str | None = None, notes: Iterable[tuple[str, Loc]] = ()) -> str:
+    """What went wrong, as users see it: the place and the message, the line with carets, the remedy, notes, and the calls that led there."""
+    parts = [f"{loc}: error[{code}]: {message}" if loc else f"error[{code}]: {message}"]
+    if loc:
+        parts += [loc.excerpt()]
+    if hint:
+        parts += [f"  help: {hint}"]
+    calls = []
+    at = loc.caller if loc else None
+    while at:
+        calls += [("called from here", at)]
+        at = at.caller
+    for text, place in (*calls, *notes):
+        parts += [f"{place}: note: {text}", place.excerpt()]
+    return "\n".join(p for p in parts if p)
+
+
+def require(condition: object, message: str, *, hint: str | None = None, loc: Loc | None = None, code: Code | None = None) -> None:
     """Raise `TileError(message)` unless `condition` holds. The enclosing `with loc:` adds the place."""
     if not condition:
-        raise TileError(message, hint=hint, loc=loc)
+        raise TileError(message, hint=hint, loc=loc, code=code)
 
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)

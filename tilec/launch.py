@@ -20,7 +20,7 @@ import numpy as np
 
 from tilec.arguments import Arguments, machine_arguments, take_back, writeable
 from tilec.backend import driver
-from tilec.errors import TileError, presented, require
+from tilec.errors import Code, TileError, presented, require
 from tilec.ir import arrays, hosttext
 from tilec.ir.arrays import DeviceArray
 from tilec.ir.core import Value
@@ -82,7 +82,7 @@ class Launcher:
 
     def _carefully(self, handle: int, args: tuple[Any, ...], launch: bool) -> None:
         missing = [p.name for p, a in zip(self.own, args, strict=True) if a is MISSING]
-        require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
+        require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}", code=Code.CALL)
         bound = Arguments(self, dict(zip((p.name for p in self.own), args, strict=True)), handle)
         device = self.place(bound)
         scalars = bound.scalars()
@@ -105,7 +105,12 @@ class Launcher:
         for p in self.tensors:
             array = bound.tensors[p.name]
             changed = p.name in self.written
-            require(writeable(array) or not changed, f"{p.name} is written by the kernel, but the array given is read-only", hint="pass a copy")
+            require(
+                writeable(array) or not changed,
+                f"{p.name} is written by the kernel, but the array given is read-only",
+                hint="pass a copy",
+                code=Code.ARRAY_MEMORY,
+            )
             where[p.name] = device_of(array, self.alone)
             if where[p.name] is None:
                 continue
@@ -113,21 +118,22 @@ class Launcher:
             if changed and p.type.dtype.bits % 8:
                 whole = isinstance(array, Tensor) and array.whole_words
                 hint = f"make the buffer {-(-array.nbytes // 4) * 4} bytes long"
-                require(whole, f"{p.name} is packed and written in words of 32 bits, but its buffer ends within one", hint=hint)
+                require(whole, f"{p.name} is packed and written in words of 32 bits, but its buffer ends within one", hint=hint, code=Code.ARRAY_MEMORY)
         if not where:
             return driver.current()
         (first, place), *others = where.items()
         for name, other in others:
             if other != place:
                 spots = [f"{n} lies {'in host memory' if d is None else f'on GPU {d}'}" for n, d in ((first, place), (name, other))]
-                raise TileError(f"{' and '.join(spots)}, but a kernel takes its arrays from one place", hint="move them to the same GPU")
+                raise TileError(
+                    f"{' and '.join(spots)}, but a kernel takes its arrays from one place", hint="move them to the same GPU", code=Code.ARRAY_MEMORY
+                )
         return place
 
     def _alignment(self, p: Value, address: int) -> None:
         if address % 16:
-            raise TileError(
-                f"{p.name} begins at {address:#x}, which is no multiple of 16 bytes", hint="pass a copy, as a slice may begin anywhere: x.clone()"
-            )
+            hint = "pass a copy, as a slice may begin anywhere: x.clone()"
+            raise TileError(f"{p.name} begins at {address:#x}, which is no multiple of 16 bytes", hint=hint, code=Code.ARRAY_MEMORY)
 
     def evaluate(self, scalars: dict[str, Any]) -> tuple[int, ...]:
         """The grid, assumptions checked. Raises TileError with the values that break them."""

@@ -336,7 +336,7 @@ def call(_kernel{positional}, *_more{keywords}, stream=None, **_unknown):
     except TypeError:
         _launcher = None
     if _launcher is None or _more or _unknown:
-        return _otherwise(_kernel, ({"".join(f"{p}, " for p in parameters)}*_more), {{{given}**_unknown}}, stream)
+        return _otherwise(_kernel, ({"".join(f"{p}, " for p in parameters)}*_more,), {{{given}**_unknown}}, stream)
     _launcher.launch(stream{"".join(f", {p}" for p in parameters)})
 """
     defaults = {f"_default_{i}": value for i, value in enumerate(constants.values())}

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from tilec.backend.casts import cast
 from tilec.backend.emit import Emitter, float_constant, llvm_constant, llvm_type
 from tilec.backend.target import Target
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Op
 from tilec.ir.dtypes import DType, f32
 from tilec.ir.ops import arith as ops
@@ -243,7 +243,7 @@ def approximate(kind: type[ops.Math]) -> Callable[[Callable[[Emitter, str], str]
     def register(rule: Callable[[Emitter, str], str]) -> Rule:
         def of_single(e: Emitter, dtype: DType, x: str) -> str:
             name = kind.builtin
-            require(dtype.bits < 64, f"GPUs have no {name} of f64", hint=f"cast to f32 first, as in tc.{name}(tc.cast(x, f32))")
+            require(dtype.bits < 64, f"GPUs have no {name} of f64", hint=f"cast to f32 first, as in tc.{name}(tc.cast(x, f32))", code=Code.NOT_ON_GPU)
             return rule(e, x)
 
         return lowers(kind)(single(of_single))

@@ -10,7 +10,7 @@ from tilec.backend.gather import ChosenAccess
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
 from tilec.backend.memory import Place, conjunction, first_holder, i32_add, place_of
 from tilec.backend.shared import SharedAccess
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.dtypes import DType, bf16, f16, f32
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import NOWHERE
@@ -72,7 +72,7 @@ def atomic(g: Generator, op: Atomic) -> Sequence[Registers]:
     values, first = g[op.value], first_holder(g, op.value.type)
     compares: Sequence[str | None] = [None] * len(values) if op.compare is None else g[op.compare]
     if op.value.type.dtype == bf16:
-        require(g.target.capability >= (9, 0), f"atomics of bf16 begin with sm_90, and this is for {g.target.name}", hint="add in f32")
+        require(g.target.capability >= (9, 0), f"atomics of bf16 begin with sm_90, and this is for {g.target.name}", hint="add in f32", code=Code.FEATURE)
     if shared:
         places = SharedPlaces(g, op)
         return [[one(g, op, places.address(r), places.inside(r), first, v, c) for r, (v, c) in enumerate(zip(values, compares, strict=True))]]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tilec.backend import versions
 from tilec.backend.target import Target, target
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 
 
 class Resources(NamedTuple):
@@ -42,14 +42,18 @@ class Cubin(NamedTuple):
 
 
 class AssemblerError(Exception):
-    """What an assembler said when it failed."""
+    """What an assembler said when it failed, and whether it died."""
+
+    def __init__(self, said: str, crashed: bool = False):
+        super().__init__(said)
+        self.crashed = crashed
 
 
 def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
     from tilec.backend import tools
 
     tool = tools.find("ptxas")
-    require(tool, "this needs ptxas, and there is none", hint="pip install 'tilec[ptxas]', or set TILEC_PTXAS to its path")
+    require(tool, "this needs ptxas, and there is none", hint="pip install 'tilec[ptxas]', or set TILEC_PTXAS to its path", code=Code.TOOLS)
     assert tool
     with tools.scratch() as folder:
         source, result = tools.Path(folder, "kernel.ptx"), tools.Path(folder, "kernel.cubin")
@@ -57,7 +61,8 @@ def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
         options = [f"-arch={arch}", "-v", *(["-lineinfo"] if lineinfo else [])]
         done = tools.run([tool, *options, str(source), "-o", str(result)])
         if done.returncode:  # a negative one is a signal
-            raise AssemblerError(done.stderr.strip() or f"it crashed with signal {-done.returncode}")
+            crashed = f"it crashed with signal {-done.returncode}" if done.returncode < 0 else ""
+            raise AssemblerError(done.stderr.strip() or crashed, bool(crashed))
         return result.read_bytes(), done.stderr
 
 
@@ -68,7 +73,7 @@ def _nvjitlink() -> Any:
     try:
         nvjitlink.version()  # the library itself is loaded by the first call
     except RuntimeError as e:
-        raise TileError("nvJitLink can't be loaded", hint="pip install 'nvidia-nvjitlink>=13.0'") from e
+        raise TileError("nvJitLink can't be loaded", hint="pip install 'nvidia-nvjitlink>=13.0'", code=Code.TOOLS) from e
     return nvjitlink
 
 
@@ -148,7 +153,7 @@ def _pathfinder() -> Any:
 def choose(prefer: str | None = None) -> str:
     """The name of the assembler to use: the kernel's, else the user's, else nvJitLink."""
     name = prefer or os.environ.get("TILEC_ASSEMBLER") or "nvjitlink"
-    require(name in MAKERS, f"no assembler is called {name!r}", hint=f"known: {', '.join(MAKERS)}")
+    require(name in MAKERS, f"no assembler is called {name!r}", hint=f"known: {', '.join(MAKERS)}", code=Code.TOOLS)
     return name
 
 
@@ -160,15 +165,31 @@ def assemble(ptx: str, arch: Target | str, lineinfo: bool = False, prefer: str |
     """
     arch, maker = target(arch), choose(prefer)
     try:
-        data, log = MAKERS[maker](ptx, arch.name, lineinfo)
+        data, log = _made(maker, ptx, arch.name, lineinfo)
     except AssemblerError as e:
         from tilec.backend import tools
 
-        raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx")) from e
+        code = Code.CRASH if e.crashed else Code.ASSEMBLER
+        raise TileError(f"{maker} refuses the PTX for {arch.name}: {e}", hint=tools.keep(ptx, "kernel.ptx"), code=code) from e
     if notes := [line.strip() for line in log.splitlines() if re.search(r"\(C75\d\d\)", line)]:
         hint = "ptxas sees the whole program: pip install 'tilec[ptxas]' and set TILEC_ASSEMBLER=ptxas" if maker == "nvjitlink" else None
         raise TileError(f"{maker} did not do what the PTX says: {'; '.join(notes)}", hint=hint)
     return Cubin(data, resources(log), log, maker, arch)
+
+
+def _made(maker: str, ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
+    """Cubin and log, by a copy of this process if `TILEC_ISOLATE` asks for it; ptxas is a process of its own anyway."""
+    if maker != "nvjitlink" or not os.environ.get("TILEC_ISOLATE"):
+        return MAKERS[maker](ptx, arch, lineinfo)
+    from tilec.backend import tools
+
+    if not tools.can_fork():
+        return MAKERS[maker](ptx, arch, lineinfo)
+    _nvjitlink()  # once, for all copies
+    try:
+        return tools.in_child(lambda: MAKERS[maker](ptx, arch, lineinfo))
+    except tools.Crashed as e:
+        raise AssemblerError(str(e), crashed=True) from e
 
 
 def resources(log: str) -> Resources:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilec.backend.target import Target, for_device
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 
 PADDING = 16  # bytes
 
@@ -233,10 +233,10 @@ def _place(array: np.ndarray) -> tuple[int, int]:
 def _value(argument: Any, copy_in: Callable[[np.ndarray], int]) -> Any:
     """One kernel parameter as ctypes data, as wide as the parameter."""
     if isinstance(argument, np.ndarray):
-        require(argument.flags.c_contiguous, "an array on its way to the GPU must be C-contiguous", hint="np.ascontiguousarray")
+        require(argument.flags.c_contiguous, "an array on its way to the GPU must be C-contiguous", hint="np.ascontiguousarray", code=Code.ARRAY_MEMORY)
         return ctypes.c_uint64(copy_in(argument))
     if hasattr(argument, "__cuda_array_interface__"):
         return ctypes.c_uint64(argument.__cuda_array_interface__["data"][0])
     if isinstance(argument, np.generic):
         return (ctypes.c_char * argument.nbytes).from_buffer_copy(argument.tobytes())
-    raise TileError(f"a kernel takes arrays and typed scalars, not {type(argument).__name__}", hint="np.int32(n), np.float32(x)")
+    raise TileError(f"a kernel takes arrays and typed scalars, not {type(argument).__name__}", hint="np.int32(n), np.float32(x)", code=Code.ARRAY_TYPE)

@@ -17,7 +17,7 @@ from typing import Any
 from tilec.backend import arith, packed, ramps
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
 from tilec.backend.target import Target
-from tilec.errors import Loc, TileError
+from tilec.errors import Code, Loc, TileError
 from tilec.ir.core import Block, Function, Op, Value, Yield
 from tilec.ir.dtypes import DType
 from tilec.ir.facts import Facts
@@ -193,7 +193,7 @@ def rule_of(kind: type[Op]) -> Rule:
     for base in kind.__mro__:
         if base in RULES:
             return RULES[base]
-    raise TileError(f"{kind.mnemonic} can't be compiled for the GPU")
+    raise TileError(f"{kind.mnemonic} can't be compiled for the GPU", code=Code.NOT_ON_GPU)
 
 
 def symbol(function: Function) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from tilec.backend.target import TARGETS, Target, target
 from tilec.backend.versions import identity as identity_of
 from tilec.backend.versions import names_in, packages, version
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
 # says it in each module, the option says it to the code generator.
@@ -94,10 +94,10 @@ def check(text: str, arch: Target) -> None:
         for pattern, feature in NEEDS.items():
             if re.match(pattern, used):
                 having = [t.name for t in TARGETS.values() if t.has(feature)]
-                require(arch.has(feature), f"{arch.name} has no {used}", hint=f"it is on {', '.join(having)}")
+                require(arch.has(feature), f"{arch.name} has no {used}", hint=f"it is on {', '.join(having)}", code=Code.FEATURE)
     for line in text.splitlines() if NEVER.search(text) else ():
         if (found := NEVER.search(line)) and not SINGLE.search(line):
-            raise TileError(f"llvm.{found[1]} has no lowering for GPUs", hint="exp2 of f32 and f16 has, and sin, cos, tanh marked afn")
+            raise TileError(f"llvm.{found[1]} has no lowering for GPUs", hint="exp2 of f32 and f16 has, and sin, cos, tanh marked afn", code=Code.NOT_ON_GPU)
 
 
 def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None = None) -> str:
@@ -114,8 +114,10 @@ def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None =
     try:
         return run(text, arch, meanwhile)
     except RuntimeError as e:
-        from tilec.backend.tools import keep
+        from tilec.backend.tools import Crashed, keep
 
+        if isinstance(e, Crashed):
+            raise TileError(f"LLVM crashed: {e}", hint=keep(text, "kernel.ll"), code=Code.CRASH) from e
         raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
 
 
@@ -135,9 +137,12 @@ def _generate(text: str, arch: Target, meanwhile: Callable[[], None] | None = No
 
 
 def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
-    """The same in a process of its own, so that LLVM's abort() becomes a RuntimeError."""
+    """The same in a process of its own, so that LLVM's abort() becomes an error, `Crashed`."""
     from tilec.backend import tools
 
+    if tools.can_fork():
+        _llvm()  # once, for all copies
+        return tools.in_child(lambda: _generate(text, arch))
     if meanwhile:
         meanwhile()
     run = "import sys; from tilec.backend import nvptx, target as t; "
@@ -145,5 +150,5 @@ def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = No
     done = tools.run([sys.executable, "-c", run], text)
     if done.returncode:
         said = re.search(r"^.*(LLVM ERROR|error): .*$", done.stderr, re.MULTILINE)
-        raise RuntimeError(said[0] if said else "it crashed")
+        raise tools.Crashed(done.stderr, -done.returncode) if done.returncode < 0 else RuntimeError(said[0] if said else done.stderr)
     return done.stdout

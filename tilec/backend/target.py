@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tilec.backend.isa import ldmatrix, mma
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused
@@ -80,8 +80,10 @@ class Target:
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""
-        require(0 < threads <= self.threads_per_block, f"{threads} threads per block; {self.name} has from 1 to {self.threads_per_block}")
-        require(shared <= self.shared_per_block, f"{shared} bytes of shared memory per block; {self.name} has {self.shared_per_block}")
+        require(0 < threads <= self.threads_per_block, f"{threads} threads per block; {self.name} has from 1 to {self.threads_per_block}", code=Code.WARPS)
+        hint = "make the tiles smaller, use fewer stages, or put tc.sync() behind the last use of one, so that another may take its place"
+        most = self.shared_per_block
+        require(shared <= most, f"{shared} bytes of shared memory per block; {self.name} has {most}", hint=hint, code=Code.SHARED_FULL)
 
     def occupancy(self, threads: int, registers: int, shared: int = 0) -> Occupancy:
         """How many blocks of `threads` threads, `registers` per thread and `shared` bytes fit on one multiprocessor, and what stops more.
@@ -217,5 +219,5 @@ def for_device(capability: tuple[int, int]) -> Target:
     """The target that makes the most of a device of this compute capability. Raises TileError for one older than 8.0."""
     candidates = [t for t in TARGETS.values() if t.runs_on(capability)]
     have = f"compute capability {capability[0]}.{capability[1]}"
-    require(candidates, f"no architecture here runs on a device of {have}", hint=f"known: {', '.join(TARGETS)}")
+    require(candidates, f"no architecture here runs on a device of {have}", hint=f"known: {', '.join(TARGETS)}", code=Code.FEATURE)
     return max(candidates, key=lambda t: (t.capability, ["", "f", "a"].index(t.suffix)))

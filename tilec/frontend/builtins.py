@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from os import PathLike
+from types import FunctionType
 from typing import Any
 
 import tilec.ir.ops  # noqa: F401 - registers the builtins
-from tilec.errors import TileError
+from tilec.errors import Code, TileError, require
 from tilec.frontend.source import Source
 from tilec.frontend.values import Struct
 from tilec.ir.core import BUILTINS, Kind, Op
@@ -132,25 +133,51 @@ def _names(text: str, kind: Callable[[str], Any], what: str) -> Any:
     names = text.replace(",", " ").split()
     for name in names:
         if not name.isidentifier():
-            raise TileError(f"{name!r} can't name {what}", hint='as in tc.dims("M N K")')
+            raise TileError(f"{name!r} can't name {what}", hint='as in tc.dims("M N K")', code=Code.EXTENT)
     made = tuple(map(kind, names))
     return made[0] if len(made) == 1 else made
 
 
 def dims(names: str) -> Any:
-    """Names of runtime dimensions, separated by blanks: `M, N = tc.dims("M N")`; a single name gives the `Dim` itself."""
+    """Names of runtime dimensions, separated by blanks: `M, N = tc.dims("M N")`; a single name gives the `Dim` itself.
+
+    Example:
+        A, B = tc.dims("A B")
+        @tc.kernel
+        def k(T: f32[A, B], O: f32[A, B]):
+            tc.grid(A)
+            tc.store(O, [tc.block_index(0), 0], f32(B))  # O[:, 0] = 40
+        tc.dims("M-N")                                   # error: 'M-N' can't name a dimension
+    """
     return _names(names, Dim, "a dimension")
 
 
 def types(names: str) -> Any:
-    """Names of element types that kernels take as constants: `W = tc.types("W")`, then `def k(w: W[K, N], *, W: DType = int6)`."""
+    """Names of element types that kernels take as constants: `W = tc.types("W")`, then `def k(w: W[K, N], *, W: DType = int6)`.
+
+    Example:
+        W = tc.types("W")
+        @tc.kernel
+        def k(T: W[R, C], O: f32[R, C], *, W: DType = f32):
+            tc.grid(1)
+            tc.store(O, [0, 0], f32(tc.load(T, [0, 0], [8, 16])))  # O[:8, :16] = T[:8, :16]
+        tc.types("1")                                              # error: '1' can't name a type
+    """
     return _names(names, TypeName, "a type")
 
 
 def strided(tensor: Any) -> Any:
-    """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters."""
+    """The annotation of a tensor that need not be contiguous: `a: tc.strided(f16[M, K])`. Its strides become kernel parameters.
+
+    Example:
+        @tc.kernel
+        def k(T: tc.strided(f32[R, C]), O: f32[R, C]):
+            tc.grid(1)
+            tc.store(O, [0, 0], tc.load(T, [0, 0], [8, 16]))  # O[:8, :16] = T[:8, :16]
+        tc.strided(f32)                                       # error: strided takes a tensor's annotation
+    """
     if not isinstance(tensor, Shaped):
-        raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])")
+        raise TileError(f"strided takes a tensor's annotation, not {tensor!r}", hint="as in tc.strided(f16[M, K])", code=Code.EXTENT)
     return Strided(tensor)
 
 
@@ -159,9 +186,16 @@ def workspace(tensor: Any) -> Any:
 
     Calls need not pass it: then tilec provides it. Its extents are integers or dimensions of other tensors. A run of the interpreter or the
     simulator that leaves other values than 0 is an error.
+
+    Example:
+        @tc.kernel
+        def k(O: f32[R, C], own: tc.workspace(i32[4])):
+            tc.grid(1)
+            tc.store(O, [0, 0], f32(tc.load(own, [0], [4])))  # O[0, :4] = 0
+        tc.workspace(i32)                                   # error: workspace takes a tensor's annotation
     """
     if not isinstance(tensor, Shaped):
-        raise TileError(f"workspace takes a tensor's annotation, not {tensor!r}", hint="as in tc.workspace(i32[M])")
+        raise TileError(f"workspace takes a tensor's annotation, not {tensor!r}", hint="as in tc.workspace(i32[M])", code=Code.EXTENT)
     return Workspace(tensor)
 
 
@@ -196,10 +230,23 @@ def struct(cls: type) -> Any:
 
     `State(acc, best)` makes one, `s.acc` reads a field, `s.replace(acc=x)` makes another; loops and branches hand them on, functions take and
     return them. Methods are decorated with `@tc.function`. Raises TileError for a class without fields or with a base.
+
+    Example:
+        @tc.struct
+        class Pair:
+            low: f32
+            high: f32
+        @tc.kernel
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(1)
+            v = tc.load(T, [0, 0], [8, 16])
+            both = Pair(tc.min(v), tc.max(v))
+            tc.store(O, [0, 0], both.high - both.low)  # O[0, 0] = np.ptp(T[:8, :16])
+        tc.struct(type("Empty", (), {}))               # error: Empty is no struct
     """
     fields = list(inspect.get_annotations(cls))
     if not fields or cls.__bases__ != (object,):
-        raise TileError(f"{cls.__name__} is no struct", hint="a struct is a class without a base, with annotated fields, as in `acc: f32`")
+        raise TileError(f"{cls.__name__} is no struct", hint="a struct is a class without a base, with annotated fields, as in `acc: f32`", code=Code.STRUCT)
     missing = object()
     defaults = [getattr(cls, f) for f in fields if getattr(cls, f, missing) is not missing]
     base = namedtuple(cls.__name__, fields, defaults=defaults)  # type: ignore[misc]
@@ -208,12 +255,34 @@ def struct(cls: type) -> Any:
 
 
 def function(python_function: Callable[..., Any]) -> HelperFunction:
-    """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple."""
+    """Decorates a helper that kernels call: it is inlined at each call, takes tiles and constants, and returns one value or a tuple.
+
+    Example:
+        @tc.function
+        def twice(v):
+            return v + v
+        @tc.kernel
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(1)
+            tc.store(O, [0, 0], twice(tc.load(T, [0, 0], [8, 16])))  # O[:8, :16] = 2 * T[:8, :16]
+        tc.function(3)                                               # error: a helper is a Python function, not 3
+    """
+    require(
+        isinstance(python_function, FunctionType),
+        f"a helper is a Python function, not {python_function!r}",
+        hint="decorate a def with @tc.function",
+        code=Code.FOREIGN,
+    )
     return HelperFunction(python_function)
 
 
 def cdiv(x: Any, y: Any) -> Any:
-    """`x / y` rounded up, for integers and integer scalars: the number of blocks of y that cover x."""
+    """`x / y` rounded up, for integers and integer scalars: the number of blocks of y that cover x.
+
+    Example:
+        r = cdiv(i, 2)  # = -(-i // 2)
+        cdiv(x, y)      # error: // is not defined on f32
+    """
     return (x + y - 1) // y
 
 
@@ -222,6 +291,14 @@ def grid(x: Index, y: Index = 1, z: Index = 1) -> None:
     """Says how many blocks run, in up to three directions: the kernel's first statement, evaluated on the host.
 
     The extents are computed from dimensions, scalar parameters and constants, as in `tc.grid(cdiv(M, bm), cdiv(N, bn))`.
+
+    Example:
+        @tc.kernel
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(R)
+            j = tc.block_index(0)
+            tc.store(O, [j, 0], tc.load(T, [j, 0], [64]))  # O[:] = T
+        tc.grid(1)                                         # error: tc.grid is given twice
     """
 
 
@@ -230,27 +307,63 @@ def warps(first: int, count: int) -> AbstractContextManager[None]:  # type: igno
     """`with tc.warps(0, 4):` what follows is run by `count` warps from warp `first` on, and a barrier in it is theirs alone.
 
     The other warps pass it by, so that several groups work at once. No value leaves it; scalars enter it, tiles through shared memory.
+
+    Example:
+        @tc.kernel(warps=2)
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(1)
+            with tc.warps(1, 1):
+                tc.store(O, [0, 0], tc.load(T, [0, 0], [8, 16]))  # O[:8, :16] = T[:8, :16]
+        with tc.warps(0, 2): pass                                 # error: warps
     """
 
 
 def _range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:  # type: ignore[empty-body]
-    """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones."""
+    """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones.
+
+    Example:
+        total = s
+        for j in tc.range(i):
+            total += 1.0
+        r = total                         # = s + i
+        for j in tc.range(0, i, 0): pass  # error: the step of a range is not 0
+    """
 
 
 def _static_range(start: int, stop: int | None = None, step: int = 1) -> Iterable[int]:  # type: ignore[empty-body]
-    """A loop that is unrolled: its counter is a number at compile time, and so are its bounds."""
+    """A loop that is unrolled: its counter is a number at compile time, and so are its bounds.
+
+    Example:
+        parts = []
+        for j in tc.static_range(8):
+            parts = [*parts, tc.sum(x[j])]
+        r = tc.stack(parts)                # = np.sum(x, axis=1)
+        for j in tc.static_range(i): pass  # error: static_range are known at compile time, not i32
+    """
 
 
 _range.__name__, _static_range.__name__ = "range", "static_range"
 
 @_like
 def static(x: Any) -> Any:
-    """The value of an expression that Python computes when the kernel is compiled: any Python is allowed in it, no value of the program is."""
+    """The value of an expression that Python computes when the kernel is compiled: any Python is allowed in it, no value of the program is.
+
+    Example:
+        count = tc.static(sum(j * j for j in range(4)))
+        r = n + count     # = n + 14
+        tc.static(i + 1)  # error: this is computed when the kernel is compiled, but i is i32
+    """
 
 
 @_like
 def static_assert(fact: bool, message: str = "") -> None:
-    """Refuses to compile unless the fact, known at compile time, holds."""
+    """Refuses to compile unless the fact, known at compile time, holds.
+
+    Example:
+        tc.static_assert(x.shape[0] % 8 == 0, "extents come in eights")
+        r = x + 1                         # = x + 1
+        tc.static_assert(x.shape[0] > 8)  # error: x.shape[0] > 8 does not hold
+    """
 
 
 OPERATIONS: dict[str, Builtin] = {name: Builtin(op) for name, op in BUILTINS.items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, BoundHelper, Builtin, HelperFunction, Name, cdiv, signature_of
 from tilec.frontend.expressions import Expressions, Method
 from tilec.frontend.signature import Signature
@@ -49,7 +49,7 @@ class Calls(Expressions):
     def expr_Call(self, node: ast.Call) -> Any:
         function = self(node.func)
         if function is LANGUAGE["static"]:
-            require(len(node.args) == 1 and not node.keywords, "tc.static takes one expression")
+            require(len(node.args) == 1 and not node.keywords, "tc.static takes one expression", code=Code.ARGUMENTS)
             return self.computed(node.args[0])
         args, kwargs = self.arguments(node)
         for key, handler in self.special().items():
@@ -58,11 +58,11 @@ class Calls(Expressions):
         if isinstance(function, Method):
             return self.build(function.op.op, (function.receiver, *args), kwargs, f".{node.func.attr}")  # type: ignore[attr-defined]
         if isinstance(function, Name) and (not isinstance(function, Builtin) or function.op is Assume):
-            raise TileError(f"tc.{function.__name__} can't be called here", hint="it is a statement of its own, at the top of the kernel")
+            raise TileError(f"tc.{function.__name__} can't be called here", hint="it is a statement of its own, at the top of the kernel", code=Code.ARGUMENTS)
         if isinstance(function, Builtin):
             return self.build(function.op, args, kwargs, f"tc.{function.__name__}")
         if isinstance(function, DType):
-            require(len(args) == 1 and not kwargs, f"{function}(x) converts one value")
+            require(len(args) == 1 and not kwargs, f"{function}(x) converts one value", code=Code.ARGUMENTS)
             return self.build(Cast, (*args, function), kwargs, str(function))
         if isinstance(function, HelperFunction):
             return self.apply(function, args, kwargs, self.loc(node))
@@ -90,7 +90,7 @@ class Calls(Expressions):
             if isinstance(a, ast.Starred):
                 value = self(a.value)
                 require(
-                    isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists can", loc=self.loc(a)
+                    isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists can", loc=self.loc(a), code=Code.UNPACKING
                 )
                 args += value
             else:
@@ -106,7 +106,7 @@ class Calls(Expressions):
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             parameters = ", ".join(map(str, signature.replace(return_annotation=inspect.Signature.empty).parameters))
-            raise TileError(f"{name}: {error}", hint=f"its parameters are ({parameters})") from None
+            raise TileError(f"{name}: {error}", hint=f"its parameters are ({parameters})", code=Code.ARGUMENTS) from None
         for key, value in bound.arguments.items():
             parameter = signature.parameters[key]
             if parameter.kind is not parameter.VAR_POSITIONAL:
@@ -141,13 +141,22 @@ class Calls(Expressions):
         if len(tests) < len(kinds) or any(test(value) for test, _ in tests):
             return
         words = " or ".join(dict.fromkeys(text for _, text in tests if text))
-        raise TileError(f"{name}: {key} is {words}, not {show(value)}")
+        if callable(value) and not isinstance(value, type):
+            hint: str | None = f"decorate {getattr(value, '__name__', 'it')} with @tc.function"
+        else:
+            hint = "make it a keyword-only parameter of the kernel, or a number" if "at compile time" in words and has_values(value) else None
+        raise TileError(f"{name}: {key} is {words}, not {show(value)}", hint=hint, code=Code.ARGUMENTS)
 
     # names of the language and Python's functions
 
     def call_range(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Counting:
         stages = kwargs.pop("stages", 1)
-        require(isinstance(stages, int) and stages >= 1, f"stages is a positive integer known at compile time, not {show(stages)}")
+        require(
+            isinstance(stages, int) and stages >= 1,
+            f"stages is a positive integer known at compile time, not {show(stages)}",
+            hint="make it a keyword-only parameter, or a number",
+            code=Code.NOT_STATIC,
+        )
         start, stop, step = self._bounds(args, kwargs)
         return Counting(start, stop, step, stages)
 
@@ -157,37 +166,38 @@ class Calls(Expressions):
             require(
                 isinstance(x, int),
                 f"the bounds of static_range are known at compile time, not {show(x)}",
-                hint="use tc.range for a loop at run time",
+                hint="use tc.range for a loop at run time", code=Code.NOT_STATIC
             )
         return range(*bounds)
 
     def _bounds(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
         named = dict(zip(("stop",) if len(args) == 1 else ("start", "stop", "step"), args, strict=False)) | kwargs
         good = len(args) <= 3 and "stop" in named and set(named) <= {"start", "stop", "step"}
-        require(good, "range takes (stop) or (start, stop) or (start, stop, step)", hint="and stages=, for tc.range")
+        require(good, "range takes (stop) or (start, stop) or (start, stop, step)", hint="and stages=, for tc.range", code=Code.ARGUMENTS)
         bounds = named.get("start", 0), named["stop"], named.get("step", 1)
         for x in bounds:
             good = isinstance(x, int) or (is_tile(x) and x.type.is_scalar and x.type.dtype.is_int)
             require(
                 good,
                 f"the bounds of a range are integers, not {show(x)}",
-                hint="use // to divide integers" if isinstance(x, float) else None,
+                hint="use // to divide integers" if isinstance(x, float) else None, code=Code.BOUNDS
             )
-        require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0")
+        require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0", hint="a loop goes up or down", code=Code.BOUNDS)
         return bounds
 
     def call_cdiv(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        require(len(args) == 2 and not kwargs, "cdiv takes two integers", hint="as in cdiv(M, 64)")
+        require(len(args) == 2 and not kwargs, "cdiv takes two integers", hint="as in cdiv(M, 64)", code=Code.ARGUMENTS)
         x, y = args
         return self.binary(ast.FloorDiv, self.binary(ast.Add, x, y - 1 if is_number(y) else self.binary(ast.Sub, y, 1)), y)
 
     def call_static_assert(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> None:
         named = dict(zip(("fact", "message"), args, strict=False)) | kwargs
-        require(set(named) <= {"fact", "message"} and "fact" in named, "tc.static_assert takes a fact and a message")
+        require(set(named) <= {"fact", "message"} and "fact" in named, "tc.static_assert takes a fact and a message", code=Code.ARGUMENTS)
         late = "tc.static_assert is decided when the kernel is compiled, and this is known only at run time"
-        require(not has_values(named["fact"]), late, hint="tc.assert_ checks at run time")
+        require(not has_values(named["fact"]), late, hint="tc.assert_ checks at run time", code=Code.NOT_STATIC)
         text = self.source.text(node.args[0]) if node.args else "it"
-        require(named["fact"], f"{named.get('message') or f'{text} does not hold'}")
+        told = self.told(node.args[0]) if node.args else ""
+        require(named["fact"], f"{named.get('message') or f'{text} does not hold'}{told}", code=Code.STATIC_ASSERTION)
 
     def call_print(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> None:
         require(not kwargs, "print takes no options in a kernel", hint="it shows its arguments, a line for each block")
@@ -204,9 +214,9 @@ class Calls(Expressions):
     def plain(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Python's own functions on tiles where that makes sense, anything else at compile time."""
         name = getattr(function, "__name__", show(function))
-        require(callable(function), f"{show(function)} is not a function")
+        require(callable(function), f"{show(function)} is not a function", code=Code.FOREIGN)
         if isinstance(getattr(function, "signature", None), Signature):
-            raise TileError(f"{name} is a kernel, and kernels don't call kernels", hint="put what both need into a helper, by @tc.function")
+            raise TileError(f"{name} is a kernel, and kernels don't call kernels", hint="put what both need into a helper, by @tc.function", code=Code.FOREIGN)
         if _is_one_of(function, STRUCTURAL):
             return self._structural(function, args, kwargs, name)
         if is_struct(function) or getattr(function, "__func__", None) is Struct.replace:
@@ -225,18 +235,18 @@ class Calls(Expressions):
             f"{name} is a Python function, which can't compute on values of the program",
             hint="decorate it with @tc.function, if it is yours, to have its calls inlined"
             if inspect.isfunction(function)
-            else proposal_for(name),
+            else proposal_for(name), code=Code.FOREIGN
         )
 
     def _check_method(self, function: Any, name: str) -> None:
         if isinstance(getattr(function, "__self__", None), list | dict | set) and name in CHANGING:
-            raise TileError(f"{name} changes an object, and a kernel can't", hint="make a new one, as in xs = xs + [x]")
+            raise TileError(f"{name} changes an object, and a kernel can't", hint="make a new one, as in xs = xs + [x]", code=Code.IMMUTABLE)
 
     def _structural(self, function: Any, args: list[Any], kwargs: dict[str, Any], name: str) -> Any:
         if function is not isinstance:
             for x in args:
                 if isinstance(x, Value):
-                    raise TileError(f"{name} is not defined on {show(x)}", hint="x.shape gives the extents" if function is len else None)
+                    raise TileError(f"{name} is not defined on {show(x)}", hint="x.shape gives the extents" if function is len else None, code=Code.UNDEFINED)
             args = [self._known(x) for x in args]
         result = self.python(f"{name}()", function, *args, **kwargs)
         return [tuple(x) if isinstance(x, tuple) else x for x in result] if function in (zip, enumerate, reversed) else result
@@ -245,7 +255,7 @@ class Calls(Expressions):
         if not isinstance(x, Counting):
             return x
         known = x.unrolled()
-        require(known is not None, "the bounds of the range must be known at compile time here", hint="use it in a for loop")
+        require(known is not None, "the bounds of the range must be known at compile time here", hint="use it in a for loop", code=Code.NOT_STATIC)
         return known
 
     def _fold(self, function: Any, args: list[Any], kwargs: dict[str, Any], name: str) -> Any:
@@ -253,11 +263,11 @@ class Calls(Expressions):
         if isinstance(items, Value) or kwargs or not items or (function is sum and len(args) != 1):
             raise TileError(
                 f"{name} on a tile is tc.{name}",
-                hint=f"write tc.{name}(x) to reduce a tile, {name}(x, y) for two" if function is not sum else "write tc.sum(x)",
+                hint=f"write tc.{name}(x) to reduce a tile, {name}(x, y) for two" if function is not sum else "write tc.sum(x)", code=Code.FOREIGN
             )
         known = [x for x in items if not isinstance(x, Value)]
         rest = [x for x in items if isinstance(x, Value)]
-        require(all(map(is_number, known)), f"{name} is not defined on {show(args[0])}")
+        require(all(map(is_number, known)), f"{name} is not defined on {show(args[0])}", code=Code.UNDEFINED)
         start = [function(known)] if known and (function is not sum or sum(known)) else []
         return reduce(lambda x, y: FOLDS[function].build(self.b, x, y), rest + start)  # type: ignore[attr-defined]
 
@@ -270,31 +280,32 @@ class Calls(Expressions):
 
     def call_grid(self, node: ast.Call) -> None:
         """`tc.grid(...)`: the extents become the values of the launch block."""
-        require(self.program.grid is None, "tc.grid is given twice", hint="keep the first")
-        require(not self.program.body.ops, "tc.grid comes first in a kernel", hint="move it above everything that computes on the GPU")
+        require(self.program.grid is None, "tc.grid is given twice", hint="keep the first", code=Code.GRID)
+        require(not self.program.body.ops, "tc.grid comes first in a kernel", hint="move it above everything that computes on the GPU", code=Code.GRID)
         with self.on_host("the grid"):
             args, kwargs = self.arguments(node)
             extra = [k for k in kwargs if k not in ("x", "y", "z")]
-            require(not extra, f"tc.grid has no parameter {', '.join(extra)}", hint="write tc.grid(cdiv(M, bm), cdiv(N, bn))")
+            require(not extra, f"tc.grid has no parameter {', '.join(extra)}", hint="write tc.grid(cdiv(M, bm), cdiv(N, bn))", code=Code.GRID)
             extents = args + list(kwargs.values())
-            require(1 <= len(extents) <= 3, f"a grid has one to three extents, not {len(extents)}", hint="fold further ones into the last")
+            require(1 <= len(extents) <= 3, f"a grid has one to three extents, not {len(extents)}", hint="fold further ones into the last", code=Code.GRID)
             for x, n in zip(args, node.args, strict=False):
                 with self.loc(n):
                     known = isinstance(x, int) and not isinstance(x, bool)
-                    require(known or is_tile(x), f"the grid's extents are integers, not {show(x)}", hint="use // or cdiv to divide")
-                    require(not known or x > 0, f"the grid's extents are positive, not {x}")
+                    require(known or is_tile(x), f"the grid's extents are integers, not {show(x)}", hint="use // or cdiv to divide", code=Code.GRID)
+                    require(not known or x > 0, f"the grid's extents are positive, not {x}", code=Code.GRID)
                     index(self.b, x)
             self.program.grid = tuple(index(self.b, x) for x in extents)
 
     def call_assume(self, node: ast.Call) -> None:
         """`tc.assume(fact)`: checked by every launcher."""
-        require(len(node.args) == 1 and not node.keywords, "tc.assume takes one fact", hint="as in tc.assume(K % 8 == 0)")
+        require(len(node.args) == 1 and not node.keywords, "tc.assume takes one fact", hint="as in tc.assume(K % 8 == 0)", code=Code.ARGUMENTS)
         with self.on_host("an assumption"):
             fact = self(node.args[0])
             if isinstance(fact, Value):
                 self.b.insert(Assume(fact, self.source.text(node.args[0])))
                 return
-        require(fact, f"the assumption {self.source.text(node.args[0])} does not hold for these constants")
+        text = self.source.text(node.args[0])
+        require(fact, f"the assumption {text} does not hold for these constants{self.told(node.args[0])}", code=Code.ASSUMPTION)
 
     def on_host(self, what: str) -> Any:
         return _OnHost(self, what)
@@ -324,7 +335,7 @@ class _OnHost:
                 raise TileError(
                     f"{self.what} is evaluated on the host, which knows only dimensions, scalar parameters and constants",
                     loc=op.loc,
-                    hint="compute it from those, inside the call",
+                    hint="compute it from those, inside the call", code=Code.HOST
                 )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.frontend.builtins import OPERATIONS, Builtin, Dim
 from tilec.frontend.source import Source
 from tilec.frontend.values import (
@@ -28,6 +28,7 @@ from tilec.frontend.values import (
     show,
 )
 from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
+from tilec.ir.dtypes import DType
 from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
 from tilec.ir.ops.base import Binary, tile
 from tilec.ir.ops.control import If, condition
@@ -158,14 +159,19 @@ class Expressions:
                 found[name] = self.outside(self.source.lookup(name))
         return found
 
+    def told(self, node: ast.expr) -> str:
+        """What the names in an expression are, of those that are numbers or the like at compile time, to end a message with."""
+        plain = {n: x for n, x in self.named(node).items() if isinstance(x, int | float | str | DType)}
+        return "".join(f"{', ' if i else ': '}{n} is {x!r}" for i, (n, x) in enumerate(sorted(plain.items())))
+
     def computed(self, node: ast.expr) -> Any:
         """The value of any Python expression on objects known at compile time."""
         names = self.named(node)
         for name, x in names.items():
             if isinstance(x, Undefined):
-                raise TileError(x.reason, hint=x.hint)
+                raise TileError(x.reason, hint=x.hint, code=x.code)
             hint = "make it a keyword-only parameter, or a number"
-            require(not has_values(x), f"this is computed when the kernel is compiled, but {name} is {show(x)}", hint=hint)
+            require(not has_values(x), f"this is computed when the kernel is compiled, but {name} is {show(x)}", hint=hint, code=Code.NOT_STATIC)
         return self.python("this", eval, compile(ast.Expression(node), self.source.file, "eval"), names)
 
     def fixed(self, node: ast.expr, what: str) -> Any:
@@ -175,7 +181,7 @@ class Expressions:
             require(
                 not has_values(value),
                 f"{what} must be known at compile time, but it is {show(value)}",
-                hint="make it a keyword-only parameter, or a number",
+                hint="make it a keyword-only parameter, or a number", code=Code.NOT_STATIC
             )
         return value
 
@@ -189,14 +195,15 @@ class Expressions:
         if name in self.variables:
             value = self.variables[name]
             if isinstance(value, Undefined):
-                raise TileError(value.reason, hint=value.hint, notes=(("it is assigned here", value.loc),) if value.loc else ())
+                notes = (("it is assigned here", value.loc),) if value.loc else ()
+                raise TileError(value.reason, hint=value.hint, notes=notes, code=value.code)
             return value
         if name in self.locals:
-            raise TileError(f"{name} is read before it is assigned", hint=f"assign {name} above")
+            raise TileError(f"{name} is read before it is assigned", hint=f"assign {name} above", code=Code.UNASSIGNED)
         try:
             return self.outside(self.source.lookup(name))
         except KeyError:
-            raise TileError(f"{name} is not defined", hint=proposal(name, [*self.variables, *self.source.visible()])) from None
+            raise TileError(f"{name} is not defined", hint=proposal(name, [*self.variables, *self.source.visible()]), code=Code.UNKNOWN) from None
 
     def outside(self, x: Any) -> Any:
         """An object from outside the kernel: a dimension's name becomes its value, in tuples, too."""
@@ -207,7 +214,7 @@ class Expressions:
         if x.name in self.program.dims:
             return self.program.dims[x.name]
         known = ", ".join(self.program.dims) or "none"
-        raise TileError(f"the dimension {x.name} belongs to no tensor of this kernel", hint=f"its dimensions are {known}")
+        raise TileError(f"the dimension {x.name} belongs to no tensor of this kernel", hint=f"its dimensions are {known}", code=Code.UNKNOWN)
 
     def expr_Tuple(self, node: ast.Tuple) -> Any:
         return tuple(self.elements(node.elts))
@@ -259,16 +266,15 @@ class Expressions:
         with self.loc(node):
             if isinstance(value, Counting):
                 known = value.unrolled()
-                require(
-                    known is not None, "the bounds must be known at compile time here", hint="write a for loop for bounds known at run time"
-                )
+                hint = "write a for loop for bounds known at run time"
+                require(known is not None, "the bounds must be known at compile time here", hint=hint, code=Code.NOT_STATIC)
                 return known or ()
             if isinstance(value, Value):
-                raise TileError(f"{show(value)} can't be gone through", hint="compute on the whole tile, or loop over tc.range(...)")
+                raise TileError(f"{show(value)} can't be gone through", hint="compute on the whole tile, or loop over tc.range(...)", code=Code.UNPACKING)
             try:
                 return list(value)
             except TypeError:
-                raise TileError(f"{show(value)} can't be gone through", hint="loop over tc.range(...) or a tuple") from None
+                raise TileError(f"{show(value)} can't be gone through", hint="loop over tc.range(...) or a tuple", code=Code.UNPACKING) from None
 
     def bind(self, target: ast.expr, value: Any) -> None:
         """Give a variable, or each of a tuple of them, a value."""
@@ -280,10 +286,10 @@ class Expressions:
                 self.variables[target.id] = value
                 self.assigned_at[target.id] = loc
             elif isinstance(target, ast.Tuple | ast.List):
-                require(isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists of values can")
+                require(isinstance(value, tuple | list), f"{show(value)} can't be unpacked", hint="only tuples and lists of values can", code=Code.UNPACKING)
                 n, m = len(target.elts), len(value)
                 stars = [i for i, e in enumerate(target.elts) if isinstance(e, ast.Starred)]
-                require(m >= n - 1 if stars else n == m, f"{m} values are unpacked into {n} names")
+                require(m >= n - 1 if stars else n == m, f"{m} values are unpacked into {n} names", code=Code.UNPACKING)
                 if stars:
                     at, end = stars[0], stars[0] + m - n + 1
                     value = [*value[:at], list(value[at:end]), *value[end:]]
@@ -291,9 +297,9 @@ class Expressions:
                     self.bind(part.value if isinstance(part, ast.Starred) else part, v)
             elif isinstance(target, ast.Subscript):
                 hint = "tc.store(c, [i, j], x) writes memory; tiles and tuples are values: make a new one"
-                raise TileError("an element can't be assigned", hint=hint)
+                raise TileError("an element can't be assigned", hint=hint, code=Code.IMMUTABLE)
             else:
-                raise TileError("an attribute can't be assigned in a kernel", hint="assign to a variable")
+                raise TileError("an attribute can't be assigned in a kernel", hint="assign to a variable", code=Code.IMMUTABLE)
 
     # operators
 
@@ -304,21 +310,21 @@ class Expressions:
         """What an operator gives: an op, or Python's result if both operands are known."""
         symbol, compute = OPERATORS[kind]
         if not isinstance(x, Value) and not isinstance(y, Value):
-            require(not (isinstance(x, Counting) or isinstance(y, Counting)), f"{symbol} is not defined on a range")
+            require(not (isinstance(x, Counting) or isinstance(y, Counting)), f"{symbol} is not defined on a range", code=Code.UNDEFINED)
             return self.python(symbol, compute, x, y)
         if symbol in ("is", "is not"):
             return compute(x, y)
         if symbol in ("in", "not in"):
-            raise TileError(f"{symbol!r} is not defined at run time", hint="compare with ==")
+            raise TileError(f"{symbol!r} is not defined at run time", hint="compare with ==", code=Code.UNDEFINED)
         if symbol == "**":
             if is_tile(x) and isinstance(y, int):
                 return Power.build(self.b, x, y)
             raise TileError(
-                "** takes an integer known at compile time", hint="write tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general"
+                "** takes an integer known at compile time", hint="write tc.sqrt(x) for a root, tc.exp2(y * tc.log2(x)) in general", code=Code.NOT_STATIC
             )
         for given, other in ((x, y), (y, x)):
             if not isinstance(given, Value) and not is_number(given):
-                raise TileError(f"{symbol} is not defined on {show(other)} and {show(given)}", hint="operands are tiles and numbers")
+                raise TileError(f"{symbol} is not defined on {show(other)} and {show(given)}", hint="operands are tiles and numbers", code=Code.UNDEFINED)
         return SYMBOLS[symbol].build(self.b, x, y)  # type: ignore[attr-defined]
 
     def expr_UnaryOp(self, node: ast.UnaryOp) -> Any:
@@ -339,7 +345,7 @@ class Expressions:
         if not isinstance(x, Value):
             return not x
         if is_tile(x) and not is_scalar(x):
-            raise TileError(f"not is for scalars, and this is {show(x)}", hint="write ~x to invert each element of a bool tile")
+            raise TileError(f"not is for scalars, and this is {show(x)}", hint="write ~x to invert each element of a bool tile", code=Code.CONDITION)
         condition(x)
         return Not.build(self.b, x)
 
@@ -380,7 +386,7 @@ class Expressions:
     def scalar_condition(self, x: Value, instead: str) -> None:
         if is_tile(x) and not is_scalar(x):
             raise TileError(
-                f"and, or and not are for scalars, and this is {show(x)}", hint=f"write {instead} for each element of bool tiles"
+                f"and, or and not are for scalars, and this is {show(x)}", hint=f"write {instead} for each element of bool tiles", code=Code.CONDITION
             )
         condition(x)
 
@@ -432,7 +438,7 @@ class Expressions:
         """Two leaves that come out of branches, as values of one type; a number takes the other side's."""
         if is_number(x) and is_number(y):
             dtype = max((number_type(x), number_type(y)), key=lambda t: (t.is_float, t.bits))
-            require(number_type(x).is_bool == number_type(y).is_bool, f"{what} are {x!r} and {y!r}", hint="make both numbers or both bools")
+            require(number_type(x).is_bool == number_type(y).is_bool, f"{what} are {x!r} and {y!r}", hint="make both numbers or both bools", code=Code.CHANGED)
             return materialize(self.b.inside(then), x, dtype), materialize(self.b.inside(orelse), y, dtype)
         if is_number(x) and is_scalar(y):
             x = materialize(self.b.inside(then), x, y.type.dtype)
@@ -441,7 +447,7 @@ class Expressions:
         if not (is_tile(x) and is_tile(y) and x.type == y.type):
             raise TileError(
                 f"{what} are {show(x)} and {show(y)}",
-                hint="both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)",
+                hint="both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)", code=Code.CHANGED
             )
         return x, y
 
@@ -453,12 +459,12 @@ class Expressions:
         if isinstance(x, Value):
             return self.attribute(x, name)
         if isinstance(x, Counting):
-            raise TileError(f"a range has no {name} in a kernel")
+            raise TileError(f"a range has no {name} in a kernel", code=Code.UNKNOWN)
         try:
             return self.outside(getattr(x, name))
         except AttributeError:
             what = f"the module {x.__name__}" if isinstance(x, type(ast)) else show(x)
-            raise TileError(f"{what} has no {name}", hint=proposal(name, dir(x))) from None
+            raise TileError(f"{what} has no {name}", hint=proposal(name, dir(x)), code=Code.UNKNOWN) from None
 
     def attribute(self, x: Value, name: str) -> Any:
         """An attribute of a tile, tensor or shared tile."""
@@ -477,10 +483,10 @@ class Expressions:
                 return Method(OPERATIONS[METHODS[name]], x)
             known = ["dtype", "shape", "rank", "T", *METHODS]
             hint = f"write tc.{name}(x)" if name in OPERATIONS else proposal(name, known) or "it has " + ", ".join(known)
-            raise TileError(f"a tile has no {name}", hint=hint)
+            raise TileError(f"a tile has no {name}", hint=hint, code=Code.UNKNOWN)
         if name in METHODS or name == "T":
-            raise TileError(f"{show(x)} has no {name}", hint="read it into registers with tc.load")
-        raise TileError(f"{show(x)} has no {name}", hint=proposal(name, ["dtype", "shape", "rank"]) or "it has dtype, shape and rank")
+            raise TileError(f"{show(x)} has no {name}", hint="read it into registers with tc.load", code=Code.UNKNOWN)
+        raise TileError(f"{show(x)} has no {name}", hint=proposal(name, ["dtype", "shape", "rank"]) or "it has dtype, shape and rank", code=Code.UNKNOWN)
 
     def expr_Slice(self, node: ast.Slice) -> slice:
         return slice(*(self.fixed(e, "a slice's bound") if e else None for e in (node.lower, node.upper, node.step)))
@@ -490,20 +496,20 @@ class Expressions:
         if is_tile(x):
             return subscript(self.b, x, at if isinstance(at, tuple) else (at,))
         if isinstance(x, Value) and isinstance(x.type, TensorType):
-            raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element")
+            raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element", code=Code.NOT_A_TILE)
         if isinstance(x, Value):
             for i in at if isinstance(at, tuple) else (at,):
                 require(
                     not isinstance(i, slice) and i is not None,
                     "a shared tile is indexed, not cut",
-                    hint="tc.load(s, [i, 0], [64, 32]) reads a part",
+                    hint="tc.load(s, [i, 0], [64, 32]) reads a part", code=Code.INDEX
                 )
                 x = SharedSlice.build(self.b, x, i)
             return x
         if has_values(at):
             raise TileError(
                 "an index into a tuple must be known at compile time",
-                hint="unroll the loop with tc.static_range, or keep the values in one tile",
+                hint="unroll the loop with tc.static_range, or keep the values in one tile", code=Code.NOT_STATIC
             )
         return self.outside(self.python("indexing", operator.getitem, x, at))
 
@@ -516,7 +522,10 @@ class Expressions:
         except TileError:
             raise
         except Exception as error:
-            raise TileError(f"{what} fails when the kernel is compiled: {type(error).__name__}: {error}") from None
+            fields = getattr(compute, "_fields", None)  # of a struct
+            hint = f"its fields are {', '.join(fields)}" if fields else None
+            text = f"{what} fails when the kernel is compiled: {type(error).__name__}: {error}"
+            raise TileError(text, hint=hint, code=Code.PYTHON_FAILS) from None
 
 
 def proposal(name: str, known: Iterable[str]) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, OPERATIONS, HelperFunction
 from tilec.frontend.calls import Calls
 from tilec.frontend.expressions import Program
@@ -79,7 +79,7 @@ def _parse(signature: Signature, constants: dict[str, Any], warps: int) -> Funct
     frame.run(is_kernel=True)
     if program.grid is None:
         raise TileError(
-            f"{signature.name} has no grid", loc=source.head, hint="its first statement says how many blocks run: tc.grid(cdiv(M, bm))"
+            f"{signature.name} has no grid", loc=source.head, hint="its first statement says how many blocks run: tc.grid(cdiv(M, bm))", code=Code.GRID
         )
     Builder(program.launch, source.head).insert(Yield(program.grid))
     return Function(signature.name, params, program.launch, program.body, warps, dict(constants), source.head)
@@ -146,8 +146,8 @@ class Statements(Calls):
         if handler is None:
             return False
         name = function.__name__
-        require(self.is_kernel, f"tc.{name} is in a helper", hint="it belongs to the kernel that calls it")
-        require(not self.at_run_time, f"tc.{name} is inside a loop or a branch at run time", hint="move it to the top of the kernel")
+        require(self.is_kernel, f"tc.{name} is in a helper", hint="it belongs to the kernel that calls it", code=Code.HOST)
+        require(not self.at_run_time, f"tc.{name} is inside a loop or a branch at run time", hint="move it to the top of the kernel", code=Code.HOST)
         handler(call)
         return True
 
@@ -173,9 +173,10 @@ class Statements(Calls):
         fact = self(s.test)
         if isinstance(fact, Value):
             late = "an assertion is checked when the kernel is compiled, and this is known only at run time"
-            raise TileError(late, hint="tc.assume states facts about dimensions and scalar parameters")
+            raise TileError(late, hint="tc.assume states facts about dimensions and scalar parameters", code=Code.NOT_STATIC)
         message = self.fixed(s.msg, "the message") if s.msg and not fact else None
-        require(fact, f"the assertion {self.source.text(s.test)} fails" + (f": {message}" if message else ""))
+        text = f"the assertion {self.source.text(s.test)} fails"
+        require(fact, f"{text}: {message}" if message else f"{text}{self.told(s.test)}", code=Code.STATIC_ASSERTION)
 
     def stmt_Return(self, s: ast.Return) -> Returned:
         self.refuse_result(s.value)
@@ -183,7 +184,7 @@ class Statements(Calls):
 
     def refuse_result(self, value: ast.expr | None) -> None:
         if self.is_kernel and value is not None:
-            raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter")
+            raise TileError("a kernel returns nothing", hint="store results with tc.store into a tensor parameter", code=Code.RETURN)
 
     def stmt_With(self, s: ast.With) -> None:
         """`with tc.warps(first, count):` is the only one there is."""
@@ -195,7 +196,7 @@ class Statements(Calls):
         left = next((j for part in s.body for j in ast.walk(part) if jumps(s) and isinstance(j, ast.Return | ast.Break | ast.Continue)), None)
         if left is not None:
             what = type(left).__name__.lower()
-            raise TileError(f"{what} leaves a group of warps", hint=f"end the group before the {what}", loc=self.loc(left))
+            raise TileError(f"{what} leaves a group of warps", hint=f"end the group before the {what}", loc=self.loc(left), code=Code.RETURN)
         with self.at(call):
             group = self.group_of(call)
         before = self.variables
@@ -215,12 +216,12 @@ class Statements(Calls):
         args, kwargs = self.arguments(call)
         named = dict(zip(("first", "count"), args, strict=False)) | kwargs
         good = set(named) == {"first", "count"} and len(args) <= 2 and all(type(n) is int for n in named.values())
-        require(good, "tc.warps takes the number of the first warp and how many there are, both known at compile time")
-        require(not self.program.in_warps, "a group of warps within a group", hint="end the outer one first")
+        require(good, "tc.warps takes the number of the first warp and how many there are, both known at compile time", code=Code.WARPS)
+        require(not self.program.in_warps, "a group of warps within a group", hint="end the outer one first", code=Code.WARPS)
         first, count = named["first"], named["count"]
         inside = first >= 0 and count > 0 and first + count <= self.program.warps
         hint = "@tc.kernel(warps=...) sets how many"
-        require(inside, f"the block has {self.program.warps} warps, and these are {count} from warp {first} on", hint=hint)
+        require(inside, f"the block has {self.program.warps} warps, and these are {count} from warp {first} on", hint=hint, code=Code.WARPS)
         return InWarps(first, count, Block())
 
     # branches
@@ -273,7 +274,7 @@ class Statements(Calls):
             return Undefined(f"{name} has no value here")
         with self.assigned_at.get(name) or self.loc(s):
             what = f"{name} is assigned on both sides of an if; its values"
-            require(same_structure(x, y), f"{what} are {show(x)} and {show(y)}", hint="make both of one form")
+            require(same_structure(x, y), f"{what} are {show(x)} and {show(y)}", hint="make both of one form", code=Code.CHANGED)
             pairs = [self._choose(p, q, then, orelse, what) for p, q in zip(leaves(x), leaves(y), strict=True)]
         if all(same(p, q) for p, q in pairs):
             return _Same(rebuild(x, _next_of(p for p, _ in pairs)))
@@ -321,7 +322,7 @@ class Statements(Calls):
 
     def _for(self, s: ast.For, over: Counting) -> Returned | None:
         if not isinstance(s.target, ast.Name):
-            raise TileError("a loop over a range has one counter", loc=self.loc(s.target))
+            raise TileError("a loop over a range has one counter", loc=self.loc(s.target), code=Code.UNPACKING)
         counter = s.target.id
         dtype = next((x.type.dtype for x in (over.start, over.stop, over.step) if isinstance(x, Value)), i32)
         with self.at(s.iter):
@@ -329,7 +330,7 @@ class Statements(Calls):
             require(
                 start.type == stop.type == step.type,
                 f"the bounds and step of a loop have types {start.type}, {stop.type} and {step.type}",
-                hint="convert them, as in tc.cast(n, i32)",
+                hint="convert them, as in tc.cast(n, i32)", code=Code.BOUNDS
             )
         if getattr(s, "stopped", None) is not None:
             self._for_until(s, start, stop, step)
@@ -387,7 +388,7 @@ class Statements(Calls):
             proceed = self(s.test)
             with self.at(s.test):
                 if not isinstance(proceed, Value):
-                    require(not proceed, "this loop never ends", hint="let the condition depend on a variable that the loop changes")
+                    require(not proceed, "this loop never ends", hint="let the condition depend on a variable that the loop changes", code=Code.RETURN)
                     self.variables = outer
                     return
                 condition(proceed)
@@ -415,7 +416,7 @@ class Statements(Calls):
         function = helper.function
         name = function.__name__
         if helper in self.program.active:
-            raise TileError(f"{name} calls itself", hint="write a loop: helpers are inlined")
+            raise TileError(f"{name} calls itself", hint="write a loop: helpers are inlined", code=Code.RECURSION)
         source = helper.source
         signature = inspect.signature(function)
         for p in signature.parameters.values():
@@ -424,7 +425,7 @@ class Statements(Calls):
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TileError(f"{name}: {error}", hint=f"its parameters are ({', '.join(signature.parameters)})") from None
+            raise TileError(f"{name}: {error}", hint=f"its parameters are ({', '.join(signature.parameters)})", code=Code.ARGUMENTS) from None
         bound.apply_defaults()
         arguments = {n: self.outside(x) for n, x in bound.arguments.items()}
         frame = Statements(self.program, source, arguments, self.b, caller)
@@ -476,7 +477,7 @@ class _Carried:
 
     def _one(self, name: str, old: Any, new: Any) -> list[Value]:
         if isinstance(new, Undefined):
-            raise TileError(new.reason, hint=new.hint)
+            raise TileError(new.reason, hint=new.hint, code=new.code)
         found = []
         good = same_structure(old, new)
         for x, y in zip(leaves(old), leaves(new), strict=False):
@@ -492,7 +493,7 @@ class _Carried:
             hint = "start it with the type and shape that it has in the loop, as in tc.zeros(f32, [64, 64]) or f32(0)"
             if not is_number(start):
                 hint = "a variable that a loop changes keeps its type and shape: convert it, as in tc.cast(x, f32)"
-            raise TileError(f"{name} is {was} before the loop and {show(new)} after one round", hint=hint)
+            raise TileError(f"{name} is {was} before the loop and {show(new)} after one round", hint=hint, code=Code.CHANGED)
         return found
 
     def after(self, results: Sequence[Value]) -> dict[str, Any]:
@@ -509,7 +510,7 @@ class _Carried:
 
 def no_result(loc: Loc | None) -> Undefined:
     hint = "return a value on every way; to leave a loop with one, assign it to a variable made before the loop, break, and return it at the end"
-    return Undefined("the function returns a value on some ways only", loc, hint)
+    return Undefined("the function returns a value on some ways only", loc, hint, Code.RETURN)
 
 
 def _tiles(x: Any) -> list[Value]:

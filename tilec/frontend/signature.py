@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.frontend.builtins import Dim, Strided, TypeName, Workspace
 from tilec.frontend.source import Source
 from tilec.ir.core import Value
@@ -46,7 +46,7 @@ class Parameter:
     def type(self, constants: dict[str, Any]) -> TensorType | TileType:
         """Its type, once the constants are known."""
         dtype = constants[self.dtype.name] if isinstance(self.dtype, TypeName) else self.dtype
-        require(isinstance(dtype, DType), f"the elements of {self.name} are of type {self.dtype}, which is {dtype!r}", hint="as in int6")
+        require(isinstance(dtype, DType), f"the elements of {self.name} are of type {self.dtype}, which is {dtype!r}", hint="as in int6", code=Code.CONSTANT)
         if not self.is_tensor:
             return TileType(dtype)
         return TensorType(dtype, tuple(self._extent(n, constants) for n in self.shape), self.strided)
@@ -57,7 +57,7 @@ class Parameter:
             return n
         found = constants[str(n)]
         good = isinstance(found, int) and not isinstance(found, bool) and found > 0
-        require(good, f"{self.name} has an extent {n} of {found!r}", hint="extents are positive integers")
+        require(good, f"{self.name} has an extent {n} of {found!r}", hint="extents are positive integers", code=Code.EXTENT)
         return found
 
 
@@ -75,7 +75,7 @@ class Constant:
             value = value.item()
         wanted = _CHECKED.get(self.annotation) if isinstance(self.annotation, type) else None
         if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and self.annotation in (int, float))):
-            raise TileError(f"the constant {self.name} is {_a(self.annotation.__name__)}, not {value!r}")
+            raise TileError(f"the constant {self.name} is {_a(self.annotation.__name__)}, not {value!r}", code=Code.CONSTANT)
         return value
 
 
@@ -93,25 +93,25 @@ class Signature:
         known = [c.name for c in self.constants]
         for name in constants:
             if name not in known:
-                raise TileError(f"{self.name} has no constant {name}", hint=f"it has {', '.join(known)}" if known else "it has none")
+                raise TileError(f"{self.name} has no constant {name}", hint=f"it has {', '.join(known)}" if known else "it has none", code=Code.CALL)
         found = {}
         for c in self.constants:
             value = constants.get(c.name, c.default)
-            require(value is not REQUIRED, f"{self.name} needs the constant {c.name}", hint=f"as in {self.name}(..., {c.name}=...)")
+            require(value is not REQUIRED, f"{self.name} needs the constant {c.name}", hint=f"as in {self.name}(..., {c.name}=...)", code=Code.CALL)
             found[c.name] = c.check(value)
         return found
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The arguments of a call by name, and its constants, resolved. TileError names what is missing or too much."""
         names = [p.name for p in self.parameters]
-        require(len(args) <= len(names), f"{self.name} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}")
+        require(len(args) <= len(names), f"{self.name} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}", code=Code.CALL)
         given = dict(zip(names, args, strict=False))
         constants: dict[str, Any] = {}
         for name, value in kwargs.items():
-            require(name not in given, f"{self.name} is given {name} twice")
+            require(name not in given, f"{self.name} is given {name} twice", code=Code.CALL)
             (given if name in names else constants)[name] = value
         missing = [n for n in names if n not in given and n not in self.workspaces]
-        require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}")
+        require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}", code=Code.CALL)
         return {n: given[n] for n in names if n in given}, self.resolve(constants)
 
     @property
@@ -159,7 +159,7 @@ def signature(function: Callable[..., Any]) -> Signature:
 
 class _Reader:
     def __init__(self, function: Callable[..., Any]):
-        require(inspect.isfunction(function), f"a kernel is a Python function, not {function!r}")
+        require(inspect.isfunction(function), f"a kernel is a Python function, not {function!r}", code=Code.SOURCE)
         self.function = function
         self.source = Source(function)
         self.given = inspect.signature(function).parameters
@@ -193,7 +193,7 @@ class _Reader:
             for n in p.shape:
                 if n in scalars:
                     raise TileError(
-                        f"{n} is a dimension of {p.name} and a parameter", loc=self.source.argument(str(n)), hint="rename the parameter"
+                        f"{n} is a dimension of {p.name} and a parameter", loc=self.source.argument(str(n)), hint="rename the parameter", code=Code.EXTENT
                     )
 
     def _parameter(self, p: inspect.Parameter) -> Parameter:
@@ -231,18 +231,18 @@ class _Reader:
 
     def _check_type_name(self, name: TypeName) -> None:
         constants = [p.name for p in self.given.values() if p.kind is p.KEYWORD_ONLY]
-        require(name.name in constants, f"the type {name} is not a constant of the kernel", hint=f"add it: (..., *, {name}: DType = f16)")
+        require(name.name in constants, f"the type {name} is not a constant of the kernel", hint=f"add it: (..., *, {name}: DType = f16)", code=Code.EXTENT)
 
     def _extents(self, name: str, dims: tuple[Any, ...]) -> Iterator[int | str]:
         for n in dims:
             if isinstance(n, Dim):
                 yield n.name
             elif isinstance(n, int) and not isinstance(n, bool):
-                require(n > 0, f"{name} has an extent of {n}", hint="extents are positive")
+                require(n > 0, f"{name} has an extent of {n}", hint="extents are positive", code=Code.EXTENT)
                 yield operator.index(n)
             else:
                 raise TileError(
-                    f"{name} has an extent that is neither a dimension nor an integer: {n!r}", hint='name dimensions by tc.dims("M N")'
+                    f"{name} has an extent that is neither a dimension nor an integer: {n!r}", hint='name dimensions by tc.dims("M N")', code=Code.EXTENT
                 )
 
     def _annotation(self, p: inspect.Parameter) -> Any:

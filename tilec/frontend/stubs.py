@@ -120,12 +120,14 @@ def _operators() -> Iterator[str]:
             yield f"    def __r{name}__(self, other: Operand) -> Tile: ..."
 
 
+def declared(x: Any) -> str:
+    """Parameters and result of a name of the language, as a type checker sees them."""
+    return _show(_typed(x.op, signature_of(x.op)) if isinstance(x, Builtin) else inspect.signature(x))
+
+
 def _define(name: str, x: Any) -> str:
-    if isinstance(x, Builtin):
-        signature, text = _typed(x.op, signature_of(x.op)), _manual(x.op)
-    else:
-        signature, text = inspect.signature(x), inspect.getdoc(x) or ""
-    made = f"def {name}{_show(signature)}:\n    {_quoted(text, 4)}\n"
+    text = _manual(x.op) if isinstance(x, Builtin) else inspect.getdoc(x) or ""
+    made = f"def {name}{declared(x)}:\n    {_quoted(text, 4)}\n"
     return f"@overload\n{made}\n@overload\n{_OUTSIDE[name]}" if name in _OUTSIDE else made
 
 

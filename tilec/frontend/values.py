@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from tilec.errors import Loc
+from tilec.errors import Code, Loc
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.ops.base import constant, describe
@@ -26,6 +27,7 @@ class Undefined:
     reason: str
     loc: Loc | None = None
     hint: str | None = None
+    code: Code = Code.UNASSIGNED
 
 
 @dataclass(frozen=True)
@@ -131,4 +133,6 @@ def show(x: Any) -> str:
         return f"{type(x).__name__}({', '.join(f'{n}={show(v)}' for n, v in x._asdict().items())})"  # type: ignore[attr-defined]
     if isinstance(x, tuple | list):
         return f"a {type(x).__name__} of {len(x)}"
+    if isinstance(x, FunctionType):
+        return f"the function {x.__name__}"
     return f"the Python number {x!r}" if is_number(x) else repr(x)

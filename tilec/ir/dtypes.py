@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +58,7 @@ class DType:
 
     def __call__(self, x: Any) -> Any:
         """Inside a kernel `f32(x)` is `tc.cast(x, f32)`; anywhere else it raises TileError."""
-        raise TileError(f"{self.name}(x) is only meaningful inside a kernel", hint="encode and decode convert arrays")
+        raise TileError(f"{self.name}(x) is only meaningful inside a kernel", hint="encode and decode convert arrays", code=Code.OUTSIDE)
 
     def __getitem__(self, dims: Any) -> Shaped:
         return Shaped(self, dims if isinstance(dims, tuple) else (dims,))
@@ -120,11 +120,11 @@ class DType:
     def decode(self, codes: npt.ArrayLike) -> Array:
         """Values of `codes` (unsigned, below 2**bits) in the carrier type."""
         codes = np.asarray(codes)
-        require(codes.dtype.kind == "u" or not codes.size or codes.min() >= 0, f"codes of {self} are unsigned integers")
+        require(codes.dtype.kind == "u" or not codes.size or codes.min() >= 0, f"codes of {self} are unsigned integers", code=Code.TENSOR)
         try:
             return self._table[codes]
         except IndexError:
-            raise TileError(f"a code of {self} has {self.bits} bits, got {codes.max()}") from None
+            raise TileError(f"a code of {self} has {self.bits} bits, got {codes.max()}", code=Code.TENSOR) from None
 
     @property
     def element(self) -> DType:
@@ -246,7 +246,7 @@ class Int(DType):
     def round(self, values: npt.ArrayLike) -> Array:
         wide = np.asarray(values)
         if wide.dtype.kind not in "iub":
-            raise TileError(f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats")
+            raise TileError(f"only integers wrap to {self}, got {wide.dtype}", hint="encode rounds and saturates floats", code=Code.TENSOR)
         wide = wide.astype(self.carrier, copy=False)
         spare = 64 - self.bits
         return (wide << spare) >> spare if self.signed and spare else self._low_bits(wide)
@@ -481,7 +481,7 @@ def pack(codes: npt.ArrayLike, dtype: DType) -> Array:
     codes = np.ascontiguousarray(codes).reshape(-1)
     if dtype.bits >= 8:
         return codes.astype(np.dtype(dtype.codes).newbyteorder("<")).view(np.uint8)
-    require(not codes.size or (codes.min() >= 0 and codes.max() < 1 << dtype.bits), f"a code of {dtype} has {dtype.bits} bits")
+    require(not codes.size or (codes.min() >= 0 and codes.max() < 1 << dtype.bits), f"a code of {dtype} has {dtype.bits} bits", code=Code.TENSOR)
     groups = np.zeros((-(-codes.size // 8), 8), np.uint8)  # 8 elements are `bits` bytes
     groups.reshape(-1)[: codes.size] = codes
     words = np.zeros(len(groups), "<u8")
@@ -495,7 +495,7 @@ def unpack(buffer: Array, dtype: DType, count: int) -> Array:
     """The first `count` codes of a contiguous buffer, 1-D, in the type's code type. The inverse of `pack`."""
     size = packed_bytes(count, dtype)
     data = np.ascontiguousarray(buffer).reshape(-1).view(np.uint8)[:size]
-    require(data.size == size, f"{count} elements of {dtype} need {size} bytes, but the buffer has {data.size}")
+    require(data.size == size, f"{count} elements of {dtype} need {size} bytes, but the buffer has {data.size}", code=Code.TENSOR)
     if dtype.bits >= 8:
         return data.view(np.dtype(dtype.codes).newbyteorder("<")).astype(dtype.codes)
     padded = np.zeros((-(-count // 8), dtype.bits), np.uint8)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.ir.core import Block, Function, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.ops.base import Elementwise
@@ -263,7 +263,7 @@ class SharedMemory:
         if missing.any():
             landing = (self.state[index] == LANDING).any()
             what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
-            ctx.fail(missing, f"this reads shared memory {what}")
+            ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
         return self.data[index]
 
     def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
@@ -294,7 +294,7 @@ class SharedMemory:
         if (self.state.reshape(-1)[flat] != STORED).any():
             missing = np.zeros(shape, bool)
             missing[where] = self.state.reshape(-1)[flat] != STORED
-            ctx.fail(missing, "this updates shared memory that was never stored")
+            ctx.fail(missing, "this updates shared memory that was never stored", Code.UNINITIALIZED)
         return one_by_one(self.data.reshape(-1), flat, where, np.broadcast_to(value, shape), compare, rule)
 
     def whole(self) -> Any:
@@ -380,12 +380,15 @@ class Context:
         for number in self.active_numbers():
             yield number, tuple(int(p[number]) for p in self.place[:rank])
 
-    def fail(self, where: Array, message: str) -> None:
-        """Raise, naming the first block, if `where` (a leading axis of blocks) holds anywhere in an active block."""
+    def fail(self, where: Array, message: str, code: Code = Code.OUT_OF_BOUNDS) -> None:
+        """Raise, naming the first block and in a tile the first element, if `where` (a leading axis of blocks) holds anywhere in an active block."""
         bad = np.asarray(where.reshape(len(where), -1).any(axis=1))
         for number, place in self.active_blocks():
-            if bad[min(number, len(bad) - 1)]:
-                raise TileError(f"{message} (in block {', '.join(map(str, place))})")
+            found = where[min(number, len(bad) - 1)]
+            if found.any():
+                element = np.unravel_index(int(np.argmax(found)), found.shape)
+                at = f", at element [{', '.join(map(str, element))}]" if element else ""
+                raise TileError(f"{message} (in block {', '.join(map(str, place))}{at})", code=code)
 
     # divergence between blocks
 
@@ -418,7 +421,7 @@ class Context:
     def more(counter: Array, stop: Array, step: Array) -> Array:
         """Whether a loop goes on; a step of 0 is an error in Python, too."""
         if not step.all():
-            raise TileError("the step of the loop is 0")
+            raise TileError("the step of the loop is 0", code=Code.BOUNDS)
         return np.where(step > 0, counter < stop, counter > stop)
 
 
@@ -658,7 +661,7 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
     results = Program(function, function.launch).call(Context((1, 1, 1), 0, 1), *arguments)
     grid = tuple(int(g[0]) for g in results)
     for axis, (extent, limit) in enumerate(zip(grid, GRID_LIMITS, strict=False)):
-        require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", loc=function.loc)
+        require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", loc=function.loc, code=Code.LAUNCH)
     return grid
 
 
@@ -709,7 +712,9 @@ def deadlock(waiting: dict[Context, Op | None]) -> TileError:
     loc = next((op.loc for op in places if op is not None), None)
     notes = [(f"{who} here", op.loc) for who, op in zip(shown, places, strict=True) if op is not None and op.loc is not None]
     text = f"{' and '.join(shown)} wait for one another for ever"
-    return TileError(text, loc=loc, hint="every value that is waited for must be posted by a block that does not wait itself", notes=tuple(notes[1:]))
+    return TileError(
+        text, loc=loc, hint="every value that is waited for must be posted by a block that does not wait itself", notes=tuple(notes[1:]), code=Code.DEADLOCK
+    )
 
 
 def _largest_tile(function: Function) -> int:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.errors import TileError, notice
+from tilec.errors import Code, TileError, notice
 from tilec.ir.core import Block, Effect, Function, Op, Value
 from tilec.ir.ops.arith import Mod
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
@@ -56,11 +56,12 @@ class Hazard(NamedTuple):
 
     def error(self) -> TileError:
         (before, doing), (now, _) = verbs(self.first), verbs(self.second)
-        late = "the copy to it may not have landed" if "wait" in self.remedy else f"other threads may still be {doing} it"
+        kind = Code.WAIT if "wait" in self.remedy else Code.BARRIER
+        late = "the copy to it may not have landed" if kind is Code.WAIT else f"other threads may still be {doing} it"
         again = ", in an earlier round" if self.first is self.second else ""
         where = f" before line {self.second.loc.line}" if self.second.loc else ""
         notes = ((f"it is {before} here{again}", self.first.loc),) if self.first.loc else ()
-        return TileError(f"{self.tile} is {now} here, but {late}", loc=self.second.loc, hint=f"put {self.remedy}{where}", notes=notes)
+        return TileError(f"{self.tile} is {now} here, but {late}", loc=self.second.loc, hint=f"put {self.remedy}{where}", notes=notes, code=kind)
 
 
 def verbs(op: Op) -> tuple[str, str]:
@@ -338,8 +339,8 @@ class Run:
 
 
 class _Quiet:
-    def fail(self, where: Any, message: str) -> None:
-        raise TileError(message)
+    def fail(self, where: Any, message: str, code: Any = None) -> None:
+        raise TileError(message, code=code)
 
 
 RULES: dict[Any, Any] = {

@@ -94,8 +94,8 @@ def fold(op: Elementwise) -> Constant | None:
 class _Nothing:
     """A context where a failing op says so."""
 
-    def fail(self, where: Any, message: str) -> None:
-        raise TileError(message)
+    def fail(self, where: Any, message: str, code: Any = None) -> None:
+        raise TileError(message, code=code)
 
 
 def identity(op: Op) -> Any:

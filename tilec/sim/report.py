@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.errors import TileError
+from tilec.errors import Code, Loc, TileError, rendered
 
 
 class Unsupported(TileError):
@@ -24,10 +24,20 @@ class Site:
     text: str
     file: str = ""
     line: int = 0
+    place: Loc | None = field(default=None, compare=False)  # the same with columns and calls, where somebody knows them
 
     def __str__(self) -> str:
         source = f"{self.file}:{self.line}, " if self.file else ""
-        return f"{source}PTX line {self.ptx_line}: {self.text}"
+        return f"{source}{self.in_ptx}"
+
+    @property
+    def in_ptx(self) -> str:
+        return f"PTX line {self.ptx_line}: {self.text}"
+
+    @property
+    def loc(self) -> Loc | None:
+        """The place in the kernel's source, if it is known."""
+        return self.place or (Loc.of_line(self.file, self.line) if self.file else None)
 
 
 @dataclass
@@ -42,12 +52,18 @@ class Finding:
     count: int = 1
 
     def __str__(self) -> str:
-        lines = [f"{self.kind}: {self.message}" + (f" ({self.count} times)" if self.count > 1 else ""), f"    at {self.at}"]
-        if self.other:
-            lines.append(f"    and {self.other}")
-        if self.hint:
-            lines.append(f"    help: {self.hint}")
-        return "\n".join(lines)
+        often = f" ({self.count} times)" if self.count > 1 else ""
+        other = self.other and self.other.loc
+        notes = [("and here", other)] if other else []
+        text = rendered(f"{self.kind}: {self.message}{often}", self.code, self.at.loc, self.hint, notes)
+        places = [f"  at {self.at.in_ptx}", *([f"  and {self.other.in_ptx}"] if self.other else [])]
+        return "\n".join([text, *places])
+
+
+    @property
+    def code(self) -> Code:
+        """The kind of error that it is."""
+        return Code.ASSERTION if self.message.startswith("assertion failed") else CODES[self.kind]
 
 
 KINDS = {
@@ -62,6 +78,10 @@ KINDS = {
     "trap": "the kernel stopped itself by trap or a failed assertion",
     "limit": "the run was cut short",
 }
+CODES = {
+    "race": Code.RACE, "async": Code.WAIT, "bounds": Code.OUT_OF_BOUNDS, "misaligned": Code.UNALIGNED, "uninitialized": Code.UNINITIALIZED,
+    "divergence": Code.DIVERGENCE, "shuffle": Code.DIVERGENCE, "deadlock": Code.DEADLOCK, "trap": Code.STOPPED, "limit": Code.STOPPED,
+}  # fmt: skip
 
 
 @dataclass

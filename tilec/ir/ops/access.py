@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.ops.base import describe, index, show
 from tilec.ir.types import SharedType, TensorType
@@ -28,13 +28,17 @@ class Access(Op, abstract=True):
         offsets = self.offsets  # type: ignore[attr-defined]
         whole = memory.dtype.element is memory.dtype or self.takes_packed
         require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
-        require(len(offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given")
+        require(
+            len(offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given",
+            hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+        )
         require(len(dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(dims)}")
         good = len(set(dims)) == len(dims) and all(0 <= d < memory.rank for d in dims)
         require(good, f"dims {show(dims)} are not distinct axes of {describe(memory)}")
         if isinstance(memory, SharedType):
             for d, n in zip(dims, shape, strict=True):
-                require(n <= memory.shape[d], f"a tile of shape {show(shape)} does not fit {describe(memory)}")
+                require(n <= memory.shape[d], f"a tile of shape {show(shape)} does not fit {describe(memory)}", code=Code.SHAPES)
 
     def index(self, offsets: Sequence[Any]) -> list[Any]:
         """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""
@@ -61,10 +65,10 @@ class Hinted(Op, abstract=True):
     def check_hints(self, cache: str, evict: str = "first last no_allocate", together: bool = False) -> None:
         """Refuse hints that the instruction does not have; `cache` and `evict` list those that it has, `together` both at once."""
         for name, given, known in (("cache", self.cache, cache), ("evict", self.evict, evict)):
-            require(given is None or given in known.split(), f"{name}={given!r} is not a hint of {self.mnemonic}", hint=f"there are {known}")
+            require(given is None or given in known.split(), f"{name}={given!r} is not a hint of {self.mnemonic}", hint=f"there are {known}", code=Code.HINT)
         both = self.cache is not None and self.evict is not None
-        require(together or not both, "cache and evict are two ways to say the same, and PTX takes one", hint="keep one of them")
-        require(self.prefetch in (None, 64, 128, 256), f"the L2 cache prefetches 64, 128 or 256 bytes, not {self.prefetch}")
+        require(together or not both, "cache and evict are two ways to say the same, and PTX takes one", hint="keep one of them", code=Code.HINT)
+        require(self.prefetch in (None, 64, 128, 256), f"the L2 cache prefetches 64, 128 or 256 bytes, not {self.prefetch}", code=Code.HINT)
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def memory_of(x: Any) -> TensorType | SharedType:
     """The type of a tensor or shared tile; an error for anything else."""
     if isinstance(x, Value) and isinstance(x.type, TensorType | SharedType):
         return x.type
-    raise TileError(f"a tensor or a shared tile is wanted first, not {describe(x.type) if isinstance(x, Value) else repr(x)}")
+    raise TileError(f"a tensor or a shared tile is wanted first, not {describe(x.type) if isinstance(x, Value) else repr(x)}", code=Code.NOT_A_TILE)
 
 
 def offsets_of(b: Builder, offsets: Any) -> tuple[Value, ...]:
@@ -89,5 +93,9 @@ def dims_of(memory: TensorType | SharedType, shape: tuple[int, ...], dims: Seque
     """The memory axis that each tile axis runs along: as named, else the last ones."""
     if dims is not None:
         return tuple(d % memory.rank if -memory.rank <= d < memory.rank else d for d in dims)
-    require(len(shape) <= memory.rank, f"a tile of shape {show(shape)} has more axes than {describe(memory)}")
+    require(
+        len(shape) <= memory.rank,
+        f"a tile of shape {show(shape)} has more axes than {describe(memory)}",
+        hint="give the tile's shape as many extents as it has axes",
+    )
     return tuple(range(memory.rank - len(shape), memory.rank))

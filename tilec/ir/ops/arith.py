@@ -6,14 +6,14 @@ broadcast as in NumPy. Each result is the exact one rounded once to the type, ex
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, as_float64, bool_, f32, f64
+from tilec.ir.fused import fused_multiply_add
 from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, match, same_type, tile
 
 
@@ -27,7 +27,12 @@ class Arithmetic(Binary, abstract=True):
 
 
 class Add(Arithmetic):
-    """Sum `x + y`."""
+    """Sum `x + y`.
+
+    Example:
+        r = x + y  # = x + y
+        x + n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = "+"
 
@@ -36,7 +41,12 @@ class Add(Arithmetic):
 
 
 class Sub(Arithmetic):
-    """Difference `x - y`."""
+    """Difference `x - y`.
+
+    Example:
+        r = x - y  # = x - y
+        p - p      # error: - is not defined on bool
+    """
 
     symbol = "-"
 
@@ -45,7 +55,12 @@ class Sub(Arithmetic):
 
 
 class Mul(Arithmetic):
-    """Product `x * y`."""
+    """Product `x * y`.
+
+    Example:
+        r = x * y  # = x * y
+        p * p      # error: * is not defined on bool
+    """
 
     symbol = "*"
 
@@ -54,7 +69,12 @@ class Mul(Arithmetic):
 
 
 class Div(Arithmetic):
-    """Quotient `x / y` of floating tiles, correctly rounded (IEEE)."""
+    """Quotient `x / y` of floating tiles, correctly rounded (IEEE).
+
+    Example:
+        r = x / y  # = x / y
+        n / m      # error: / is not defined on i32
+    """
 
     symbol = "/"
 
@@ -78,12 +98,18 @@ class IntegerDivision(Arithmetic, abstract=True):
     def divisor(self, ctx: Any, y: Any) -> Any:
         zero = y == 0
         if zero.any():
-            ctx.fail(zero, "integer division by zero")
+            layout = self.x.type.layout
+            ctx.fail(zero if layout is None else layout.gather(zero, self.x.type.shape), "integer division by zero", Code.DIVISION)
         return np.where(zero, np.ones_like(y), y)
 
 
 class FloorDiv(IntegerDivision):
-    """Quotient `x // y` rounded towards minus infinity, as in Python."""
+    """Quotient `x // y` rounded towards minus infinity, as in Python.
+
+    Example:
+        r = n // m  # = n // m
+        x // y      # error: // is not defined on f32
+    """
 
     symbol = "//"
 
@@ -92,7 +118,12 @@ class FloorDiv(IntegerDivision):
 
 
 class Mod(IntegerDivision):
-    """Remainder `x % y` with the sign of y, as in Python."""
+    """Remainder `x % y` with the sign of y, as in Python.
+
+    Example:
+        r = n % m  # = n % m
+        x % y      # error: % is not defined on f32
+    """
 
     symbol = "%"
 
@@ -101,7 +132,12 @@ class Mod(IntegerDivision):
 
 
 class Minimum(Arithmetic):
-    """The smaller of `x` and `y`; NaN if either is (as numpy.minimum)."""
+    """The smaller of `x` and `y`; NaN if either is (as numpy.minimum).
+
+    Example:
+        r = tc.minimum(x, y)  # = np.minimum(x, y)
+        tc.minimum(p, p)      # error: minimum is not defined on bool
+    """
 
     builtin = "minimum"
 
@@ -110,7 +146,12 @@ class Minimum(Arithmetic):
 
 
 class Maximum(Arithmetic):
-    """The larger of `x` and `y`; NaN if either is (as numpy.maximum)."""
+    """The larger of `x` and `y`; NaN if either is (as numpy.maximum).
+
+    Example:
+        r = tc.maximum(x, y)  # = np.maximum(x, y)
+        tc.maximum(x, n)      # error: operands of types f32 and i32 do not mix
+    """
 
     builtin = "maximum"
 
@@ -123,12 +164,21 @@ class Bitwise(Binary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_float, f"{self.symbol} is not defined on {dtype}")
+        require(
+            not dtype.is_float,
+            f"{self.symbol} is not defined on {dtype}",
+            hint="compare it first, as in x > 0; tc.bitcast(x, u32) reads the bits of an f32",
+        )
         return dtype
 
 
 class And(Bitwise):
-    """Bitwise, or on bools logical, `x & y`."""
+    """Bitwise, or on bools logical, `x & y`.
+
+    Example:
+        r = n & m  # = n & m
+        x & y      # error: & is not defined on f32
+    """
 
     symbol = "&"
 
@@ -137,7 +187,12 @@ class And(Bitwise):
 
 
 class Or(Bitwise):
-    """Bitwise, or on bools logical, `x | y`."""
+    """Bitwise, or on bools logical, `x | y`.
+
+    Example:
+        r = n | m  # = n | m
+        x | y      # error: | is not defined on f32
+    """
 
     symbol = "|"
 
@@ -146,7 +201,12 @@ class Or(Bitwise):
 
 
 class Xor(Bitwise):
-    """Bitwise, or on bools logical, `x ^ y`."""
+    """Bitwise, or on bools logical, `x ^ y`.
+
+    Example:
+        r = n ^ m  # = n ^ m
+        x ^ y      # error: ^ is not defined on f32
+    """
 
     symbol = "^"
 
@@ -159,7 +219,7 @@ class Shift(Binary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}")
+        require(dtype.is_int, f"{self.symbol} is not defined on {dtype}", hint="tc.bitcast(x, u32) reads the bits of an f32; x * 2.0**n shifts a float")
         return dtype
 
     def amount(self, y: Any) -> tuple[Any, Any]:
@@ -170,7 +230,12 @@ class Shift(Binary, abstract=True):
 
 
 class Shl(Shift):
-    """`x << y`."""
+    """`x << y`.
+
+    Example:
+        r = n << 2  # = n << 2
+        x << 2      # error: << is not defined on f32
+    """
 
     symbol = "<<"
 
@@ -180,7 +245,12 @@ class Shl(Shift):
 
 
 class Shr(Shift):
-    """`x >> y`: arithmetic on signed, logical on unsigned types."""
+    """`x >> y`: arithmetic on signed, logical on unsigned types.
+
+    Example:
+        r = n >> 2  # = n >> 2
+        x >> y      # error: >> is not defined on f32
+    """
 
     symbol = ">>"
 
@@ -199,7 +269,12 @@ class Compare(Binary, abstract=True):
 
 
 class Lt(Compare):
-    """`x < y`."""
+    """`x < y`.
+
+    Example:
+        r = x < y  # = x < y
+        x < n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = "<"
 
@@ -208,7 +283,12 @@ class Lt(Compare):
 
 
 class Le(Compare):
-    """`x <= y`."""
+    """`x <= y`.
+
+    Example:
+        r = x <= y  # = x <= y
+        x <= n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = "<="
 
@@ -217,7 +297,12 @@ class Le(Compare):
 
 
 class Gt(Compare):
-    """`x > y`."""
+    """`x > y`.
+
+    Example:
+        r = x > y  # = x > y
+        x > n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = ">"
 
@@ -226,7 +311,12 @@ class Gt(Compare):
 
 
 class Ge(Compare):
-    """`x >= y`."""
+    """`x >= y`.
+
+    Example:
+        r = x >= y  # = x >= y
+        x >= n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = ">="
 
@@ -235,7 +325,12 @@ class Ge(Compare):
 
 
 class Eq(Compare):
-    """`x == y`."""
+    """`x == y`.
+
+    Example:
+        r = x == y  # = x == y
+        x == n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = "=="
 
@@ -244,7 +339,12 @@ class Eq(Compare):
 
 
 class Ne(Compare):
-    """`x != y`."""
+    """`x != y`.
+
+    Example:
+        r = x != y  # = x != y
+        x != n      # error: operands of types f32 and i32 do not mix
+    """
 
     symbol = "!="
 
@@ -253,7 +353,12 @@ class Ne(Compare):
 
 
 class Where(Elementwise):
-    """`x` where `condition` holds, else `y`."""
+    """`x` where `condition` holds, else `y`.
+
+    Example:
+        r = tc.where(p, x, y)  # = np.where(p, x, y)
+        tc.where(n, x, y)      # error: the condition must be bool, not i32
+    """
 
     builtin = "where"
     condition: Value
@@ -263,7 +368,7 @@ class Where(Elementwise):
     def element(self, *types: DType) -> DType:
         condition, x, y = types
         require(condition.is_bool, f"the condition must be bool, not {condition}", hint="compare it, as in x != 0")
-        require(x == y, f"the choices have types {x} and {y}", hint="cast one of them")
+        require(x == y, f"the choices have types {x} and {y}", hint="cast one of them", code=Code.TYPES_MIX)
         return x
 
     def eval(self, ctx: Any, condition: Any, x: Any, y: Any) -> Any:
@@ -273,7 +378,7 @@ class Where(Elementwise):
     def build(cls, b: Builder, condition: Operand, x: Operand, y: Operand) -> Value:  # type: ignore[override]
         tiles = [v for v in (x, y) if isinstance(v, Value)]
         if not tiles:
-            raise TileError("at least one of the choices must be a tile", hint="make one with tc.full")
+            raise TileError("at least one of the choices must be a tile", hint="make one with tc.full", code=Code.NOT_A_TILE)
         return b.emit(cls(*match(b, condition, x, y, dtype=tile(tiles[0]).dtype)))
 
 
@@ -282,19 +387,29 @@ class Numeric(Unary, abstract=True):
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_bool, f"{self.builtin or self.mnemonic} is not defined on bool")
+        require(not dtype.is_bool, f"{self.builtin or self.mnemonic} is not defined on bool", hint="cast it first, as in tc.cast(x, i32)")
         return dtype
 
 
 class Neg(Numeric):
-    """`-x`."""
+    """`-x`.
+
+    Example:
+        r = -x  # = -x
+        -p      # error: neg is not defined on bool
+    """
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return -x if x.dtype.kind != "u" else np.zeros_like(x) - x
 
 
 class Abs(Numeric):
-    """Absolute value."""
+    """Absolute value.
+
+    Example:
+        r = tc.abs(x)  # = np.abs(x)
+        tc.abs(p)      # error: abs is not defined on bool
+    """
 
     builtin = "abs"
 
@@ -303,11 +418,16 @@ class Abs(Numeric):
 
 
 class Not(Unary):
-    """Bitwise, or on bools logical, `~x`."""
+    """Bitwise, or on bools logical, `~x`.
+
+    Example:
+        r = ~n  # = ~n
+        ~x      # error: ~ is not defined on f32
+    """
 
     def element(self, *types: DType) -> DType:
         dtype = same_type(*types)
-        require(not dtype.is_float, f"~ is not defined on {dtype}")
+        require(not dtype.is_float, f"~ is not defined on {dtype}", hint="tc.bitcast(x, u32) reads the bits of an f32")
         return dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -375,6 +495,10 @@ class Exp(Math):
     """e to the power x. On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, plus one rounding to f16 or bf16.
 
     With `approx`, fewer instructions: relative error at most 2**-21 + |x| * 2**-23, results below 2**-126 are 0.
+
+    Example:
+        r = tc.exp(x)  # = np.exp(x)
+        tc.exp(n)      # error: exp is not defined on i32
     """
 
     builtin = "exp"
@@ -390,6 +514,10 @@ class Exp2(Math):
     """2 to the power x. On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16.
 
     With `approx`, one instruction: results below 2**-126 are 0.
+
+    Example:
+        r = tc.exp2(x)  # = np.exp2(x)
+        tc.exp2(n)      # error: exp2 is not defined on i32
     """
 
     builtin = "exp2"
@@ -425,6 +553,10 @@ class Log(Logarithm):
 
     On the GPU the relative error is at most 2**-21.4 (3 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
     or bf16. With `approx`, x below 2**-126 counts as 0.
+
+    Example:
+        r = tc.log(y)  # = np.log(y)
+        tc.log(n)      # error: log is not defined on i32
     """
 
     builtin = "log"
@@ -447,6 +579,10 @@ class Log2(Logarithm):
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, or where 0.5 <= x <= 2 the absolute one, plus one rounding to f16
     or bf16. With `approx`, one instruction: x below 2**-126 counts as 0.
+
+    Example:
+        r = tc.log2(y)  # = np.log2(y)
+        tc.log2(n)      # error: log2 is not defined on i32
     """
 
     builtin = "log2"
@@ -465,7 +601,12 @@ class Log2Approx(Log2):
 
 
 class Sqrt(Math):
-    """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5."""
+    """Square root, correctly rounded. With `approx`, one instruction: relative error at most 2**-22.5.
+
+    Example:
+        r = tc.sqrt(y)  # = np.sqrt(y)
+        tc.sqrt(n)      # error: sqrt is not defined on i32
+    """
 
     builtin = "sqrt"
     function = np.sqrt
@@ -486,6 +627,10 @@ class Rsqrt(Math):
 
     On the GPU the relative error is at most 2**-22 (2 ulp) in f32, plus one rounding to f16 or bf16. With `approx`, one instruction: x below
     2**-126 counts as 0.
+
+    Example:
+        r = tc.rsqrt(y)  # = 1 / np.sqrt(y)
+        tc.rsqrt(n)      # error: rsqrt is not defined on i32
     """
 
     builtin = "rsqrt"
@@ -507,7 +652,12 @@ class RsqrtApprox(Rsqrt):
 
 
 class Reciprocal(Math):
-    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0."""
+    """`1 / x`, correctly rounded. With `approx`, one instruction: relative error at most 2**-23, results and x below 2**-126 are 0.
+
+    Example:
+        r = tc.reciprocal(y)  # = 1 / y
+        tc.reciprocal(n)      # error: reciprocal is not defined on i32
+    """
 
     builtin = "reciprocal"
     function = np.reciprocal
@@ -531,6 +681,10 @@ class Tanh(Math):
     """Hyperbolic tangent. On the GPU the relative error is at most 2**-21 in f32, plus one rounding to f16 or bf16.
 
     With `approx`, one instruction: relative error at most 2**-11.
+
+    Example:
+        r = tc.tanh(x)  # = np.tanh(x)
+        tc.tanh(n)      # error: tanh is not defined on i32
     """
 
     builtin = "tanh"
@@ -549,21 +703,36 @@ class TanhApprox(Tanh):
 
 
 class Floor(Math):
-    """The largest integer not above x, as a floating number."""
+    """The largest integer not above x, as a floating number.
+
+    Example:
+        r = tc.floor(x)  # = np.floor(x)
+        tc.floor(n)      # error: floor is not defined on i32
+    """
 
     builtin = "floor"
     function = np.floor
 
 
 class Ceil(Math):
-    """The smallest integer not below x, as a floating number."""
+    """The smallest integer not below x, as a floating number.
+
+    Example:
+        r = tc.ceil(x)  # = np.ceil(x)
+        tc.ceil(n)      # error: ceil is not defined on i32
+    """
 
     builtin = "ceil"
     function = np.ceil
 
 
 class Fma(Elementwise):
-    """`x * y + z` with one rounding, on floating tiles."""
+    """`x * y + z` with one rounding, on floating tiles.
+
+    Example:
+        r = tc.fma(x, y, 0.5)  # = x * y + 0.5
+        tc.fma(n, m, 1)        # error: fma is not defined on i32
+    """
 
     builtin = "fma"
     x: Value
@@ -583,73 +752,16 @@ class Fma(Elementwise):
         return b.emit(cls(*match(b, x, y, z)))
 
 
-def fused_multiply_add(x: Any, y: Any, z: Any, exact_product: bool) -> Any:
-    """`x * y + z` on float64, rounded once to float64 or, if products are exact there, rounded to odd.
-
-    A value rounded to odd at 53 bits rounds correctly a second time to a type of at most 51 bits; for float64 itself this is the
-    algorithm of Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums" (IEEE TC 57(4), 2008).
-    """
-    with np.errstate(all="ignore"):
-        if exact_product:
-            return _round_to_odd(*_two_sum(x * y, z), x * y + z)
-        high, low = _two_product(x, y)
-        t_high, t_low = _two_sum(z, low)
-        v_high, v_low = _two_sum(high, t_high)
-        result = v_high + _round_to_odd(*_two_sum(t_low, v_low), t_low + v_low)
-        plain = np.where(np.isfinite(x) & np.isfinite(y) & np.isinf(z), z, x * y + z)
-        fine = np.isfinite(result) & (np.abs(x * y) > 2.0**-960)  # elsewhere parts may overflow, or lie below the subnormal numbers
-        exact = ~fine & np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & (x != 0) & (y != 0)
-        return np.where(exact, _by_fractions(x, y, z, exact), np.where(fine & (result != 0), result, plain))
-
-
-def _by_fractions(x: Any, y: Any, z: Any, where: Any) -> Any:
-    """`x * y + z` rounded once to float64, one element after another, where it is asked for."""
-
-    def one(x: float, y: float, z: float) -> float:
-        (a, b), (c, d), (e, f) = x.as_integer_ratio(), y.as_integer_ratio(), z.as_integer_ratio()
-        total = a * c * f + e * b * d
-        try:
-            return total / (b * d * f)  # integers are divided with one rounding
-        except OverflowError:
-            return math.inf if total > 0 else -math.inf
-
-    result = np.zeros(where.shape)
-    numbers = (np.broadcast_to(v, where.shape)[where].tolist() for v in (x, y, z))
-    result[where] = [one(*v) for v in zip(*numbers, strict=True)]
-    return result
-
-
-def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-def _two_product(a: Any, b: Any) -> tuple[Any, Any]:
-    def split(v: Any) -> tuple[Any, Any]:
-        c = 134217729.0 * v  # 2**27 + 1
-        high = c - (c - v)
-        return high, v - high
-
-    p = a * b
-    (ah, al), (bh, bl) = split(a), split(b)
-    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
-
-
-def _round_to_odd(high: Any, low: Any, plain: Any) -> Any:
-    """`high + low` (low being the rounding error of high) rounded to odd; `plain` where the error is not a number."""
-    bits = np.ascontiguousarray(high).view(np.int64)
-    away = np.where((low > 0) == (high > 0), 1, -1)
-    nudged = (bits + np.where((low != 0) & (bits & 1 == 0), away, 0)).view(np.float64)
-    return np.where(np.isfinite(low) & np.isfinite(high), nudged, plain)
-
-
 class Cast(Elementwise):
     """Converts each element to another type.
 
     To a floating type: rounded to nearest even; f16, bf16, f32 and f64 overflow to infinity, storage types saturate at their largest
     value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
+
+    Example:
+        r = tc.cast(x, i32)  # = x.astype(np.int32)
+        tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
     """
 
     builtin = "cast"
@@ -664,7 +776,7 @@ class Cast(Elementwise):
 
     @classmethod
     def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]
-        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}")
+        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}", code=Code.ARGUMENTS)
         if not isinstance(x, Value):
             return match(b, x, dtype=dtype)[0]
         return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))

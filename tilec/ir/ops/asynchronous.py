@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.layout import Layout
 from tilec.ir.ops.access import Access, Hinted, dims_of, offsets_of
@@ -22,6 +22,15 @@ class CopyAsync(Access, Hinted):
     The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what. Hints to the caches: `cache`
     is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache), `prefetch` 64, 128 or 256
     bytes.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)               # = T[:8, :16]
+        tc.copy_async(T, T, [0, 0])  # error: copy_async writes to a shared tile
     """
 
     builtin = "copy_async"
@@ -76,7 +85,17 @@ class CopyAsync(Access, Hinted):
 
 
 class Commit(Op):
-    """Closes the group of the asynchronous copies started since the last `tc.commit()`."""
+    """Closes the group of the asynchronous copies started since the last `tc.commit()`.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)  # = T[:8, :16]
+        tc.commit(t)    # error: too many positional arguments
+    """
 
     builtin = "commit"
     effect = Effect.SYNC
@@ -89,14 +108,28 @@ class Commit(Op):
 
 
 class Wait(Op):
-    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`."""
+    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)  # = T[:8, :16]
+        tc.wait(i)      # error: pending is an integer known at compile time, not i32
+    """
 
     builtin = "wait"
     effect = Effect.SYNC
     pending: int = 0
 
     def infer(self) -> None:
-        require(isinstance(self.pending, int) and self.pending >= 0, f"the groups left pending are a number known at compile time, not {self.pending}")
+        require(
+            isinstance(self.pending, int) and self.pending >= 0,
+            f"the groups left pending are a number known at compile time, not {self.pending}",
+            code=Code.NOT_STATIC,
+        )
 
     def eval(self, ctx: Any) -> None:
         ctx.copies.wait(ctx, self.pending)

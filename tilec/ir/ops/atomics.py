@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, i32, i64, u32, u64
 from tilec.ir.ops.access import memory_of
@@ -71,13 +71,15 @@ class Atomic(Chosen):
         require(self.kind in TYPES, f"there is no atomic {self.kind}")
         self.check()
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"an atomic on {wanted} takes a tile of {wanted}, not of {stored}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(
+            stored == wanted, f"an atomic on {wanted} takes a tile of {wanted}, not of {stored}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED
+        )
         known = ", ".join(map(str, TYPES[self.kind]))
         require(wanted in TYPES[self.kind], f"the hardware has no atomic {self.kind} of {wanted}", hint=f"there are {known}")
         require((self.compare is not None) == (self.kind == "cas"), "only cas compares")
         require(self.compare is None or self.compare.type == self.value.type, "what is compared and what is written are of one type and shape")
-        require(self.order in ORDERS, f"{self.order!r} is no order", hint=f"there are {', '.join(ORDERS)}")
-        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}")
+        require(self.order in ORDERS, f"{self.order!r} is no order", hint=f"there are {', '.join(ORDERS)}", code=Code.HINT)
+        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}", code=Code.HINT)
         return self.value.type
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
@@ -119,7 +121,9 @@ def atomic(
     where.pop("shape")
     shape = shape_of(where, tile(given).shape)
     if given.type.shape and shape != given.type.shape:
-        raise TileError(f"a tile of shape {show(given.type.shape)} is written to {show(shape)} places", hint="broadcast it: tc.broadcast(x, shape)")
+        raise TileError(
+            f"a tile of shape {show(given.type.shape)} is written to {show(shape)} places", hint="broadcast it: tc.broadcast(x, shape)", code=Code.SHAPES
+        )
     other = None if compare is None else broadcast(b, match(b, compare, dtype=memory.dtype)[0], shape)
     return b.emit(Atomic(memory=target, value=broadcast(b, given, shape), compare=other, kind=kind, order=order, scope=scope, **where))
 
@@ -131,6 +135,11 @@ class AtomicAdd(AtomicBuiltin, abstract=True):
     nothing reads the old values, the cheaper reduction is used. `order` is "relaxed", "acquire", "release" or "acq_rel", `scope`
     "block", "gpu" or "sys". Types: i32, u32, i64, u64, f16, bf16 (from sm_90 on), f32, f64. Floating sums depend on the order in which
     blocks come.
+
+    Example:
+        old = tc.atomic_add(H, [rows], 1)  # = H[rows]
+        # H[rows] += 1
+        tc.atomic_add(H, [0], s)           # error: an atomic on i32 takes a tile of i32, not of f32
     """
 
     builtin = "atomic_add"
@@ -138,42 +147,73 @@ class AtomicAdd(AtomicBuiltin, abstract=True):
 
 
 class AtomicMin(AtomicBuiltin, abstract=True):
-    """`memory[place] = min(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] = min(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_min(H, [rows], 40)  # H[rows] = np.minimum(H[rows], 40)
+        tc.atomic_min(O, [0, 0], s)   # error: the hardware has no atomic min of f32
+    """
 
     builtin = "atomic_min"
     kind = "min"
 
 
 class AtomicMax(AtomicBuiltin, abstract=True):
-    """`memory[place] = max(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] = max(memory[place], value)` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_max(H, [rows], 40)  # H[rows] = np.maximum(H[rows], 40)
+        tc.atomic_max(O, [0, 0], s)   # error: the hardware has no atomic max of f32
+    """
 
     builtin = "atomic_max"
     kind = "max"
 
 
 class AtomicAnd(AtomicBuiltin, abstract=True):
-    """`memory[place] &= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] &= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_and(H, [rows], 12)  # H[rows] &= 12
+        tc.atomic_and(O, [0, 0], s)   # error: the hardware has no atomic and of f32
+    """
 
     builtin = "atomic_and"
     kind = "and"
 
 
 class AtomicOr(AtomicBuiltin, abstract=True):
-    """`memory[place] |= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] |= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_or(H, [rows], 12)  # H[rows] |= 12
+        tc.atomic_or(O, [0, 0], s)   # error: the hardware has no atomic or of f32
+    """
 
     builtin = "atomic_or"
     kind = "or"
 
 
 class AtomicXor(AtomicBuiltin, abstract=True):
-    """`memory[place] ^= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64."""
+    """`memory[place] ^= value` in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64.
+
+    Example:
+        tc.atomic_xor(H, [rows], 12)  # H[rows] ^= 12
+        tc.atomic_xor(O, [0, 0], s)   # error: the hardware has no atomic xor of f32
+    """
 
     builtin = "atomic_xor"
     kind = "xor"
 
 
 class AtomicExchange(AtomicBuiltin, abstract=True):
-    """Writes a value and gives what was there, in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64, f32, f64."""
+    """Writes a value and gives what was there, in one step; otherwise as `tc.atomic_add`. Types: i32, u32, i64, u64, f32, f64.
+
+    Example:
+        old = tc.atomic_exchange(H, [0], i)  # = H[0]
+        # H[0] = i
+        tc.atomic_exchange(H, [0], s)        # error: an atomic on i32 takes a tile of i32, not of f32
+    """
 
     builtin = "atomic_exchange"
     kind = "exchange"
@@ -183,6 +223,11 @@ class AtomicCas(AtomicBuiltin, abstract=True):
     """Writes `value` where `compare` stands, in one step, and gives what was there; otherwise as `tc.atomic_add`.
 
     Types: i32, u32, i64, u64, f32, f64 (compared bit by bit).
+
+    Example:
+        old = tc.atomic_cas(H, [rows], 7, 1)  # = H[rows]
+        # H[rows] = np.where(H[rows] == 7, 1, H[rows])
+        tc.atomic_cas(H, [0], 7, s)           # error: an atomic on i32 takes a tile of i32, not of f32
     """
 
     builtin = "atomic_cas"
@@ -209,6 +254,10 @@ class Histogram(Op, abstract=True):
     """How often each of 0, 1, ..., bins - 1 stands in an integer tile: i32 [bins]. Other numbers are not counted (numpy.bincount otherwise).
 
     Counted in shared memory by atomics; `mask`, a bool tile that broadcasts to x, says which elements count.
+
+    Example:
+        r = tc.histogram(m, 20)  # = np.bincount(m.ravel(), minlength=20)[:20]
+        tc.histogram(x, 20)      # error: integers are counted, not f32[8, 16]
     """
 
     builtin = "histogram"
@@ -216,8 +265,13 @@ class Histogram(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, x: Value, bins: int, *, mask: Operand | None = None) -> Value:
         given = tile(x)
-        require(given.dtype.is_int and given.dtype.computes and given.shape, f"integers are counted, not {describe(given)}", hint="tc.cast(x, i32)")
-        require(bins > 0, f"a histogram has bins, not {bins}")
+        require(
+            given.dtype.is_int and given.dtype.computes and given.shape,
+            f"integers are counted, not {describe(given)}",
+            hint="tc.cast(x, i32)",
+            code=Code.UNDEFINED,
+        )
+        require(bins > 0, f"a histogram has bins, not {bins}", code=Code.COUNT)
         inside = And.build(b, Ge.build(b, x, 0), Lt.build(b, x, bins))
         inside = inside if mask is None else And.build(b, inside, mask)
         counts = Shared.build(b, i32, [bins])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Kind, Op, Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.types import TensorType, TileType, Warps
@@ -40,8 +40,8 @@ class Elementwise(Op, abstract=True):
             if (other.shape, other.layout, other.group) == (first.shape, first.layout, first.group):
                 continue
             require(other.shape == first.shape, f"shapes {show(first.shape)} and {show(other.shape)} differ")
-            require(other.layout == first.layout, f"layouts {first.layout} and {other.layout} differ")
-            require(other.group == first.group, "the operands are held by different warps")
+            require(other.layout == first.layout, f"layouts {first.layout} and {other.layout} differ", code=Code.LAYOUT_FITS)
+            require(other.group == first.group, "the operands are held by different warps", code=Code.WARPS)
         return first.of(self.element(*[v.type.dtype for v in self.operands]))
 
     def element(self, *types: DType) -> DType:
@@ -97,7 +97,11 @@ class Broadcast(Placed):
         given = self.x.type.shape
         padded = (1,) * (len(self.shape) - len(given)) + given
         fits = len(given) <= len(self.shape) and all(a in (1, n) for a, n in zip(padded, self.shape, strict=True))
-        require(fits, f"a tile of shape {show(given)} does not broadcast to {show(self.shape)}")
+        require(
+            fits,
+            f"a tile of shape {show(given)} does not broadcast to {show(self.shape)}",
+            hint="extents are equal or 1, from the last axis on: x[:, None] adds an axis",
+        )
         return self.placed(self.x.type.dtype, self.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -123,9 +127,11 @@ def same_type(*types: DType) -> DType:
     first = types[0]
     for other in types:
         if not other.computes:
-            raise TileError(f"{other} is a storage type and does not compute", hint="convert it first, as in tc.cast(x, f16)")
+            raise TileError(f"{other} is a storage type and does not compute", hint="convert it first, as in tc.cast(x, f16)", code=Code.STORAGE)
         if other != first:
-            raise TileError(f"operands of types {first} and {other} do not mix", hint=f"convert one, as in tc.cast(x, {wider(first, other)})")
+            raise TileError(
+                f"operands of types {first} and {other} do not mix", hint=f"convert one, as in tc.cast(x, {wider(first, other)})", code=Code.TYPES_MIX
+            )
     return first
 
 
@@ -137,13 +143,18 @@ def wider(a: DType, b: DType) -> DType:
 def representable(number: Any, dtype: DType) -> None:
     """Refuse a Python number that is not a value of the type (floats are rounded, integers must be exact)."""
     if dtype.is_bool:
-        require(isinstance(number, bool), f"{number!r} is not a bool", hint="compare it, as in x != 0")
+        require(isinstance(number, bool), f"{number!r} is not a bool", hint="compare it, as in x != 0", code=Code.NUMBER)
     elif dtype.is_int:
         whole = isinstance(number, int) or (isinstance(number, float) and math.isfinite(number) and number == int(number))
-        require(whole, f"{number!r} is not an integer, but {dtype} is wanted", hint="cast the tile to a floating type first")
-        require(dtype.min <= number <= dtype.max, f"{number!r} does not fit {dtype} ({int(dtype.min)} to {int(dtype.max)})")
+        require(whole, f"{number!r} is not an integer, but {dtype} is wanted", hint="cast the tile to a floating type first", code=Code.NUMBER)
+        require(
+            dtype.min <= number <= dtype.max,
+            f"{number!r} does not fit {dtype} ({int(dtype.min)} to {int(dtype.max)})",
+            hint="cast the tile to a wider type first, as in tc.cast(x, i64)",
+            code=Code.NUMBER,
+        )
     else:
-        require(isinstance(number, int | float), f"{number!r} is not a number")
+        require(isinstance(number, int | float), f"{number!r} is not a number", code=Code.NUMBER)
 
 
 def constant(b: Builder, number: Any, dtype: DType, shape: Sequence[int] = ()) -> Value:
@@ -159,14 +170,14 @@ def tile(x: Any) -> TileType:
         return x.type
     what = describe(x.type) if isinstance(x, Value) else repr(x)
     hint = "read it into registers with tc.load" if isinstance(x, Value) else None
-    raise TileError(f"a tile or a number is wanted here, not {what}", hint=hint)
+    raise TileError(f"a tile or a number is wanted here, not {what}", hint=hint, code=Code.NOT_A_TILE)
 
 
 def match(b: Builder, *operands: Operand, dtype: DType | None = None) -> tuple[Value, ...]:
     """Bring tiles and numbers to one shape; numbers take the tiles' type (or `dtype`). Types of tiles are not changed."""
     tiles = [tile(x) for x in operands if not isinstance(x, bool | int | float)]
     if dtype is None:
-        require(tiles, "at least one operand must be a tile")
+        require(tiles, "at least one operand must be a tile", code=Code.NOT_A_TILE)
         dtype = next((t.dtype for t in tiles), None)
     values = [x if isinstance(x, Value) else constant(b, x, dtype) for x in operands]  # type: ignore[arg-type]
     shape = broadcast_shapes(*[v.type.shape for v in values])
@@ -181,7 +192,10 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     for column in columns:
         wide = {n for n in column if n != 1}
         if len(wide) > 1:
-            raise TileError(f"shapes {' and '.join(show(s) for s in shapes)} do not broadcast")
+            raise TileError(
+                f"shapes {' and '.join(show(s) for s in shapes)} do not broadcast",
+                hint="extents are equal or 1, from the last axis on: x[:, None] adds an axis",
+            )
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -201,18 +215,18 @@ def index(b: Builder, x: Any) -> Value:
     if isinstance(x, int) and not isinstance(x, bool):
         return constant(b, x, i32)
     t = tile(x)
-    require(t.is_scalar and t.dtype.is_int and t.dtype.computes, f"an index is an integer scalar, not {describe(t)}")
+    require(t.is_scalar and t.dtype.is_int and t.dtype.computes, f"an index is an integer scalar, not {describe(t)}", code=Code.INDEX)
     return x
 
 
 def static_shape(shape: Any) -> tuple[int, ...]:
     """A tile's shape from a sequence of positive ints known at compile time."""
     shape = (shape,) if isinstance(shape, int | Value) else shape
-    require(isinstance(shape, list | tuple), f"a shape is a list of integers, not {shape!r}")
+    require(isinstance(shape, list | tuple), f"a shape is a list of integers, not {shape!r}", code=Code.COUNT)
     for n in shape:
         if isinstance(n, Value):
-            raise TileError("a tile's shape must be known at compile time", hint="make it a keyword-only parameter, or a number")
-        require(isinstance(n, int) and not isinstance(n, bool) and n > 0, f"a tile's extents are positive integers, not {n!r}")
+            raise TileError("a tile's shape must be known at compile time", hint="make it a keyword-only parameter, or a number", code=Code.NOT_STATIC)
+        require(isinstance(n, int) and not isinstance(n, bool) and n > 0, f"a tile's extents are positive integers, not {n!r}", code=Code.COUNT)
     return tuple(shape)
 
 
@@ -222,9 +236,14 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     for a in given:
-        require(isinstance(a, int) and -rank <= a < rank, f"axis {a} is out of range for a tile with {rank} axes")
+        require(
+            isinstance(a, int) and -rank <= a < rank,
+            f"axis {a} is out of range for a tile with {rank} axes",
+            hint=f"axes are {-rank} to {rank - 1}" if rank else "a scalar has none",
+            code=Code.AXIS,
+        )
     found = tuple(sorted({a % rank for a in given}))
-    require(len(found) == len(given), f"an axis is named twice in {axis}")
+    require(len(found) == len(given), f"an axis is named twice in {axis}", code=Code.AXIS)
     return found
 
 
@@ -232,7 +251,7 @@ def tensor(x: Any) -> TensorType:
     """The tensor type of an operand; an error if it is none."""
     if isinstance(x, Value) and isinstance(x.type, TensorType):
         return x.type
-    raise TileError(f"a tensor is wanted here, not {describe(x.type) if isinstance(x, Value) else repr(x)}")
+    raise TileError(f"a tensor is wanted here, not {describe(x.type) if isinstance(x, Value) else repr(x)}", code=Code.NOT_A_TILE)
 
 
 def default_build(cls: type[Op]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, f32
 from tilec.ir.ops.arith import Cast
@@ -49,6 +49,10 @@ class DevicePrint(Op):
     """Prints a scalar, or each element of a tile in a line of its own, wherever the kernel runs: `[block 0, 1, 0] text [2, 3] 0.5`.
 
     On the GPU the lines come in any order, by the CUDA run time's vprintf, when the host synchronizes. Floats are shown with six digits.
+
+    Example:
+        tc.device_print("i is", i)  # prints "[block 0, 0, 0] i is 3"
+        tc.device_print("T", T)     # error: a tile or a number is wanted here, not global f32[R, C]
     """
 
     effect = Effect.DEBUG
@@ -94,6 +98,11 @@ class AssertAt(Op):
 
     The interpreter raises an error that names the block; on the GPU the launch fails, and the message goes to standard error with the line
     and the thread. `assert` is decided when the kernel is compiled, `tc.assume` states facts that the compiler may use.
+
+    Example:
+        tc.assert_(y > 0, "y is positive")
+        r = tc.log(y)       # = np.log(y)
+        tc.assert_(n, "n")  # error: an assertion is a bool, not i32[8, 16]
     """
 
     mnemonic = "assert"
@@ -104,15 +113,15 @@ class AssertAt(Op):
 
     def infer(self) -> None:
         given = tile(self.condition)
-        require(given.dtype.is_bool, f"an assertion is a bool, not {describe(given)}", hint="compare it, as in x != 0")
+        require(given.dtype.is_bool, f"an assertion is a bool, not {describe(given)}", hint="compare it, as in x != 0", code=Code.CONDITION)
 
     def eval(self, ctx: Any, condition: Any) -> None:
-        ctx.fail(~condition, f"the assertion fails{': ' + self.message if self.message else ''}")
+        ctx.fail(~condition, f"the assertion fails{': ' + self.message if self.message else ''}", Code.ASSERTION)
 
     @classmethod
     def build(cls, b: Builder, condition: Value | bool, message: str = "") -> None:
         if isinstance(condition, Value):
             b.insert(cls(condition, message))
         else:
-            require(condition, f"the assertion fails{': ' + message if message else ''}")
+            require(condition, f"the assertion fails{': ' + message if message else ''}", code=Code.STATIC_ASSERTION)
 

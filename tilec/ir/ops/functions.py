@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, u32, u64
 from tilec.ir.ops.arith import Abs, Add, Cast, Div, Eq, FloorDiv, Gt, Lt, Math, Maximum, Minimum, Mod, Mul, Ne, Shl, Shr, Sub, Where, Xor
@@ -27,21 +27,36 @@ def floating(name: str, dtype: DType) -> DType:
 
 
 class Round(Math):
-    """The nearest integer, as a floating number; halves go to the even one (as numpy.round)."""
+    """The nearest integer, as a floating number; halves go to the even one (as numpy.round).
+
+    Example:
+        r = tc.round(x)  # = np.round(x)
+        tc.round(n)      # error: round is not defined on i32
+    """
 
     builtin = "round"
     function = np.rint
 
 
 class Trunc(Math):
-    """The nearest integer towards zero, as a floating number."""
+    """The nearest integer towards zero, as a floating number.
+
+    Example:
+        r = tc.trunc(x)  # = np.trunc(x)
+        tc.trunc(n)      # error: trunc is not defined on i32
+    """
 
     builtin = "trunc"
     function = np.trunc
 
 
 class Copysign(Binary):
-    """The magnitude of `x` with the sign of `y`, on floating tiles; zeros have signs, too."""
+    """The magnitude of `x` with the sign of `y`, on floating tiles; zeros have signs, too.
+
+    Example:
+        r = tc.copysign(y, x)  # = np.copysign(y, x)
+        tc.copysign(n, n)      # error: copysign is not defined on i32
+    """
 
     builtin = "copysign"
 
@@ -53,7 +68,12 @@ class Copysign(Binary):
 
 
 class Sign(Op, abstract=True):
-    """-1, 0 or 1 as `x` is below, at or above 0; NaN for NaN."""
+    """-1, 0 or 1 as `x` is below, at or above 0; NaN for NaN.
+
+    Example:
+        r = tc.sign(x)  # = np.sign(x)
+        tc.sign(w)      # error: int6 is a storage type and does not compute
+    """
 
     builtin = "sign"
 
@@ -65,19 +85,29 @@ class Sign(Op, abstract=True):
 
 
 class Clip(Op, abstract=True):
-    """`x` held between `low` and `high`, numbers or tiles of its type; NaN stays NaN (as numpy.clip)."""
+    """`x` held between `low` and `high`, numbers or tiles of its type; NaN stays NaN (as numpy.clip).
+
+    Example:
+        r = tc.clip(x, -1, 1)  # = np.clip(x, -1, 1)
+        tc.clip(x)             # error: clip needs a bound
+    """
 
     builtin = "clip"
 
     @classmethod
     def build(cls, b: Builder, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
-        require(low is not None or high is not None, "clip needs a bound", hint="as in tc.clip(x, 0, 1)")
+        require(low is not None or high is not None, "clip needs a bound", hint="as in tc.clip(x, 0, 1)", code=Code.ARGUMENTS)
         above = x if low is None else Maximum.build(b, x, low)
         return above if high is None else Minimum.build(b, above, high)
 
 
 class IsNan(Op, abstract=True):
-    """Where a floating tile is NaN, as bools."""
+    """Where a floating tile is NaN, as bools.
+
+    Example:
+        r = tc.isnan(tc.sqrt(x))  # = np.isnan(np.sqrt(x))
+        tc.isnan(n)               # error: isnan is not defined on i32
+    """
 
     builtin = "isnan"
 
@@ -88,7 +118,12 @@ class IsNan(Op, abstract=True):
 
 
 class IsInf(Op, abstract=True):
-    """Where a floating tile is infinite, of either sign, as bools."""
+    """Where a floating tile is infinite, of either sign, as bools.
+
+    Example:
+        r = tc.isinf(y / x)  # = np.isinf(y / x)
+        tc.isinf(n)          # error: isinf is not defined on i32
+    """
 
     builtin = "isinf"
 
@@ -99,7 +134,12 @@ class IsInf(Op, abstract=True):
 
 
 class IsFinite(Op, abstract=True):
-    """Where a floating tile is neither infinite nor NaN, as bools."""
+    """Where a floating tile is neither infinite nor NaN, as bools.
+
+    Example:
+        r = tc.isfinite(y / x)  # = np.isfinite(y / x)
+        tc.isfinite(n)          # error: isfinite is not defined on i32
+    """
 
     builtin = "isfinite"
 
@@ -110,7 +150,12 @@ class IsFinite(Op, abstract=True):
 
 
 class Power(Op, abstract=True):
-    """`x ** n` for an integer n known at compile time, by repeated multiplication, each product rounded."""
+    """`x ** n` for an integer n known at compile time, by repeated multiplication, each product rounded.
+
+    Example:
+        r = tc.power(x, 3)  # = x**3
+        tc.power(n, -1)     # error: i32 has no power -1
+    """
 
     builtin = "power"
 
@@ -147,7 +192,12 @@ class Bits(Unary, abstract=True):
 
 
 class Popcount(Bits):
-    """How many bits of an integer are 1."""
+    """How many bits of an integer are 1.
+
+    Example:
+        r = tc.popcount(m)  # = np.bitwise_count(m)
+        tc.popcount(x)      # error: popcount is not defined on f32
+    """
 
     builtin = "popcount"
 
@@ -156,7 +206,12 @@ class Popcount(Bits):
 
 
 class CountLeadingZeros(Bits):
-    """How many bits of an integer are 0 above its highest 1: the type's width for 0."""
+    """How many bits of an integer are 0 above its highest 1: the type's width for 0.
+
+    Example:
+        r = tc.clz(m)  # = [[32 - int(v).bit_length() for v in row] for row in m]
+        tc.clz(x)      # error: clz is not defined on f32
+    """
 
     builtin = "clz"
 
@@ -165,7 +220,12 @@ class CountLeadingZeros(Bits):
 
 
 class CountTrailingZeros(Bits):
-    """How many bits of an integer are 0 below its lowest 1: the type's width for 0."""
+    """How many bits of an integer are 0 below its lowest 1: the type's width for 0.
+
+    Example:
+        r = tc.ctz(m)  # = np.bitwise_count((m & -m) - 1)
+        tc.ctz(x)      # error: ctz is not defined on f32
+    """
 
     builtin = "ctz"
 
@@ -174,7 +234,12 @@ class CountTrailingZeros(Bits):
 
 
 class Bitcast(Elementwise):
-    """The bits of each element read as another computing type of the same width, as in `tc.bitcast(x, u32)`."""
+    """The bits of each element read as another computing type of the same width, as in `tc.bitcast(x, u32)`.
+
+    Example:
+        r = tc.bitcast(x, i32)  # = x.view(np.int32)
+        tc.bitcast(x, i64)      # error: the 32 bits of f32 are not those of i64, which has 64
+    """
 
     builtin = "bitcast"
     x: Value
@@ -183,7 +248,12 @@ class Bitcast(Elementwise):
     def element(self, *types: DType) -> DType:
         source = same_type(*types)
         fits = self.dtype.computes and self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool)
-        require(fits, f"the bits of {source} are not those of a {self.dtype}", hint="both are types that compute, of one width")
+        require(
+            fits,
+            f"the {source.bits} bits of {source} are not those of {self.dtype}, which has {self.dtype.bits}",
+            hint="both are types that compute, of one width",
+            code=Code.BITS,
+        )
         return self.dtype
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -224,6 +294,10 @@ class Sin(Circular):
     """Sine of radians. On the GPU the error is at most 2**-25 + 2**-22.5 of the result in f32, plus one rounding to f16 or bf16.
 
     With `approx`, one instruction: absolute error at most 2**-20.5 within 2 pi, 2**-14.7 within 100 pi, no bound beyond.
+
+    Example:
+        r = tc.sin(x)  # = np.sin(x)
+        tc.sin(n)      # error: sin is not defined on i32
     """
 
     builtin = "sin"
@@ -238,6 +312,10 @@ class Cos(Circular):
     """Cosine of radians. On the GPU the error is at most 2**-25 + 2**-22.5 of the result in f32, plus one rounding to f16 or bf16.
 
     With `approx`, one instruction: absolute error at most 2**-20.5 within 2 pi, 2**-14.7 within 100 pi, no bound beyond.
+
+    Example:
+        r = tc.cos(x)  # = np.cos(x)
+        tc.cos(n)      # error: cos is not defined on i32
     """
 
     builtin = "cos"
@@ -257,7 +335,12 @@ class CosApprox(CircularApprox, Cos):
 
 
 class Expm1(Math):
-    """`exp(x) - 1`, precise near 0, too. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16."""
+    """`exp(x) - 1`, precise near 0, too. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16.
+
+    Example:
+        r = tc.expm1(x)  # = np.expm1(x)
+        tc.expm1(n)      # error: expm1 is not defined on i32
+    """
 
     builtin = "expm1"
     function = np.expm1
@@ -265,7 +348,12 @@ class Expm1(Math):
 
 
 class Log1p(Math):
-    """`log(1 + x)`, precise near 0, too. On the GPU the relative error is at most 2**-21.4 in f32, plus one rounding to f16 or bf16."""
+    """`log(1 + x)`, precise near 0, too. On the GPU the relative error is at most 2**-21.4 in f32, plus one rounding to f16 or bf16.
+
+    Example:
+        r = tc.log1p(y)  # = np.log1p(y)
+        tc.log1p(n)      # error: log1p is not defined on i32
+    """
 
     builtin = "log1p"
     function = np.log1p
@@ -276,6 +364,10 @@ class Sigmoid(Math):
     """`1 / (1 + exp(-x))`. On the GPU the relative error is at most 2**-20.8 in f32, plus one rounding; below 2**-126 it is 0.
 
     With `approx`, fewer instructions: relative error at most 2**-20.5 + |x| * 2**-23.
+
+    Example:
+        r = tc.sigmoid(x)  # = 1 / (1 + np.exp(-x))
+        tc.sigmoid(n)      # error: sigmoid is not defined on i32
     """
 
     builtin = "sigmoid"
@@ -310,7 +402,12 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 class Erf(Math):
-    """The error function. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16."""
+    """The error function. On the GPU the relative error is at most 2**-22 in f32, plus one rounding to f16 or bf16.
+
+    Example:
+        r = tc.erf(x)  # = np.vectorize(math.erf)(x)
+        tc.erf(n)      # error: erf is not defined on i32
+    """
 
     builtin = "erf"
     relative = 2**-22.0
@@ -328,6 +425,11 @@ class Divisor(Op, abstract=True):
 
     A tuple (d, multiplier, shift) of scalars; after Granlund and Montgomery, "Division by invariant integers using multiplication"
     (PLDI 1994), figure 4.1. A divisor that is not positive is undefined.
+
+    Example:
+        d = tc.divisor(i)
+        q, r = tc.divmod(n, d)  # = (n // i, n % i)
+        tc.divisor(s)           # error: a divisor is an i32 or u32 scalar, not f32
     """
 
     builtin = "divisor"
@@ -335,7 +437,11 @@ class Divisor(Op, abstract=True):
     @classmethod
     def build(cls, b: Builder, d: Value) -> tuple[Value, Value, Value]:
         given = tile(d)
-        require(given.is_scalar and given.dtype.is_int and given.dtype.bits == 32, f"a divisor is an i32 or u32 scalar, not {given}")
+        require(
+            given.is_scalar and given.dtype.is_int and given.dtype.bits == 32,
+            f"a divisor is an i32 or u32 scalar, not {given}",
+            hint="cast it: tc.cast(d, i32)",
+        )
         by = Cast.build(b, d, u32)
         log = Sub.build(b, constant(b, 32, u32), b.emit(CountLeadingZeros(Sub.build(b, by, 1))))  # 2**log is the next power of two
         wide, one = Cast.build(b, by, u64), constant(b, 1, u64)
@@ -345,7 +451,12 @@ class Divisor(Op, abstract=True):
 
 
 class DivMod(Op, abstract=True):
-    """`(x // d, x % d)`. `d` is an integer or, faster, `tc.divisor(d)`, made once ahead of a loop: then one multiplication, no division."""
+    """`(x // d, x % d)`. `d` is an integer or, faster, `tc.divisor(d)`, made once ahead of a loop: then one multiplication, no division.
+
+    Example:
+        q, r = tc.divmod(n, 7)  # = (n // 7, n % 7)
+        tc.divmod(x, 7)         # error: // is not defined on f32
+    """
 
     builtin = "divmod"
 
@@ -356,7 +467,7 @@ class DivMod(Op, abstract=True):
             return quotient, Mod.build(b, x, d)
         by, multiplier, log = d
         dtype = tile(x).dtype
-        require(dtype == tile(by).dtype, f"x is {dtype}, but the divisor is {tile(by).dtype}", hint=f"tc.cast(x, {tile(by).dtype})")
+        require(dtype == tile(by).dtype, f"x is {dtype}, but the divisor is {tile(by).dtype}", hint=f"tc.cast(x, {tile(by).dtype})", code=Code.TYPES_MIX)
         sign = Shr.build(b, x, 31) if dtype.is_signed else None  # -1 - q for -1 - x: rounded down on both sides of 0
         n = Cast.build(b, x if sign is None else Xor.build(b, x, sign), u32)
         high = Cast.build(b, Shr.build(b, Mul.build(b, Cast.build(b, n, u64), Cast.build(b, multiplier, u64)), 32), u32)

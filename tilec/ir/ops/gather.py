@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Kind, Value
 from tilec.ir.dtypes import bool_, i32
 from tilec.ir.layout import Layout
@@ -57,7 +57,11 @@ class Chosen(Access, abstract=True):
 
     def check(self) -> None:
         memory, shape = self.memory.type, self.tile_shape
-        require(len(self.offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} offsets are given")
+        require(
+            len(self.offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} offsets are given",
+            hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+        )
         require(len(self.dims) == len(shape), f"a tile of shape {show(shape)} needs {len(shape)} dims, not {show(self.dims)}")
         taken = [*(d for d in self.dims if d != NOWHERE), *self.axes]
         good = len(set(taken)) == len(taken) and all(0 <= d < memory.rank for d in taken) and len(self.axes) == len(self.indices)
@@ -65,12 +69,12 @@ class Chosen(Access, abstract=True):
         for part in (*self.indices, *([self.mask] if self.mask else [])):
             given = part.type
             fits = given.rank == len(shape) and all(n in (1, m) for n, m in zip(given.shape, shape, strict=True))
-            require(fits, f"{describe(given)} does not choose among the elements of a tile of shape {show(shape)}")
+            require(fits, f"{describe(given)} does not choose among the elements of a tile of shape {show(shape)}", code=Code.MASK)
             if part is self.mask:
-                require(given.dtype.is_bool, f"a mask is a tile of bools, not {describe(given)}", hint="compare it, as in m != 0")
+                require(given.dtype.is_bool, f"a mask is a tile of bools, not {describe(given)}", hint="compare it, as in m != 0", code=Code.MASK)
             else:
                 whole = given.dtype.is_int and given.dtype.computes
-                require(whole, f"indices are integers that compute, not {describe(given)}", hint="convert them: tc.cast(x, i32)")
+                require(whole, f"indices are integers that compute, not {describe(given)}", hint="convert them: tc.cast(x, i32)", code=Code.MASK)
 
     def parts(self, operands: Sequence[Any]) -> dict[str, Any]:
         """Operands as `eval` is given them, by the names of their fields; None for an absent one."""
@@ -118,6 +122,10 @@ class Gather(Chosen, Placed, Hinted):
     An offset is an integer, or an integer tile: one with a single axis lists the places along its axis of the tensor (`rows` has 64
     elements here), any other has an index for each element of the result. Where the mask is False, or the place lies outside of the
     tensor (a negative index, too), the element is `other`. Without a shape, a tile of the shape that the indices broadcast to.
+
+    Example:
+        r = tc.gather(T, [rows, 0], [8, 16])  # = T[rows, :16]
+        tc.gather(T, [x, 0], [8, 16])         # error: indices are integers that compute, not f32
     """
 
     builtin = "gather"
@@ -135,7 +143,9 @@ class Gather(Chosen, Placed, Hinted):
         dtype = self.memory.type.dtype
         if self.other is not None:
             given = self.other.type
-            require(given.dtype == dtype, f"other is {describe(given)}, but the tensor holds {dtype}", hint=f"convert it: tc.cast(x, {dtype})")
+            require(
+                given.dtype == dtype, f"other is {describe(given)}, but the tensor holds {dtype}", hint=f"convert it: tc.cast(x, {dtype})", code=Code.STORED
+            )
         return self.placed(dtype, self.shape)
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
@@ -177,6 +187,10 @@ class Scatter(Chosen, Hinted):
     """Writes the elements of a tile where tiles of indices name: the counterpart of `tc.gather`. What lies outside is not written.
 
     Of several elements for one place, any may be the one that stays.
+
+    Example:
+        tc.scatter(O, [rows, 0], x)  # O[rows, :16] = x
+        tc.scatter(O, [rows, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
     builtin = "scatter"
@@ -191,7 +205,7 @@ class Scatter(Chosen, Hinted):
         self.check()
         self.check_hints("cg cs wt")
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, *operands: Any) -> None:
         parts = self.parts(operands)
@@ -231,7 +245,11 @@ def choice(b: Builder, memory: Any, offsets: Any, shape: tuple[int, ...] | None,
     if offsets is None:
         raise TileError("the offsets of the tile are missing", hint="as in tc.gather(a, [rows, k], [64, 32])")
     given = list(offsets) if isinstance(offsets, list | tuple) else [offsets]
-    require(len(given) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(given)} offsets are given")
+    require(
+        len(given) == memory.rank,
+        f"{describe(memory)} has {memory.rank} axes, but {len(given)} offsets are given",
+        hint="one offset for each axis, as in [i, k]; a tile of fewer axes runs along the last",
+    )
     chosen = {axis: x for axis, x in enumerate(given) if isinstance(x, Value) and not tile(x).is_scalar}
     if shape is None:
         shape = broadcast_shapes(*[x.type.shape for x in chosen.values()]) if chosen else ()
@@ -242,7 +260,12 @@ def choice(b: Builder, memory: Any, offsets: Any, shape: tuple[int, ...] | None,
     for axis, x in chosen.items():
         if x.type.rank == 1 and axis in along and len(shape) > 1:
             at = along.index(axis)
-            require(x.type.shape[0] in (1, shape[at]), f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile")
+            require(
+                x.type.shape[0] in (1, shape[at]),
+                f"{x.type.shape[0]} indices for the {shape[at]} places along axis {at} of the tile",
+                hint="there is an index for each place along the axis, or a tile of the result's shape",
+                code=Code.MASK,
+            )
             x = b.emit(Reshape(x, tuple(x.type.shape[0] if i == at else 1 for i in range(len(shape)))))
         if axis in along:
             along[along.index(axis)] = NOWHERE
@@ -271,5 +294,5 @@ def of_rank(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
     given = tile(x)
     missing = len(shape) - given.rank
     fits = missing >= 0 and all(n in (1, m) for n, m in zip(given.shape, shape[missing:], strict=True))
-    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access")
+    require(fits, f"{describe(given)} does not broadcast to the shape {show(shape)} of the access", hint="x[:, None] adds an axis", code=Code.MASK)
     return x if not missing else b.emit(Reshape(x, (1,) * missing + given.shape))

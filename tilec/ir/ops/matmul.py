@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, bf16, f16, f32, f64, float8_e4m3, float8_e5m2, i32, int4, int8, uint1, uint4, uint8
 from tilec.ir.ops.arith import Cast, Math, Sub
@@ -29,6 +29,10 @@ class Dot(Op):
     f16, bf16, f32, f64, float8_e4m3, float8_e5m2, integers of up to 8 bits, and i32. Where the two differ, the storage type is converted to the
     other, exactly, by casts that the IR shows. `precision` is for f32: "ieee", "tf32" (operands rounded to 11 bits), or "tf32x3" (three
     products of tf32, with nearly the precision of f32). `xor=True` is for uint1: it counts where bits differ, not where both are 1.
+
+    Example:
+        r = tc.dot(a, b)  # = np.float32(a) @ np.float32(b)
+        tc.dot(a, b[:8])  # error: a has 16 columns but b has 8 rows
     """
 
     builtin = "dot"
@@ -39,16 +43,17 @@ class Dot(Op):
 
     def infer(self) -> TileType:
         a, b, acc = self.a.type, self.b.type, self.acc.type
-        require(a.rank == b.rank == 2, f"dot multiplies matrices, not {show(a.shape)} by {show(b.shape)}")
-        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows")
-        require(acc.shape == (a.shape[0], b.shape[1]), f"acc must be {show((a.shape[0], b.shape[1]))}, not {show(acc.shape)}")
+        require(a.rank == b.rank == 2, f"dot multiplies matrices, not {show(a.shape)} by {show(b.shape)}", code=Code.PRODUCT_SHAPES)
+        turned = "b.T is the transpose of b" if a.shape[1] == b.shape[1] else "[m, k] is multiplied by [k, n]"
+        require(a.shape[1] == b.shape[0], f"a has {a.shape[1]} columns but b has {b.shape[0]} rows", hint=turned, code=Code.PRODUCT_SHAPES)
+        require(acc.shape == (a.shape[0], b.shape[1]), f"acc must be {show((a.shape[0], b.shape[1]))}, not {show(acc.shape)}", code=Code.PRODUCT_SHAPES)
         for given in (a.dtype, b.dtype):
             require(given in (*FLOATS, *WHOLE, i32), f"dot does not multiply {given}", hint="convert the tiles first: tc.cast(x, f16)")
         good = a.dtype == b.dtype or any(a.dtype in both and b.dtype in both for both in MIXING)
         require(good, f"dot multiplies tiles of one type, not {a.dtype} by {b.dtype}", hint=f"convert one: tc.cast(x, {a.dtype})")
         wanted = default_accumulator(a.dtype)
         fits = acc.dtype == wanted or (a.dtype == acc.dtype == f16)
-        require(fits, f"dot of {a.dtype} accumulates in {wanted}, but acc is {acc.dtype}")
+        require(fits, f"dot of {a.dtype} accumulates in {wanted}, but acc is {acc.dtype}", hint=f"make it by tc.zeros({wanted}, [m, n]), or leave it out")
         modes = {"": True, "tf32": a.dtype == f32, "xor": a.dtype in (uint1, i32)}
         require(modes.get(self.mode, False), f"dot of {a.dtype} has no mode {self.mode!r}")
         return acc
@@ -64,14 +69,18 @@ class Dot(Op):
     @classmethod
     def build(cls, b: Builder, x: Value, y: Value, acc: Value | None = None, *, precision: str = "ieee", xor: bool = False) -> Value:
         left, right = tile(x), tile(y)
-        require(left.rank == right.rank and left.rank in (2, 3), f"dot multiplies matrices, not {show(left.shape)} by {show(right.shape)}")
-        require(precision in PRECISIONS, f"{precision!r} is no precision", hint=f"there are {', '.join(PRECISIONS)}")
+        require(
+            left.rank == right.rank and left.rank in (2, 3),
+            f"dot multiplies matrices, not {show(left.shape)} by {show(right.shape)}",
+            code=Code.PRODUCT_SHAPES,
+        )
+        require(precision in PRECISIONS, f"{precision!r} is no precision", hint=f"there are {', '.join(PRECISIONS)}", code=Code.ARGUMENTS)
         if left.rank == 3:
             return batched(b, x, y, acc, precision, xor)
         x, y = alike(b, x, y)
         kind = x.type.dtype
-        require(precision == "ieee" or kind == f32, f"the precision {precision} is for f32, not {kind}")
-        require(not xor or kind == uint1, f"xor is for uint1, not {kind}")
+        require(precision == "ieee" or kind == f32, f"the precision {precision} is for f32, not {kind}", hint="leave precision out")
+        require(not xor or kind == uint1, f"xor is for uint1, not {kind}", hint="leave xor out")
         if acc is None:
             wanted = default_accumulator(kind)
             acc = b.emit(Constant(0 if wanted.is_int else 0.0, wanted, (left.shape[0], right.shape[1])))
@@ -122,14 +131,24 @@ def product(a: Any, b: Any, acc: Any, mode: str) -> Any:
 def batched(b: Builder, x: Value, y: Value, acc: Value | None, precision: str, xor: bool) -> Value:
     """One product for each matrix of the stacks."""
     count = x.type.shape[0]
-    require(y.type.shape[0] == count, f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}")
+    require(
+        y.type.shape[0] == count,
+        f"a stack of {count} matrices is multiplied by one of {y.type.shape[0]}",
+        hint="both stacks have one number of matrices",
+        code=Code.PRODUCT_SHAPES,
+    )
 
     def matrix(v: Value, i: int) -> Value:
         rows, columns = v.type.shape[1:]
         return b.emit(Reshape(sliced(b, v, (i, 0, 0), (1, 1, 1), (1, rows, columns)), (rows, columns)))
 
     if acc is not None:
-        require(tile(acc).rank == 3 and acc.type.shape[0] == count, f"acc must be a stack of {count}, not {describe(acc.type)}")
+        require(
+            tile(acc).rank == 3 and acc.type.shape[0] == count,
+            f"acc must be a stack of {count}, not {describe(acc.type)}",
+            hint="both stacks have one number of matrices",
+            code=Code.PRODUCT_SHAPES,
+        )
     parts = [Dot.build(b, matrix(x, i), matrix(y, i), None if acc is None else matrix(acc, i), precision=precision, xor=xor) for i in range(count)]
     return Concatenate.build(b, [b.emit(Reshape(p, (1, *p.type.shape))) for p in parts], 0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
@@ -28,6 +28,10 @@ class Load(Access, Placed, Hinted):
     `mask`, a bool tile that broadcasts to the shape, says which elements are read; the others are `other`, as is what lies over the
     edge. `cache` ("ca", "cg", "cs", "lu", "cv"), `evict` ("first", "last", "no_allocate") and `prefetch` (64, 128 or 256 bytes) are
     hints to the caches.
+
+    Example:
+        r = tc.load(T, [2, 4], [8, 16])  # = T[2:10, 4:20]
+        tc.load(T, [0], [8])             # error: has 2 axes, but 1 offsets are given
     """
 
     builtin = "load"
@@ -73,10 +77,10 @@ class Load(Access, Placed, Hinted):
     ) -> Value:
         memory = memory_of(source)
         if isinstance(memory, SharedType):
-            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where")
+            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where", code=Code.MASK)
             return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
         if offsets is None:
-            raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])")
+            raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])", code=Code.OFFSETS)
         hints: dict[str, Any] = {"cache": cache, "evict": evict, "prefetch": prefetch}
         if mask is not None:
             return Gather.build(b, source, offsets, shape, mask=mask, other=other, dims=dims, layout=layout, **hints)
@@ -89,6 +93,10 @@ class Store(Access, Hinted):
 
     `mask`, a bool tile that broadcasts to the tile's shape, says which elements are. `cache` ("cg", "cs", "wt") and `evict` ("first", "last",
     "no_allocate") are hints to the caches.
+
+    Example:
+        tc.store(O, [0, 8], x)  # O[:8, 8:24] = x
+        tc.store(O, [0, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
     builtin = "store"
@@ -106,7 +114,7 @@ class Store(Access, Hinted):
         self.check()
         self.check_hints("cg cs wt")
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
         *offsets, value = operands
@@ -127,10 +135,10 @@ class Store(Access, Hinted):
     ) -> None:
         memory = memory_of(target)
         if isinstance(memory, SharedType):
-            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile")
+            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile", code=Code.MASK)
             return StoreShared.build(b, target, offsets, value, dims=dims)
         if value is None:
-            raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)")
+            raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)", code=Code.OFFSETS)
         if mask is not None:
             return Scatter.build(b, target, offsets, value, mask=mask, dims=dims, cache=cache, evict=evict)
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
@@ -143,6 +151,13 @@ class Shared(Op):
 
     The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
     axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.store(t, x)
+        tc.sync()
+        r = tc.load(t)         # = x
+        tc.shared(8, [8, 16])  # error: dtype is a type, as in f16, not the Python number 8
     """
 
     builtin = "shared"
@@ -163,7 +178,7 @@ class Shared(Op):
     def build(
         cls, b: Builder, dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True
     ) -> Value:
-        require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}")
+        require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}", code=Code.ARGUMENTS)
         extents = static_shape(shape)
         if strides is None and swizzle is True:
             return b.emit(cls(dtype, extents))
@@ -171,7 +186,7 @@ class Shared(Op):
         require(len(stated) in (0, 3), f"a swizzle is [bits, base, shift], not {swizzle!r}")
         require(strides is None or len(strides) == len(extents), f"a tile of {len(extents)} axes has as many strides, not {strides!r}")
         layout = shared_layout(extents, strides, stated)
-        require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger")
+        require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger", code=Code.LAYOUT)
         return b.emit(cls(dtype, extents, layout))
 
 
@@ -183,7 +198,7 @@ class SharedSlice(Op):
 
     def infer(self) -> SharedType:
         given = self.memory.type
-        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed")
+        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed", code=Code.INDEX)
         layout = None if given.layout is None else given.layout.slice(0, 0)[1]
         return SharedType(given.dtype, given.shape[1:], layout)
 
@@ -194,7 +209,12 @@ class SharedSlice(Op):
     def build(cls, b: Builder, memory: Value, at: Index) -> Value:
         extent = memory.type.shape[0] if memory.type.shape else 0
         if isinstance(at, int):
-            require(-extent <= at < extent, f"index {at} is out of bounds for an axis of {extent} elements")
+            require(
+                -extent <= at < extent,
+                f"index {at} is out of bounds for an axis of {extent} elements",
+                hint=f"indices are {-extent} to {extent - 1}",
+                code=Code.INDEX,
+            )
             at %= extent
         return b.emit(cls(memory, index(b, at)))
 
@@ -243,7 +263,7 @@ class StoreShared(Access):
     def infer(self) -> None:
         self.check()
         stored, wanted = self.value.type.dtype, self.memory.type.dtype
-        require(stored == wanted, f"a tile of {stored} is stored to a shared tile of {wanted}", hint=f"convert it: tc.cast(x, {wanted})")
+        require(stored == wanted, f"a tile of {stored} is stored to a shared tile of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
         *offsets, value = operands
@@ -257,6 +277,6 @@ class StoreShared(Access):
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
         shape = tile(stored).shape
         if offsets is None:
-            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets")
+            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets", code=Code.SHAPES)
         at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
         b.insert(cls(target, at, stored, dims_of(memory, shape, dims)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout
@@ -25,7 +25,12 @@ from tilec.ir.types import TileType
 
 def one_axis(axis: int, rank: int) -> int:
     """An axis number counted from the front; an error beyond the rank."""
-    require(-rank <= axis < rank, f"axis {axis} is out of range for a tile with {rank} axes")
+    require(
+        -rank <= axis < rank,
+        f"axis {axis} is out of range for a tile with {rank} axes",
+        hint=f"axes are {-rank} to {rank - 1}" if rank else "a scalar has none",
+        code=Code.AXIS,
+    )
     return axis % rank
 
 
@@ -39,10 +44,10 @@ class Slice(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(len(self.starts) == len(self.steps) == len(self.shape) == given.rank > 0, f"{describe(given)} needs a slice for each axis")
+        require(len(self.starts) == len(self.steps) == len(self.shape) == given.rank > 0, f"{describe(given)} needs a slice for each axis", code=Code.INDEX)
         for first, step, n, extent in zip(self.starts, self.steps, self.shape, given.shape, strict=True):
             fits = n > 0 and 0 <= first < extent and 0 <= first + step * (n - 1) < extent
-            require(fits, f"the slice of {n} elements from {first} in steps of {step} is not within {extent} elements")
+            require(fits, f"the slice of {n} elements from {first} in steps of {step} is not within {extent} elements", code=Code.INDEX)
         return self.placed(given.dtype, self.shape)
 
     def source(self, at: Any) -> Any:
@@ -83,7 +88,7 @@ class Part(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(len(self.offsets) == given.rank > 0, f"{describe(given)} has {given.rank} axes, but {len(self.offsets)} indices are given")
+        require(len(self.offsets) == given.rank > 0, f"{describe(given)} has {given.rank} axes, but {len(self.offsets)} indices are given", code=Code.INDEX)
         return TileType(given.dtype, self.shape, None, given.group)
 
     def eval(self, ctx: Any, x: Any, *offsets: Any) -> Any:
@@ -108,7 +113,7 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
     """`x[at]` by NumPy's rules of basic indexing; indices may be scalars of the program, the bounds of slices not."""
     given = tile(x)
     used = sum(a is not None and a is not Ellipsis for a in at)
-    require(used <= given.rank, f"{describe(given)} has {given.rank} axes, but {used} indices are given")
+    require(used <= given.rank, f"{describe(given)} has {given.rank} axes, but {used} indices are given", code=Code.INDEX)
     dots = next((i for i, a in enumerate(at) if a is Ellipsis), len(at))
     full = [*at[:dots], *[slice(None)] * (given.rank - used), *at[dots + 1 :]]
     starts: list[int] = []
@@ -124,14 +129,19 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
         extent = given.shape[axis]
         if isinstance(a, slice):
             found = range(*a.indices(extent))
-            require(len(found) > 0, f"the slice of axis {axis} is empty")
+            require(len(found) > 0, f"the slice of axis {axis} is empty", hint=f"it takes {found.start}:{found.stop} of {extent} elements", code=Code.INDEX)
             final.append(len(found))
         elif isinstance(a, Value):
             dynamic[axis] = index(b, a)
             found = range(extent)
         else:
-            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}")
-            require(-extent <= a < extent, f"index {a} is out of bounds for axis {axis} of {describe(given)}")
+            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}", code=Code.INDEX)
+            require(
+                -extent <= a < extent,
+                f"index {a} is out of bounds for axis {axis} of {describe(given)}",
+                hint=f"indices are {-extent} to {extent - 1}",
+                code=Code.INDEX,
+            )
             found = range(a % extent, a % extent + 1)
         starts.append(found[0])
         steps.append(found.step)
@@ -149,7 +159,12 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
 
 
 class Concatenate(Placed):
-    """Tiles of one type one after another along an axis; their other extents agree."""
+    """Tiles of one type one after another along an axis; their other extents agree.
+
+    Example:
+        r = tc.concatenate([x, y], axis=1)  # = np.concatenate([x, y], axis=1)
+        tc.concatenate([x, n])              # error: tiles of f32 and i32 do not mix
+    """
 
     xs: tuple[Value, ...]
     axis: int = 0
@@ -159,11 +174,16 @@ class Concatenate(Placed):
     def infer(self) -> TileType:
         require(len(self.xs) > 0, "concatenate needs tiles")
         first, *rest = [tile(x) for x in self.xs]
-        require(first.rank > 0, "concatenate takes tiles, not scalars", hint="tc.stack puts scalars together")
+        require(first.rank > 0, "concatenate takes tiles, not scalars", hint="tc.stack puts scalars together", code=Code.NOT_A_TILE)
         for other in rest:
             fits = other.rank == first.rank and all(m == n or a == self.axis for a, (m, n) in enumerate(zip(first.shape, other.shape, strict=True)))
-            require(fits, f"tiles of shapes {show(first.shape)} and {show(other.shape)} do not fit together along axis {self.axis}")
-            require(other.dtype == first.dtype, f"tiles of {first.dtype} and {other.dtype} do not mix", hint=f"convert one: tc.cast(x, {first.dtype})")
+            require(fits, f"tiles of shapes {show(first.shape)} and {show(other.shape)} do not fit together along axis {self.axis}", code=Code.SHAPES)
+            require(
+                other.dtype == first.dtype,
+                f"tiles of {first.dtype} and {other.dtype} do not mix",
+                hint=f"convert one: tc.cast(x, {first.dtype})",
+                code=Code.TYPES_MIX,
+            )
         total = sum(x.type.shape[self.axis] for x in self.xs)
         return self.placed(first.dtype, [total if a == self.axis else n for a, n in enumerate(first.shape)])
 
@@ -199,7 +219,12 @@ class Concatenate(Placed):
 
 
 class Split(Op, abstract=True):
-    """The tile in `parts` equal tiles along an axis, as a tuple."""
+    """The tile in `parts` equal tiles along an axis, as a tuple.
+
+    Example:
+        u, v = tc.split(x, 2)  # = np.split(x, 2)
+        tc.split(x, 3)         # error: 8 elements don't split into 3 equal parts
+    """
 
     builtin = "split"
 
@@ -208,12 +233,21 @@ class Split(Op, abstract=True):
         given = tile(x)
         axis = one_axis(axis, given.rank)
         n = given.shape[axis] // max(1, parts)
-        require(parts > 0 and n * parts == given.shape[axis], f"{given.shape[axis]} elements don't split into {parts} equal parts")
+        require(
+            parts > 0 and n * parts == given.shape[axis],
+            f"{given.shape[axis]} elements don't split into {parts} equal parts",
+            hint="x[a:b] takes a part of any size",
+        )
         return tuple(sliced(b, x, *along(x, axis, i * n, n)) for i in range(parts))
 
 
 class Flip(Op, abstract=True):
-    """The elements in reverse order along an axis."""
+    """The elements in reverse order along an axis.
+
+    Example:
+        r = tc.flip(x, 1)  # = np.flip(x, 1)
+        tc.flip(x, 2)      # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "flip"
 
@@ -225,7 +259,12 @@ class Flip(Op, abstract=True):
 
 
 class ExpandDims(Op, abstract=True):
-    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it."""
+    """A new axis of extent 1, at `axis` of the result; `x[:, None]` is another way to write it.
+
+    Example:
+        r = tc.expand_dims(x, 1)  # = np.expand_dims(x, 1)
+        tc.expand_dims(x, 4)      # error: axis 4 is out of range for a tile with 3 axes
+    """
 
     builtin = "expand_dims"
 
@@ -237,7 +276,12 @@ class ExpandDims(Op, abstract=True):
 
 
 class Squeeze(Op, abstract=True):
-    """The tile without an axis of extent 1."""
+    """The tile without an axis of extent 1.
+
+    Example:
+        r = tc.squeeze(x[:, None], 1)  # = x
+        tc.squeeze(x, 1)               # error: axis 1 of f32[8, 16] has 16 elements, not 1
+    """
 
     builtin = "squeeze"
 
@@ -245,12 +289,17 @@ class Squeeze(Op, abstract=True):
     def build(cls, b: Builder, x: Value, axis: int) -> Value:
         shape = list(tile(x).shape)
         at = one_axis(axis, len(shape))
-        require(shape[at] == 1, f"axis {axis} has {shape[at]} elements", hint="x[:, 0] takes the first")
+        require(shape[at] == 1, f"axis {axis} of {describe(x.type)} has {shape[at]} elements, not 1", hint="x[:, 0] takes the first", code=Code.AXIS)
         return b.emit(Reshape(x, tuple(shape[:at] + shape[at + 1 :])))
 
 
 class Permute(Op, abstract=True):
-    """The axes in another order: axis i of the result is axis `axes[i]` of x."""
+    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+
+    Example:
+        r = tc.permute(x, [1, 0])  # = x.transpose(1, 0)
+        tc.permute(x, [0])         # error: [0] is no order of the 2 axes
+    """
 
     builtin = "permute"
 
@@ -260,7 +309,12 @@ class Permute(Op, abstract=True):
 
 
 class Stack(Op, abstract=True):
-    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result."""
+    """Tiles (or scalars) of one type and shape along a new axis, at `axis` of the result.
+
+    Example:
+        r = tc.stack([x, y], axis=1)  # = np.stack([x, y], axis=1)
+        tc.stack([x, a])              # error: tiles of shapes [8, 16] and [16, 16] can't be stacked
+    """
 
     builtin = "stack"
 
@@ -270,12 +324,17 @@ class Stack(Op, abstract=True):
         first = tile(xs[0])
         for x in xs:
             same = tile(x).shape == first.shape
-            require(same, f"tiles of shapes {show(first.shape)} and {show(tile(x).shape)} can't be stacked", hint="tc.concatenate joins them")
+            require(same, f"tiles of shapes {show(first.shape)} and {show(tile(x).shape)} can't be stacked", hint="tc.concatenate joins them", code=Code.SHAPES)
         return Concatenate.build(b, [ExpandDims.build(b, x, axis) for x in xs], one_axis(axis, first.rank + 1))
 
 
 class Interleave(Op, abstract=True):
-    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ..."""
+    """The elements of two tiles in turn along an axis: x[0], y[0], x[1], y[1], ...
+
+    Example:
+        r = tc.interleave(x, y)  # = np.stack([x, y], axis=-1).reshape(8, 32)
+        tc.interleave(x, a)      # error: tiles of shapes [8, 16] and [16, 16] can't be stacked
+    """
 
     builtin = "interleave"
 
@@ -287,7 +346,12 @@ class Interleave(Op, abstract=True):
 
 
 class Repeat(Op, abstract=True):
-    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat)."""
+    """Each element `count` times along an axis: x[0], x[0], x[1], x[1], ... (as numpy.repeat).
+
+    Example:
+        r = tc.repeat(x, 2, axis=1)  # = np.repeat(x, 2, axis=1)
+        tc.repeat(x, 0, axis=1)      # error: elements are repeated once or more, not 0 times
+    """
 
     builtin = "repeat"
 

@@ -28,7 +28,7 @@ def halves(b: Builder, x: Operand, what: str) -> Words:
         require(isinstance(x, int) and -(2**63) <= x < 2**64, f"{what} is an integer of up to 64 bits, not {x!r}")
         return constant(b, int(x) & 0xFFFFFFFF, u32), constant(b, int(x) >> 32 & 0xFFFFFFFF, u32)
     dtype = tile(x).dtype
-    require(dtype.is_int and dtype.computes, f"{what} is an integer, not {describe(x.type)}")
+    require(dtype.is_int and dtype.computes, f"{what} is an integer, not {describe(x.type)}", hint="cast it: tc.cast(x, i32)")
     if dtype.bits < 64:
         return Cast.build(b, x, u32), constant(b, 0, u32)
     return Cast.build(b, x, u32), Cast.build(b, Shr.build(b, Cast.build(b, x, u64), 32), u32)
@@ -49,6 +49,10 @@ class Philox(Op, abstract=True):
     """Four tiles of random bits (u32) for each place of a counter of four integers, whose shapes broadcast; `seed` is the key.
 
     The words of Philox 4x32-10. `seed` is an integer scalar of up to 64 bits.
+
+    Example:
+        r0, r1, r2, r3 = tc.philox(0, 0)  # = (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
+        tc.philox(s, 0)                   # error: the seed is an integer, not f32
     """
 
     builtin = "philox"
@@ -62,6 +66,10 @@ class RandomBits(Op, abstract=True):
     """Random u32, one for each of `offsets` (an integer tile of up to 64 bits): the first word of Philox 4x32-10 of seed and offset.
 
     Equal offsets give equal numbers: name each place of the tensor, as in `row * N + tc.arange(N)`.
+
+    Example:
+        r = tc.random_bits(0, tc.zeros(i32, [4]))  # = [0x6627E8D5] * 4
+        tc.random_bits(0, x)                       # error: the offset is an integer, not f32[8, 16]
     """
 
     builtin = "random_bits"
@@ -87,13 +95,21 @@ class Uniform(Op, abstract=True):
     """Uniform numbers of [0, 1), multiples of 2**-24 for f32 (2**-11, 2**-8, 2**-53 for f16, bf16, f64), one for each of `offsets`.
 
     Seed and offsets are as for `tc.random_bits`; the numbers are the same everywhere, bit for bit.
+
+    Example:
+        r = tc.uniform(0, tc.zeros(i32, [4]))  # = [(0x6627E8D5 >> 8) * 2.0**-24] * 4
+        tc.uniform(0, n, i32)                  # error: uniform numbers are floating ones, not i32
     """
 
     builtin = "uniform"
 
     @classmethod
     def build(cls, b: Builder, seed: Operand, offsets: Operand, dtype: DType = f32) -> Value:
-        require(dtype.is_float and dtype.computes, f"uniform numbers are floating ones, not {dtype}")
+        require(
+            dtype.is_float and dtype.computes,
+            f"uniform numbers are floating ones, not {dtype}",
+            hint="scale them, as in tc.cast(tc.uniform(seed, i) * n, i32)",
+        )
         word, more, *_ = words(b, seed, offsets)
         if dtype == f64:
             word = Add.build(b, Mul.build(b, Cast.build(b, word, u64), 2**32), Cast.build(b, more, u64))
@@ -104,6 +120,12 @@ class Normal(Op, abstract=True):
     """Numbers of the standard normal distribution (f32), one for each of `offsets`, by Box and Muller; none is beyond 5.8.
 
     Seed and offsets are as for `tc.random_bits`. On the GPU a number x is within 2**-21 * |x| + 2**-22 of the interpreter's.
+
+    Example:
+        r = tc.normal(0, tc.zeros(i32, [4]))
+        # u, v = (0x6627E8D5 >> 8) * 2.0**-24, (0xE169C58D >> 8) * 2.0**-24
+        # r = [np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v)] * 4
+        tc.normal(0, x)  # error: the offset is an integer, not f32[8, 16]
     """
 
     builtin = "normal"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import OPS, Builder, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
@@ -36,7 +36,7 @@ class Reduce(Op, abstract=True):
         given = tile(self.x)
         dtype = same_type(given.dtype)
         require(dtype.is_bool == self.of_bools, f"{self.builtin} is not defined on {dtype}", hint="cast it to i32 first")
-        require(self.axes, f"{describe(given)} has no axis to reduce")
+        require(self.axes, f"{describe(given)} has no axis to reduce", code=Code.AXIS)
         shape = tuple(n for a, n in enumerate(given.shape) if a not in self.axes)
         layout = None if given.layout is None or not shape else given.layout.reduce(self.axes)
         return TileType(dtype, shape, layout, given.group)
@@ -78,7 +78,7 @@ class Step(Op, abstract=True):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, f"{self.mnemonic} needs a layout")
+        require(given.layout is not None, f"{self.mnemonic} needs a layout", code=Code.MALFORMED)
         layout = self.collapsed(given.layout)  # type: ignore[arg-type]
         shape = tuple(layout.shape[a] if a in self.axes else n for a, n in enumerate(given.shape))
         return TileType(given.dtype, shape, layout, given.group)
@@ -130,7 +130,12 @@ class ReduceLanes(Step):
 
 
 class Sum(Reduce):
-    """Sum of the elements, in the tile's own type."""
+    """Sum of the elements, in the tile's own type.
+
+    Example:
+        r = tc.sum(x, axis=1)  # = np.sum(x, axis=1)
+        tc.sum(p)              # error: sum is not defined on bool
+    """
 
     builtin = "sum"
     combine = Add
@@ -142,7 +147,12 @@ class Sum(Reduce):
 
 
 class Prod(Reduce):
-    """Product of the elements, in the tile's own type."""
+    """Product of the elements, in the tile's own type.
+
+    Example:
+        r = tc.prod(m[:, :4], axis=1)  # = np.prod(m[:, :4], axis=1)
+        tc.prod(p)                     # error: prod is not defined on bool
+    """
 
     builtin = "prod"
     combine = Mul
@@ -154,7 +164,12 @@ class Prod(Reduce):
 
 
 class Max(Reduce):
-    """The largest element; NaN if there is one."""
+    """The largest element; NaN if there is one.
+
+    Example:
+        r = tc.max(x, axis=1)  # = np.max(x, axis=1)
+        tc.max(x, axis=2)      # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "max"
     combine = Maximum
@@ -166,7 +181,12 @@ class Max(Reduce):
 
 
 class Min(Reduce):
-    """The smallest element; NaN if there is one."""
+    """The smallest element; NaN if there is one.
+
+    Example:
+        r = tc.min(x, axis=1)  # = np.min(x, axis=1)
+        tc.min(x, axis=2)      # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "min"
     combine = Minimum
@@ -188,7 +208,12 @@ class Truth(Reduce, abstract=True):
 
 
 class Any_(Truth):
-    """Whether any element along the axes is true, or not 0."""
+    """Whether any element along the axes is true, or not 0.
+
+    Example:
+        r = tc.any(p, axis=1)  # = np.any(p, axis=1)
+        tc.any(w)              # error: int6 is a storage type and does not compute
+    """
 
     mnemonic = "any"
     builtin = "any"
@@ -201,7 +226,12 @@ class Any_(Truth):
 
 
 class All(Truth):
-    """Whether all elements along the axes are true, or not 0."""
+    """Whether all elements along the axes are true, or not 0.
+
+    Example:
+        r = tc.all(p, axis=1)  # = np.all(p, axis=1)
+        tc.all(w)              # error: int6 is a storage type and does not compute
+    """
 
     builtin = "all"
     combine = And

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Block, Builder, Op, Value, Yield
 from tilec.ir.dtypes import DType, i16, i32, i64
 from tilec.ir.layout import Layout
@@ -50,16 +50,21 @@ class Combining(Op, abstract=True):
 
     def check(self) -> None:
         first, *rest = [tile(x) for x in self.xs]
-        require(0 <= self.axis < first.rank, f"{describe(first)} has no axis {self.axis}")
+        require(0 <= self.axis < first.rank, f"{describe(first)} has no axis {self.axis}", code=Code.AXIS)
         for other in rest:
-            require(other.shape == first.shape, f"tiles of shapes {show(first.shape)} and {show(other.shape)} are not combined")
+            require(other.shape == first.shape, f"tiles of shapes {show(first.shape)} and {show(other.shape)} are not combined", code=Code.SHAPES)
         wanted = [TileType(x.type.dtype) for x in self.xs]
-        require([a.type for a in self.body.args] == wanted * 2, "the function takes other values than it is given")
+        require([a.type for a in self.body.args] == wanted * 2, "the function takes other values than it is given", code=Code.COMBINE)
         for op in self.body.ops:
             plain = isinstance(op, Elementwise | Constant | Yield)
-            require(plain, "the function may compute with numbers only", hint="no memory, loops or branches: tc.where chooses")
+            require(plain, "the function may compute with numbers only", hint="no memory, loops or branches: tc.where chooses", code=Code.COMBINE)
         given = [v.type for v in self.body.yielded]
-        require(given == wanted, f"the function gives {show([describe(t) for t in given])}, but combines {show([describe(t) for t in wanted])}")
+        require(
+            given == wanted,
+            f"the function gives {show([describe(t) for t in given])}, but combines {show([describe(t) for t in wanted])}",
+            hint="convert inside the function, as in tc.cast(z, i32)",
+            code=Code.COMBINE,
+        )
 
     def combine(self, ctx: Any, x: Arrays, y: Arrays) -> Arrays:
         """The region on arrays, each op rounded to its type."""
@@ -117,12 +122,19 @@ def region(b: Builder, types: Sequence[DType], combine: Function | str) -> Block
     body = Block(tuple(Value(TileType(t), f"{side}{i}") for side in "xy" for i, t in enumerate(types)))
     inner = b.inside(body)
     if isinstance(combine, str):
-        require(combine in NAMED, f"{combine!r} names no operation", hint=f"there are {', '.join(NAMED)}; or give a function of @tc.function")
+        require(
+            combine in NAMED, f"{combine!r} names no operation", hint=f"there are {', '.join(NAMED)}; or give a function of @tc.function", code=Code.COMBINE
+        )
         found = NAMED[combine][0].build(inner, *body.args)
     else:
         found = combine(inner, *body.args)
     results = found if isinstance(found, tuple) else (found,)
-    require(len(results) == len(types), f"the function gives {len(results)} values, but combines {len(types)}")
+    require(
+        len(results) == len(types),
+        f"the function gives {len(results)} values, but combines {len(types)}",
+        hint="it returns one value for each tile that it combines",
+        code=Code.COMBINE,
+    )
     values = [r if isinstance(r, Value) else constant(inner, r, t) for r, t in zip(results, types, strict=True)]
     inner.insert(Yield(tuple(values)))
     return body
@@ -131,9 +143,9 @@ def region(b: Builder, types: Sequence[DType], combine: Function | str) -> Block
 def tiles_of(x: Any) -> tuple[Value, ...]:
     """One tile or several."""
     xs = tuple(x) if isinstance(x, tuple | list) else (x,)
-    require(len(xs) > 0, "there is no tile to combine")
+    require(len(xs) > 0, "there is no tile to combine", code=Code.NOT_A_TILE)
     for v in xs:
-        require(tile(v).shape, f"{describe(v.type)} has no axis", hint="this is for tiles")
+        require(tile(v).shape, f"{describe(v.type)} has no axis", hint="this is for tiles", code=Code.AXIS)
     return xs
 
 
@@ -193,6 +205,10 @@ class ReduceBy(Op, abstract=True):
 
     `combine` is a function of @tc.function or "add", "mul", "max", "min", "and", "or", "xor". Several tiles, as a tuple, are combined
     together: f(x0, x1, y0, y1) gives a tuple of two.
+
+    Example:
+        r = tc.reduce(n, "max", axis=1)  # = np.max(n, axis=1)
+        tc.reduce(n, "plus")             # error: 'plus' names no operation
     """
 
     builtin = "reduce"
@@ -208,6 +224,10 @@ class ScanBy(Op, abstract=True):
 
     `combine` is as for `tc.reduce`. If `exclusive`, each gets what is before it alone, and the first gets `first`, a number for each tile
     that changes nothing (known for the named operations). If `reverse`, the scan begins at the end.
+
+    Example:
+        r = tc.scan(n, "xor")  # = np.bitwise_xor.accumulate(n, axis=1)
+        tc.scan(n, "plus")     # error: 'plus' names no operation
     """
 
     builtin = "scan"
@@ -230,9 +250,9 @@ class ScanBy(Op, abstract=True):
         if exclusive:
             if first is None and isinstance(combine, str) and combine in NAMED:
                 first = NAMED[combine][1](xs[0].type.dtype)
-            require(first is not None, "an exclusive scan by a function needs the value that comes first", hint="as in first=0.0")
+            require(first is not None, "an exclusive scan by a function needs the value that comes first", hint="as in first=0.0", code=Code.ARGUMENTS)
             start = tuple(first) if isinstance(first, tuple | list) else (first,)
-            require(len(start) == len(xs), f"{len(start)} first values are given for {len(xs)} tiles")
+            require(len(start) == len(xs), f"{len(start)} first values are given for {len(xs)} tiles", code=Code.ARGUMENTS)
             start = tuple(constant(b, n, v.type.dtype).owner.value for n, v in zip(start, xs, strict=True))  # type: ignore[union-attr]
         given = tuple(Flip.build(b, v, at) for v in xs) if reverse else xs
         results = scan(b, given, combine, at, start if exclusive else None)
@@ -252,28 +272,48 @@ class Named(Op, abstract=True):
 
 
 class CumSum(Named, abstract=True):
-    """The sum of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The sum of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cumsum(x)  # = np.cumsum(x, axis=-1)
+        tc.cumsum(s)      # error: f32 has no axis
+    """
 
     builtin = "cumsum"
     name = "add"
 
 
 class CumProd(Named, abstract=True):
-    """The product of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The product of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cumprod(m[:, :4])  # = np.cumprod(m[:, :4], axis=-1)
+        tc.cumprod(s)             # error: f32 has no axis
+    """
 
     builtin = "cumprod"
     name = "mul"
 
 
 class CumMax(Named, abstract=True):
-    """The largest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The largest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cummax(x)      # = np.maximum.accumulate(x, axis=-1)
+        tc.cummax(x, axis=2)  # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "cummax"
     name = "max"
 
 
 class CumMin(Named, abstract=True):
-    """The smallest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`."""
+    """The smallest of each element and all before it along `axis`; of those before it alone if `exclusive`; from the end if `reverse`.
+
+    Example:
+        r = tc.cummin(x)      # = np.minimum.accumulate(x, axis=-1)
+        tc.cummin(x, axis=2)  # error: axis 2 is out of range for a tile with 2 axes
+    """
 
     builtin = "cummin"
     name = "min"
@@ -288,7 +328,7 @@ def place_of_best(b: Builder, x: Value, axis: int | None, better: type[Any]) -> 
             other = Or.build(b, other, And.build(b, Ne.build(b, y, y), Eq.build(b, x, x)))
         return Where.build(b, other, y, x), Where.build(b, other, j, i)
 
-    require(not tile(x).dtype.is_bool, "bools have no best one", hint="cast them to i32 first")
+    require(not tile(x).dtype.is_bool, "bools have no best one", hint="cast them to i32 first", code=Code.UNDEFINED)
     x, at = flattened(b, x, axis)
     places = b.emit(Arange(0, x.type.shape[at], i32))
     row = b.emit(Reshape(places, tuple(n if a == at else 1 for a, n in enumerate(x.type.shape))))
@@ -296,7 +336,12 @@ def place_of_best(b: Builder, x: Value, axis: int | None, better: type[Any]) -> 
 
 
 class ArgMax(Op, abstract=True):
-    """The place (i32) of the largest element along `axis`, or among all in one row; the first of equals; NaN counts as the largest."""
+    """The place (i32) of the largest element along `axis`, or among all in one row; the first of equals; NaN counts as the largest.
+
+    Example:
+        r = tc.argmax(x, axis=1)  # = np.argmax(x, axis=1)
+        tc.argmax(p)              # error: bools have no best one
+    """
 
     builtin = "argmax"
 
@@ -306,7 +351,12 @@ class ArgMax(Op, abstract=True):
 
 
 class ArgMin(Op, abstract=True):
-    """The place (i32) of the smallest element along `axis`, or among all in one row; the first of equals; NaN counts as the smallest."""
+    """The place (i32) of the smallest element along `axis`, or among all in one row; the first of equals; NaN counts as the smallest.
+
+    Example:
+        r = tc.argmin(x, axis=1)  # = np.argmin(x, axis=1)
+        tc.argmin(p)              # error: bools have no best one
+    """
 
     builtin = "argmin"
 
@@ -328,7 +378,11 @@ class Sorted(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.dtype.is_int and given.dtype.computes and 0 <= self.axis < given.rank, f"{describe(given)} is not sorted along axis {self.axis}")
+        require(
+            given.dtype.is_int and given.dtype.computes and 0 <= self.axis < given.rank,
+            f"{describe(given)} is not sorted along axis {self.axis}",
+            code=Code.UNDEFINED,
+        )
         return given
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -338,7 +392,7 @@ class Sorted(Op):
 def key_of(b: Builder, x: Value) -> Value:
     """Integers in the order of x: a float's bits, those below the sign inverted for negative ones; NaN is the largest."""
     dtype = tile(x).dtype
-    require(dtype.computes and not dtype.is_bool, f"{describe(x.type)} is not sorted", hint="convert it first, as in tc.cast(x, i32)")
+    require(dtype.computes and not dtype.is_bool, f"{describe(x.type)} is not sorted", hint="convert it first, as in tc.cast(x, i32)", code=Code.UNDEFINED)
     if dtype.is_int:
         return x
     whole = {16: i16, 32: i32, 64: i64}[dtype.bits]
@@ -357,7 +411,12 @@ def value_of(b: Builder, key: Value, dtype: DType) -> Value:
 
 
 class Sort(Op, abstract=True):
-    """The elements along `axis` in rising order, NaN last (as numpy.sort); in falling order, NaN first, if `descending`."""
+    """The elements along `axis` in rising order, NaN last (as numpy.sort); in falling order, NaN first, if `descending`.
+
+    Example:
+        r = tc.sort(x)  # = np.sort(x)
+        tc.sort(p)      # error: bool[8, 16] is not sorted
+    """
 
     builtin = "sort"
 
@@ -377,14 +436,19 @@ def ranked(b: Builder, x: Value, axis: int, descending: bool) -> Value:
     if tile(x).dtype.is_float:
         x = Add.build(b, x, 0)  # -0 and 0 are equal
     key = key_of(b, x)
-    require(key.type.dtype.bits <= 32, f"places of {x.type.dtype} are not sorted", hint="types of up to 32 bits are")
+    require(key.type.dtype.bits <= 32, f"places of {x.type.dtype} are not sorted", hint="types of up to 32 bits are", code=Code.UNDEFINED)
     places = b.emit(Arange(0, x.type.shape[axis], i64))
     row = b.emit(Reshape(places, tuple(n if a == axis else 1 for a, n in enumerate(x.type.shape))))
     return b.emit(Sorted(Or.build(b, Shl.build(b, Cast.build(b, turned(b, Cast.build(b, key, i64), descending), i64), 32), row), axis))
 
 
 class ArgSort(Op, abstract=True):
-    """The places (i32) of the elements along `axis` in rising order, or falling if `descending`; equal ones stay in order."""
+    """The places (i32) of the elements along `axis` in rising order, or falling if `descending`; equal ones stay in order.
+
+    Example:
+        r = tc.argsort(n)   # = np.argsort(n, kind="stable")
+        tc.argsort(i64(n))  # error: places of i64 are not sorted
+    """
 
     builtin = "argsort"
 
@@ -395,14 +459,19 @@ class ArgSort(Op, abstract=True):
 
 class TopK(Op, abstract=True):
     """The k largest elements along `axis` in falling order, and their places (i32): `(values, places)`. Of equals the first; NaN counts as
-    the largest."""
+    the largest.
+
+    Example:
+        values, places = tc.topk(n, 3)  # = (-np.sort(-n)[:, :3], np.argsort(-n, kind="stable")[:, :3])
+        tc.topk(n, 17)                  # error: the 17 largest of 16 elements are wanted
+    """
 
     builtin = "topk"
 
     @classmethod
     def build(cls, b: Builder, x: Value, k: int, axis: int = -1) -> tuple[Value, Value]:
         at = one_axis(axis, tile(x).rank)
-        require(0 < k <= x.type.shape[at], f"{k} of {x.type.shape[at]} elements are wanted")
+        require(0 < k <= x.type.shape[at], f"the {k} largest of {x.type.shape[at]} elements are wanted", hint=f"k is 1 to {x.type.shape[at]}", code=Code.COUNT)
         best = ranked(b, x, at, True)
         best = sliced(b, best, *along(best, at, 0, k))
         dtype = x.type.dtype
@@ -422,7 +491,7 @@ class Padded(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "padded needs a layout")
+        require(given.layout is not None, "padded needs a layout", code=Code.MALFORMED)
         return self.placed(given.dtype, given.layout.shape)  # type: ignore[union-attr]
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -438,7 +507,7 @@ class Agreed(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "agreed needs a layout")
+        require(given.layout is not None, "agreed needs a layout", code=Code.MALFORMED)
         shape = tuple(n for a, n in enumerate(given.shape) if a != self.axis)
         layout: Layout = given.layout.reduce(self.axis)  # type: ignore[union-attr]
         return TileType(given.dtype, shape, layout if shape else None, given.group)
@@ -455,7 +524,7 @@ class Butterfly(Op):
     raw = True
 
     def infer(self) -> TileType:
-        require(tile(self.x).layout is not None, "butterfly needs a layout")
+        require(tile(self.x).layout is not None, "butterfly needs a layout", code=Code.MALFORMED)
         return tile(self.x)
 
     def eval(self, ctx: Any, x: Any) -> Any:

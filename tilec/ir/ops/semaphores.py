@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import i32, u32
 from tilec.ir.ops.access import offsets_of
@@ -27,7 +27,11 @@ class Semaphore(Op, abstract=True):
         memory = self.memory.type
         good = isinstance(memory, TensorType) and memory.dtype in (i32, u32)
         require(good, f"a semaphore is an element of an i32 or u32 tensor, not of {describe(memory)}")
-        require(len(self.offsets) == memory.rank, f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} indices are given")
+        require(
+            len(self.offsets) == memory.rank,
+            f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} indices are given",
+            hint="one index for each axis",
+        )
         given = self.value.type
         require(given.is_scalar and given.dtype == memory.dtype, f"a semaphore of {memory.dtype} counts in {memory.dtype}, not {describe(given)}")
 
@@ -52,6 +56,11 @@ class SemaphoreWait(Semaphore):
     What other blocks wrote before the post that was waited for is seen by all threads of the block from here on (acquire). All blocks
     that others wait for must be able to run at once: launch no more of them than the GPU holds, or let blocks wait only for those of a
     smaller number, which start first.
+
+    Example:
+        tc.semaphore_post(H, [0])        # H[0] += 1
+        tc.semaphore_wait(H, [0], 1)
+        tc.semaphore_wait(O, [0, 0], 1)  # error: a semaphore is an element of an i32 or u32 tensor
     """
 
     builtin = "semaphore_wait"
@@ -69,6 +78,10 @@ class SemaphorePost(Semaphore):
     """Adds `value` to the counter at an index of an i32 or u32 tensor, when all threads of the block have come so far.
 
     What the block wrote before is seen by the blocks that wait for it (release).
+
+    Example:
+        tc.semaphore_post(H, [0], 2)  # H[0] += 2
+        tc.semaphore_post(O, [0, 0])  # error: a semaphore is an element of an i32 or u32 tensor
     """
 
     builtin = "semaphore_post"
@@ -86,14 +99,20 @@ class SemaphorePost(Semaphore):
 
 
 class Fence(Op):
-    """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys"."""
+    """Orders the memory accesses of each thread before it before those behind it, as seen by `scope`: "block", "gpu" or "sys".
+
+    Example:
+        tc.store(O, [0, 0], x)  # O[:8, :16] = x
+        tc.fence("gpu")
+        tc.fence("warp")        # error: 'warp' is no scope
+    """
 
     builtin = "fence"
     effect = Effect.SYNC
     scope: str = "gpu"
 
     def infer(self) -> None:
-        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}")
+        require(self.scope in SCOPES, f"{self.scope!r} is no scope", hint=f"there are {', '.join(SCOPES)}", code=Code.HINT)
 
     def eval(self, ctx: Any) -> None:
         """The interpreter's memory is in order."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, f32, i32
 from tilec.ir.layout import Layout
@@ -32,7 +32,12 @@ __all__ = ["Arange", "Broadcast", "Constant", "ConvertLayout", "Full", "Reshape"
 
 
 class Zeros(Op, abstract=True):
-    """A tile of zeros."""
+    """A tile of zeros.
+
+    Example:
+        r = tc.zeros(f32, [8, 16])  # = np.zeros((8, 16))
+        tc.zeros(f32, [i])          # error: a tile's shape must be known at compile time
+    """
 
     builtin = "zeros"
 
@@ -42,7 +47,12 @@ class Zeros(Op, abstract=True):
 
 
 class Full(Op, abstract=True):
-    """A tile whose elements all are `value`, a number or a scalar of the tile's type."""
+    """A tile whose elements all are `value`, a number or a scalar of the tile's type.
+
+    Example:
+        r = tc.full(f32, [8], s)  # = np.full(8, s)
+        tc.full(i32, [8], s)      # error: the value is f32, but the tile's type is i32
+    """
 
     builtin = "full"
 
@@ -51,12 +61,17 @@ class Full(Op, abstract=True):
         if not isinstance(value, Value):
             return constant(b, value, dtype, static_shape(shape))
         given = tile(value)
-        require(given.dtype == dtype, f"the value is {describe(given)}, but the tile's type is {dtype}", hint=f"tc.cast(value, {dtype})")
+        require(given.dtype == dtype, f"the value is {describe(given)}, but the tile's type is {dtype}", hint=f"tc.cast(value, {dtype})", code=Code.TYPES_MIX)
         return broadcast(b, value, static_shape(shape))
 
 
 class Arange(Placed):
-    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named."""
+    """The integers `start`, `start + 1`, ... below `stop`: a tile of shape [stop - start], i32 unless another type is named.
+
+    Example:
+        r = tc.arange(2, 8)  # = np.arange(2, 8)
+        tc.arange(8, 8)      # error: arange(8, 8) is empty
+    """
 
     builtin = "arange"
     start: int
@@ -64,8 +79,8 @@ class Arange(Placed):
     dtype: DType = i32
 
     def infer(self) -> TileType:
-        require(self.stop > self.start, f"arange({self.start}, {self.stop}) is empty")
-        require(self.dtype.is_int and self.dtype.computes, f"arange gives integers that compute, not {self.dtype}")
+        require(self.stop > self.start, f"arange({self.start}, {self.stop}) is empty", code=Code.COUNT)
+        require(self.dtype.is_int and self.dtype.computes, f"arange gives integers that compute, not {self.dtype}", code=Code.UNDEFINED)
         return self.placed(self.dtype, (self.stop - self.start,))
 
     def eval(self, ctx: Any) -> Any:
@@ -74,12 +89,17 @@ class Arange(Placed):
     @classmethod
     def build(cls, b: Builder, start: int, stop: int | None = None, dtype: DType = i32) -> Value:
         for bound in (start, stop):
-            require(bound is None or isinstance(bound, int), "the bounds of arange must be known at compile time")
+            require(bound is None or isinstance(bound, int), "the bounds of arange must be known at compile time", code=Code.NOT_STATIC)
         return b.emit(cls(0, start, dtype) if stop is None else cls(start, stop, dtype))
 
 
 class BroadcastTo(Op, abstract=True):
-    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule."""
+    """Repeats a tile along new or size-1 axes to a shape, by NumPy's rule.
+
+    Example:
+        r = tc.broadcast(x[0], [4, 16])  # = np.broadcast_to(x[0], (4, 16))
+        tc.broadcast(x, [8, 8])          # error: do not broadcast
+    """
 
     builtin = "broadcast"
 
@@ -87,12 +107,17 @@ class BroadcastTo(Op, abstract=True):
     def build(cls, b: Builder, x: Operand, shape: Sequence[int]) -> Value:
         value = x if isinstance(x, Value) else match(b, x, dtype=f32 if isinstance(x, float) else i32)[0]
         wanted = static_shape(shape)
-        require(broadcast_shapes(tile(value).shape, wanted) == wanted, f"{describe(value.type)} does not broadcast to {show(wanted)}")
+        require(broadcast_shapes(tile(value).shape, wanted) == wanted, f"{describe(value.type)} does not broadcast to {show(wanted)}", code=Code.SHAPES)
         return broadcast(b, value, wanted)
 
 
 class Reshape(Placed):
-    """The same elements in row-major order under another shape; one extent may be -1."""
+    """The same elements in row-major order under another shape; one extent may be -1.
+
+    Example:
+        r = tc.reshape(x, [4, -1])  # = x.reshape(4, -1)
+        tc.reshape(x, [7, -1])      # error: [8, 16] does not reshape to [7, -1]
+    """
 
     builtin = "reshape"
     x: Value
@@ -100,7 +125,12 @@ class Reshape(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(math.prod(self.shape) == given.size, f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}")
+        require(
+            math.prod(self.shape) == given.size,
+            f"{show(given.shape)} has {given.size} elements and does not reshape to {show(self.shape)}",
+            hint="the products of the extents are equal; one extent may be -1",
+            code=Code.RESHAPE,
+        )
         return self.placed(given.dtype, self.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -111,13 +141,23 @@ class Reshape(Placed):
         wanted = list(shape)
         if wanted.count(-1) == 1:
             rest = -math.prod(wanted)
-            require(rest and tile(x).size % rest == 0, f"{show(tile(x).shape)} does not reshape to {show(shape)}")
+            require(
+                rest and tile(x).size % rest == 0,
+                f"{show(tile(x).shape)} does not reshape to {show(shape)}",
+                hint="the products of the extents are equal",
+                code=Code.RESHAPE,
+            )
             wanted[wanted.index(-1)] = tile(x).size // rest
         return b.emit(cls(x, static_shape(wanted)))
 
 
 class Transpose(Placed):
-    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`."""
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`.
+
+    Example:
+        r = tc.transpose(x)      # = x.T
+        tc.transpose(x, [0, 0])  # error: [0, 0] is no order of the 2 axes
+    """
 
     builtin = "transpose"
     x: Value
@@ -125,7 +165,7 @@ class Transpose(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(sorted(self.axes) == list(range(given.rank)), f"{show(self.axes)} is no order of the {given.rank} axes")
+        require(sorted(self.axes) == list(range(given.rank)), f"{show(self.axes)} is no order of the {given.rank} axes", code=Code.AXIS)
         return self.placed(given.dtype, [given.shape[a] for a in self.axes])
 
     def eval(self, ctx: Any, x: Any) -> Any:
@@ -143,6 +183,12 @@ class View(Op):
 
     Each thread's elements, packed from the least significant bit in register order, are cut anew: a tile of 3 uint8 a thread becomes
     one of 4 int6 a thread. The operand's layout must have been stated. The result's shape is the layout's.
+
+    Example:
+        t = tc.load(B, [0], [96], layout=tc.spatial(32).local(3))
+        r = i32(tc.view(t, uint6, tc.spatial(32).local(4)))
+        # r = np.packbits(np.unpackbits(B, bitorder='little').reshape(128, 6), axis=1, bitorder='little').ravel()
+        tc.view(t, uint4, tc.spatial(32).local(4))  # error: each thread holds 24 bits, but the view would hold 16
     """
 
     builtin = "view"
@@ -154,7 +200,7 @@ class View(Op):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)")
+        require(given.layout is not None, "view needs an operand whose layout is stated", hint="as in tc.load(s, layout=...)", code=Code.LAYOUT_FITS)
         assert given.layout is not None
         before, after = given.layout.registers * given.dtype.bits, self.layout.registers * self.dtype.bits
         same = given.layout.threads == self.layout.threads
@@ -162,7 +208,7 @@ class View(Op):
             threads = f"the layouts have {given.layout.threads} and {self.layout.threads} threads"
             stated = self.x.owner.loc if isinstance(self.x.owner, Op) else None
             notes = ((f"the operand lies in {given.layout}, as is stated here", stated),) if stated else ()
-            raise TileError(threads if not same else f"each thread holds {before} bits, but the view would hold {after}", notes=notes)
+            raise TileError(threads if not same else f"each thread holds {before} bits, but the view would hold {after}", notes=notes, code=Code.BITS)
         return TileType(self.dtype, self.layout.shape, self.layout, given.group)
 
     @classmethod
@@ -205,8 +251,8 @@ class ConvertLanes(Placed):
 
     def infer(self) -> TileType:
         given = tile(self.x)
-        require(given.layout is not None and self.layout is not None, "shuffles go from a layout to a layout")
-        require(self.layout.suppliers(given.layout) is not None, "an element comes from another warp")
+        require(given.layout is not None and self.layout is not None, "shuffles go from a layout to a layout", code=Code.MALFORMED)
+        require(self.layout.suppliers(given.layout) is not None, "an element comes from another warp", code=Code.MALFORMED)
         return self.placed(given.dtype, given.shape)
 
     def eval(self, ctx: Any, x: Any) -> Any:

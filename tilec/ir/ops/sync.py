@@ -9,7 +9,15 @@ from tilec.ir.types import Warps
 
 
 class Sync(Op):
-    """A barrier of all threads of the block: shared memory written before it is seen by all after it."""
+    """A barrier of all threads of the block: shared memory written before it is seen by all after it.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.store(t, x)
+        tc.sync()
+        r = tc.load(t)  # = x
+        tc.sync(t)      # error: too many positional arguments
+    """
 
     builtin = "sync"
     effect = Effect.SYNC

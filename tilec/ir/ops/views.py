@@ -20,6 +20,11 @@ class TensorView(Op):
 
     Extents and strides (in elements; row-major without gaps unless given) are integers or i32 scalars of the program; strides may be zero
     or negative. The view is used like any tensor, its edges are its own; within them it must stay in the tensor's memory.
+
+    Example:
+        v = tc.tensor_view(T, 0, shape=[C, R], strides=[1, C])
+        r = tc.load(v, [0, 0], [16, 8])                  # = T.T[:16, :8]
+        tc.tensor_view(T, 0, shape=[R, C], strides=[C])  # error: a view of 2 axes has 1 strides
     """
 
     builtin = "tensor_view"
@@ -39,7 +44,11 @@ class TensorView(Op):
     def shape_of_extents(self) -> tuple[int | str, ...]:
         """The shape of the result's type; TileError if extents and strides don't fit."""
         require(self.extents, "a view has at least one axis")
-        require(len(self.extents) == len(self.strides), f"a view of {len(self.extents)} axes has {len(self.strides)} strides")
+        require(
+            len(self.extents) == len(self.strides),
+            f"a view of {len(self.extents)} axes has {len(self.strides)} strides",
+            hint="one stride for each extent, in elements, or none for a contiguous view",
+        )
         for name, values, wanted in (("offset", (self.offset,), i64), ("extent", self.extents, i32), ("stride", self.strides, i64)):
             for v in values:
                 require(tile(v).is_scalar and tile(v).dtype == wanted, f"the {name} of a view is {wanted}, not {describe(v.type)}")

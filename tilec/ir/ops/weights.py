@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir import packing
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bf16, f16, u32
@@ -25,6 +25,10 @@ class Dequantize(Elementwise):
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
     2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks it. A number as `scale` has the type
     `dtype`; powers of two may cost nothing.
+
+    Example:
+        r = tc.dequantize(w, b / 4)  # = w * (b / 4)
+        tc.dequantize(w, s)          # error: weights are scaled in f16 or bf16, not in f32
     """
 
     builtin = "dequantize"
@@ -56,10 +60,10 @@ class Dequantize(Elementwise):
 def scaled(ctx: Any, x: Any, scale: Any, zero: Any, below: float) -> Any:
     """The rule of `Dequantize` on carriers; the caller rounds."""
     largest = float(np.abs(scale).max(initial=0.0))
-    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below}, as tc.dequantize was told")
+    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below}, as tc.dequantize was told", Code.ASSUMPTION)
     wide = x.astype(np.float64)
     for z in zero:
-        ctx.fail(z != np.rint(z), "a zero point is no whole number")
+        ctx.fail(z != np.rint(z), "a zero point is no whole number", Code.ASSUMPTION)
         wide = wide - z
     return wide * scale
 

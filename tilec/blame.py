@@ -1,0 +1,54 @@
+"""Where in a kernel's source the simulator's findings stand.
+
+The PTX that ran has no line table, as that would be other PTX in the cache. It is made once more with one, when there is something to say: its
+instructions are the same, one for one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from tilec.backend import nvptx
+from tilec.backend.llvm import to_llvm
+from tilec.backend.target import Target
+from tilec.errors import Loc
+from tilec.ir.core import Function
+
+_FILE = re.compile(r'\s*\.file\s+(\d+) "(.*?)"(?:, .*)?')
+_LOC = re.compile(r"\s*\.loc\s+(\d+) (\d+) (\d+)")
+_INSTRUCTION = re.compile(r"\s*((?:@!?%\w+\s+)?[a-z][\w.:]*(?:\s[^;]*)?;)")
+
+
+def blame(findings: list[Any], ptx: str, function: Function, where: Target) -> None:
+    """Give findings on `ptx`, made of `function`, their places in the source, with columns and calls; nothing if they can't be told."""
+    known = {(op.loc.file, op.loc.line, op.loc.column): op.loc for op in function.walk() if op.loc}
+    there = instructions(nvptx.to_ptx(to_llvm(function, where, lineinfo=True), where), known)
+    here = instructions(ptx, {})
+    if [text for _, text, _ in here] != [text for _, text, _ in there]:
+        return
+    places = {line: loc for (line, _, _), (_, _, loc) in zip(here, there, strict=True)}
+    names = [p.name for p in function.params]
+    for finding in findings:
+        finding.message = re.sub(r"\bargument (\d+)\b", lambda m: names[int(m[1])], finding.message)
+        for name in ("at", "other"):
+            site = getattr(finding, name)
+            loc = places.get(site.ptx_line) if site else None
+            if loc:
+                setattr(finding, name, dataclasses.replace(site, file=loc.file, line=loc.line, place=loc))
+
+
+def instructions(ptx: str, known: dict[tuple[str, int, int], Loc]) -> list[tuple[int, str, Loc | None]]:
+    """Line, text and place in the source of each instruction."""
+    lines = ptx.splitlines()
+    files = {int(m[1]): m[2] for m in map(_FILE.fullmatch, lines) if m}
+    found: list[tuple[int, str, Loc | None]] = []
+    loc: Loc | None = None
+    for number, line in enumerate(lines, 1):
+        if m := _LOC.match(line):
+            file, at, column = files.get(int(m[1]), ""), int(m[2]), int(m[3])
+            loc = known.get((file, at, column)) or (Loc.of_line(file, at) if at else None)
+        elif m := _INSTRUCTION.match(line):
+            found.append((number, " ".join(m[1].split()), loc))
+    return found
