@@ -11,6 +11,7 @@ from tilec.errors import require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import DType
 from tilec.ir.tensor import Tensor
+from tilec.quant.scheme import Scheme
 
 Array = npt.NDArray[Any]
 
@@ -36,17 +37,14 @@ def quantize(
     choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
     then one of +-scale / 2. Raises TileError if `group` does not divide the axis, or if `w` holds what is not finite.
     """
-    kind, scale_kind = dtypes.dtype(dtype), dtypes.dtype(scale_dtype)
+    scheme = Scheme(dtypes.dtype(dtype), dtypes.dtype(scale_dtype), zero)
     values = np.asarray(w, np.float64)
     require(np.isfinite(values).all(), "weights to quantize must be finite")
     grouped, axis = _grouped(values, group, axis)
-    reach = float(kind.max) - zero if kind.max > zero else zero - float(kind.min)
-    require(reach > 0, f"{kind} has no values on either side of zero={zero}")
-    largest = np.abs(grouped).max(axis=axis + 1)
-    wanted = np.where(largest > 0, np.maximum(largest / reach, scale_kind.smallest_normal), 1.0)
-    scales = Tensor.from_values(wanted, scale_kind)
-    codes = kind.encode((grouped / np.expand_dims(scales.values(), axis + 1) + zero).reshape(values.shape))
-    return Tensor.from_codes(codes, kind), scales
+    last = np.moveaxis(grouped, axis + 1, -1)
+    scales, zeros = scheme.fit(last)
+    codes = np.moveaxis(scheme.kind.encode(scheme.nearest(last, scales, zeros)), -1, axis + 1)
+    return Tensor.from_codes(codes.reshape(values.shape), scheme.kind), Tensor.from_values(scales, scheme.scale_kind)
 
 
 def dequantize(codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Array:

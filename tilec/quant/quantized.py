@@ -170,10 +170,15 @@ def _tensor(given: Any, name: str) -> Tensor | None:
     return Tensor.from_codes(array.view(kind.codes), kind) if kind.bits >= 8 else Tensor.from_values(array.astype(np.float64), kind)
 
 
-def _check_codes(codes: Tensor) -> None:
-    kind = codes.dtype
+def check_kind(kind: DType) -> None:
+    """Raise TileError unless weights may be codes of that type."""
     good = kind.bits <= 8 and not kind.is_bool and kind != dtypes.float8_e8m0
     require(good, f"codes are of a type of 1 to 8 bits that holds weights, not {kind}", hint="integers, eXmY floats and codebooks do")
+
+
+def _check_codes(codes: Tensor) -> None:
+    kind = codes.dtype
+    check_kind(kind)
     require(codes.ndim == 2 and codes.size, f"codes have the shape of the weights, [outputs, inputs], got {codes.shape}")
     require(not (kind.has_nan or kind.has_inf) or np.isfinite(codes.values()).all(), f"codes of {kind} must be finite")
 
