@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,35 +69,3 @@ def _grouped(values: Array, group: int | None, axis: int) -> tuple[Array, int]:
     size = length if group is None else group
     require(size > 0 and length % size == 0, f"groups of {size} do not divide the {length} elements of axis {axis}")
     return values.reshape(*values.shape[:axis], length // size, size, *values.shape[axis + 1 :]), axis
-
-
-class Report(NamedTuple):
-    """What quantization cost, against the original values."""
-
-    bits_per_weight: float  # codes and scales together
-    max_error: float
-    rms_error: float
-    relative_error: float  # root of (sum of squared errors / sum of squares)
-    cosine: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.bits_per_weight:.3f} bits per weight, cosine {self.cosine:.6f}, relative error {self.relative_error:.3e}, "
-            f"rms {self.rms_error:.3e}, max {self.max_error:.3e}"
-        )
-
-
-def report(w: npt.ArrayLike, codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Report:
-    """Compare `w` with what its codes and scales decode to. An all-zero `w` has no relative error, and cosine 1 if it stayed so."""
-    original, decoded = np.asarray(w, np.float64), dequantize(codes, scales, axis, zero)
-    require(original.shape == decoded.shape, f"weights of shape {original.shape} against codes of shape {decoded.shape}")
-    error = decoded - original
-    norm, norm_decoded, norm_error = (float(np.linalg.norm(x)) for x in (original, decoded, error))
-    product = norm * norm_decoded
-    return Report(
-        bits_per_weight=8 * (codes.nbytes + scales.nbytes) / codes.size,
-        max_error=float(np.abs(error).max()),
-        rms_error=norm_error / codes.size**0.5,
-        relative_error=norm_error / norm if norm else 0.0 if not norm_error else float("inf"),
-        cosine=float((original * decoded).sum() / product) if product else float(norm == norm_decoded),
-    )
