@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class Errors:
         return cls(a.size, float(a @ a), float(b @ b), float(a @ b), float(d @ d), float(np.abs(d).max(initial=0.0)))
 
     def __add__(self, other: Errors) -> Errors:
-        *sums, largest = zip(astuple(self), astuple(other), strict=True)
-        return Errors(*map(sum, sums), max(largest))
+        sums = [a + b for a, b in zip(astuple(self), astuple(other), strict=True)]
+        return replace(Errors(*sums), max_error=max(self.max_error, other.max_error))
 
     @property
     def relative(self) -> float:
