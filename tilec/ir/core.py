@@ -123,6 +123,10 @@ class Op:
     def eval(self, ctx: Any, *operands: Any) -> Any:
         raise NotImplementedError(type(self).__name__)
 
+    def unrounded(self, ctx: Any, *operands: Any) -> Any:
+        """What `eval` gives if nothing is rounded, inside of it either; None if that has no meaning, as of an operation on bits."""
+        return self.eval(ctx, *operands)
+
     # what follows from the fields
 
     @property

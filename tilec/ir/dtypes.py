@@ -374,22 +374,23 @@ class Float(DType):
     def round(self, values: npt.ArrayLike) -> Array:
         values = as_float64(values, exact=self.bits == 64)
         if self.bits < 16:
-            return super().round(values)
+            rounded = self._round_by_adding(np.clip(values, self.min, self.max))
+            return rounded if self.has_nan else np.where(np.isnan(rounded), self.max, rounded)
         if self.numpy is self.codes:
-            return self._round_by_adding(values)
+            limit = 2.0 ** (self.bias + 1)
+            rounded = self._round_by_adding(np.clip(values, -limit, limit))
+            return np.where(np.abs(rounded) >= limit, np.copysign(np.inf, rounded), rounded)
         with np.errstate(over="ignore"):
             return values.astype(self.numpy, copy=False).astype(np.float64, copy=False)
 
     def _round_by_adding(self, values: Array) -> Array:
         """Add and take away 1.5 * 2**(52 - m) * 2**e: the sum has the result's last place, so that float64 does the one rounding itself."""
-        limit = 2.0 ** (self.bias + 1)
-        x = np.clip(values, -limit, limit).reshape(-1)
+        x = values.reshape(-1)
         power = (x.view(np.int64) & 0x7FF0000000000000).view(np.float64)
         np.maximum(power, self.smallest_normal, out=power)
         power *= 1.5 * 2.0 ** (52 - self.mantissa_bits)
         result = x + power
         result -= power
-        result[np.abs(result) >= limit] = np.inf
         return np.copysign(result, x).reshape(values.shape)
 
 

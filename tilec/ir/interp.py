@@ -429,22 +429,36 @@ class Context:
 
 
 def callable_of(op: Op) -> Callable[..., Any]:
-    """`(ctx, *operands) -> result(s)`: the op's `eval` between the layouts of its operands and results, rounded, errors placed."""
-    compute = op.eval if _direct(op) else _through_layouts(op)
+    """`(ctx, *operands) -> result(s)`: the op's `eval`, rounded."""
+    compute, round = computing(op, op.eval), rounding(op)
+    return lambda ctx, *operands: round(compute(ctx, *operands))
+
+
+def computing(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of the op, such as its `eval`, between the layouts of its operands and results."""
+    return rule if _direct(op) else _through_layouts(op, rule)
+
+
+def rounding(op: Op) -> Callable[[Any], Any]:
+    """What rounds the result, or all of several."""
     rounders = [_rounder(v.type) for v in op.results]
+    if len(rounders) == 1:
+        return rounders[0]
+    return lambda results: tuple(r(x) for r, x in zip(rounders, results, strict=True)) if rounders else results
+
+
+def _placed(call: Callable[..., Any], op: Op) -> Callable[..., Any]:
+    """The callable, whose errors say where."""
     loc = op.loc
 
-    def call(ctx: Context, *operands: Any) -> Any:
+    def placed(ctx: Context, *operands: Any) -> Any:
         try:
-            result = compute(ctx, *operands)
+            return call(ctx, *operands)
         except TileError as error:
             error.loc = error.loc or loc
             raise
-        if len(rounders) == 1:
-            return rounders[0](result)
-        return tuple(r(x) for r, x in zip(rounders, result, strict=True)) if rounders else result
 
-    return call if loc is None or loc.caller is None else _in_own_file(call, op)
+    return placed if loc is None or loc.caller is None else _in_own_file(placed, op)
 
 
 def _direct(op: Op) -> bool:
@@ -453,15 +467,15 @@ def _direct(op: Op) -> bool:
     return not laid_out or isinstance(op, Elementwise) or getattr(op, "raw", False)
 
 
-def _through_layouts(op: Op) -> Callable[..., Any]:
+def _through_layouts(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
     inputs = [_gatherer(v.type) for v in op.operands]
     outputs = [_scatterer(v.type) for v in op.results]
 
     def compute(ctx: Context, *operands: Any) -> Any:
-        result = op.eval(ctx, *(g(x) for g, x in zip(inputs, operands, strict=True)))
-        if len(outputs) == 1:
-            return outputs[0](result)
-        return tuple(s(x) for s, x in zip(outputs, result or (), strict=True))
+        result = rule(ctx, *(g(x) for g, x in zip(inputs, operands, strict=True)))
+        if result is None or not outputs:
+            return result
+        return outputs[0](result) if len(outputs) == 1 else tuple(s(x) for s, x in zip(outputs, result, strict=True))
 
     return compute
 
@@ -511,7 +525,9 @@ def _in_own_file(call: Callable[..., Any], op: Op) -> Callable[..., Any]:
 
 
 class Program:
-    """A function's body as a Python function `(ctx, *params)`."""
+    """A function's body as a Python function `(ctx, *params)`. `callable_of` makes what runs an op."""
+
+    callable_of: Callable[[Op], Callable[..., Any]] = staticmethod(callable_of)
 
     def __init__(self, function: Function, block: Block | None = None):
         block = function.body if block is None else block
@@ -566,7 +582,7 @@ class Program:
             made: list[ast.stmt] = special(op)  # type: ignore[operator]
         else:
             function = f"_op{len(self.scope)}"
-            self.scope[function] = callable_of(op)
+            self.scope[function] = _placed(self.callable_of(op), op)
             call = f"{function}({', '.join(['ctx', *map(self.name, op.operands)])})"
             if isinstance(op, SemaphoreWait):
                 self.waits = True
@@ -665,20 +681,22 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
     return grid
 
 
-def execute(function: Function, arguments: Sequence[Any], late_copies: bool = False) -> None:
+def execute(
+    function: Function, arguments: Sequence[Any], late_copies: bool = False, make: Callable[[Function], Program] = Program, context: type[Context] = Context
+) -> None:
     """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar.
 
-    Asynchronous copies land at once or, with `late_copies`, no sooner than they must.
+    Asynchronous copies land at once or, with `late_copies`, no sooner than they must. `make` and `context` run it in another way.
     """
     with np.errstate(all="ignore"):
         grid = evaluate_launch(function, arguments)
-        program = Program(function)
+        program = make(function)
         total = math.prod(grid)
         if program.waits:
-            return in_turns([Context(grid, block, 1, late_copies) for block in range(total)], program, arguments)
+            return in_turns([context(grid, block, 1, late_copies) for block in range(total)], program, arguments)
         chunk = max(1, CHUNK // _largest_tile(function))
         for first in range(0, total, chunk):
-            program.call(Context(grid, first, min(chunk, total - first), late_copies), *arguments)
+            program.call(context(grid, first, min(chunk, total - first), late_copies), *arguments)
 
 
 PATIENCE = 10_000  # rounds of loops that may be waiting, in which no block ends

@@ -1,5 +1,9 @@
 """Weights in few bits: quantize and dequantize per group, and what it cost. NumPy only."""
 
-from tilec.quant.group import Report, dequantize, quantize, report
+from tilec.quant.codebooks import optimal_codebook
+from tilec.quant.errors import Errors, Layer, Report, layer_errors
+from tilec.quant.group import dequantize, quantize
+from tilec.quant.linear import quantize_linear
+from tilec.quant.quantized import Quantized
 
-__all__ = ["Report", "dequantize", "quantize", "report"]
+__all__ = ["Errors", "Layer", "Quantized", "Report", "dequantize", "layer_errors", "optimal_codebook", "quantize", "quantize_linear"]

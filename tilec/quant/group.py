@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from tilec.errors import require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import DType
 from tilec.ir.tensor import Tensor
+from tilec.quant.scheme import Scheme
 
 Array = npt.NDArray[Any]
 
@@ -36,17 +37,14 @@ def quantize(
     choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
     then one of +-scale / 2. Raises TileError if `group` does not divide the axis, or if `w` holds what is not finite.
     """
-    kind, scale_kind = dtypes.dtype(dtype), dtypes.dtype(scale_dtype)
+    scheme = Scheme(dtypes.dtype(dtype), dtypes.dtype(scale_dtype), zero)
     values = np.asarray(w, np.float64)
     require(np.isfinite(values).all(), "weights to quantize must be finite")
     grouped, axis = _grouped(values, group, axis)
-    reach = float(kind.max) - zero if kind.max > zero else zero - float(kind.min)
-    require(reach > 0, f"{kind} has no values on either side of zero={zero}")
-    largest = np.abs(grouped).max(axis=axis + 1)
-    wanted = np.where(largest > 0, np.maximum(largest / reach, scale_kind.smallest_normal), 1.0)
-    scales = Tensor.from_values(wanted, scale_kind)
-    codes = kind.encode((grouped / np.expand_dims(scales.values(), axis + 1) + zero).reshape(values.shape))
-    return Tensor.from_codes(codes, kind), scales
+    last = np.moveaxis(grouped, axis + 1, -1)
+    scales, zeros = scheme.fit(last)
+    codes = np.moveaxis(scheme.kind.encode(scheme.nearest(last, scales, zeros)), -1, axis + 1)
+    return Tensor.from_codes(codes.reshape(values.shape), scheme.kind), Tensor.from_values(scales, scheme.scale_kind)
 
 
 def dequantize(codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Array:
@@ -71,35 +69,3 @@ def _grouped(values: Array, group: int | None, axis: int) -> tuple[Array, int]:
     size = length if group is None else group
     require(size > 0 and length % size == 0, f"groups of {size} do not divide the {length} elements of axis {axis}")
     return values.reshape(*values.shape[:axis], length // size, size, *values.shape[axis + 1 :]), axis
-
-
-class Report(NamedTuple):
-    """What quantization cost, against the original values."""
-
-    bits_per_weight: float  # codes and scales together
-    max_error: float
-    rms_error: float
-    relative_error: float  # root of (sum of squared errors / sum of squares)
-    cosine: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.bits_per_weight:.3f} bits per weight, cosine {self.cosine:.6f}, relative error {self.relative_error:.3e}, "
-            f"rms {self.rms_error:.3e}, max {self.max_error:.3e}"
-        )
-
-
-def report(w: npt.ArrayLike, codes: Tensor, scales: Tensor, axis: int = 0, zero: float = 0.0) -> Report:
-    """Compare `w` with what its codes and scales decode to. An all-zero `w` has no relative error, and cosine 1 if it stayed so."""
-    original, decoded = np.asarray(w, np.float64), dequantize(codes, scales, axis, zero)
-    require(original.shape == decoded.shape, f"weights of shape {original.shape} against codes of shape {decoded.shape}")
-    error = decoded - original
-    norm, norm_decoded, norm_error = (float(np.linalg.norm(x)) for x in (original, decoded, error))
-    product = norm * norm_decoded
-    return Report(
-        bits_per_weight=8 * (codes.nbytes + scales.nbytes) / codes.size,
-        max_error=float(np.abs(error).max()),
-        rms_error=norm_error / codes.size**0.5,
-        relative_error=norm_error / norm if norm else 0.0 if not norm_error else float("inf"),
-        cosine=float((original * decoded).sum() / product) if product else float(norm == norm_decoded),
-    )

@@ -102,6 +102,10 @@ class IntegerDivision(Arithmetic, abstract=True):
             ctx.fail(zero if layout is None else layout.gather(zero, self.x.type.shape), "integer division by zero", Code.DIVISION)
         return np.where(zero, np.ones_like(y), y)
 
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """It is made of rounding."""
+        return None
+
 
 class FloorDiv(IntegerDivision):
     """Quotient `x // y` rounded towards minus infinity, as in Python.
@@ -171,6 +175,10 @@ class Bitwise(Binary, abstract=True):
         )
         return dtype
 
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
+
 
 class And(Bitwise):
     """Bitwise, or on bools logical, `x & y`.
@@ -227,6 +235,10 @@ class Shift(Binary, abstract=True):
         bits = self.x.type.dtype.bits
         big = (y < 0) | (y >= bits)
         return np.where(big, 0, y), big
+
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
 
 
 class Shl(Shift):
@@ -773,6 +785,10 @@ class Cast(Elementwise):
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return convert(x, self.x.type.dtype, self.dtype)
+
+    def unrounded(self, ctx: Any, x: Any) -> Any:
+        """The same numbers; None for integers that compute."""
+        return as_float64(x) if self.dtype.is_float or not self.dtype.computes else None
 
     @classmethod
     def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]

@@ -83,11 +83,17 @@ class Atomic(Chosen):
         return self.value.type
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
+        return self.update(ctx, operands, self.memory.type.dtype.round)
+
+    def unrounded(self, ctx: Any, *operands: Any) -> Any:
+        return self.update(ctx, operands, lambda x: x)
+
+    def update(self, ctx: Any, operands: Sequence[Any], round: Any) -> Any:
         parts = self.parts(operands)
         memory = parts["memory"]
         coordinates, inside, outside = self.places(memory, parts)
         ctx.fail(outside, "an index is out of bounds for an axis that the tile does not run along")
-        rule, round = UPDATES[self.kind], self.memory.type.dtype.round
+        rule = UPDATES[self.kind]
         return memory.update(ctx, coordinates, inside, parts["value"], parts["compare"], lambda old, value, other: round(rule(old, value, other)))
 
 

@@ -190,6 +190,10 @@ class Bits(Unary, abstract=True):
         dtype = self.x.type.dtype
         return dtype.encode(x).astype(np.uint64)[..., None] >> np.arange(dtype.bits, dtype=np.uint64) & np.uint64(1)
 
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
+
 
 class Popcount(Bits):
     """How many bits of an integer are 1.
@@ -258,6 +262,10 @@ class Bitcast(Elementwise):
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return self.dtype.decode(self.x.type.dtype.encode(x, saturate=False))
+
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
 
     @classmethod
     def build(cls, b: Builder, x: Value, dtype: DType) -> Value:  # type: ignore[override]

@@ -66,6 +66,9 @@ class Dot(Op):
     def eval(self, ctx: Any, a: Any, b: Any, acc: Any) -> Any:
         return product(a, b, acc, self.mode)
 
+    def unrounded(self, ctx: Any, a: Any, b: Any, acc: Any) -> Any:
+        return None if self.mode == "xor" else product(a, b, acc.astype(np.float64), "")
+
     @classmethod
     def build(cls, b: Builder, x: Value, y: Value, acc: Value | None = None, *, precision: str = "ieee", xor: bool = False) -> Value:
         left, right = tile(x), tile(y)
@@ -106,6 +109,9 @@ class RoundTf32(Math):
         bits = np.asarray(x, np.float32).view(np.uint32)
         up = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
         return np.where(np.isfinite(x), up.view(np.float32), x).astype(np.float64)
+
+    def unrounded(self, ctx: Any, x: Any) -> Any:
+        return x
 
 
 def rounded(b: Builder, x: Value) -> tuple[Value, Value]:

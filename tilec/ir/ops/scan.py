@@ -66,12 +66,26 @@ class Combining(Op, abstract=True):
             code=Code.COMBINE,
         )
 
-    def combine(self, ctx: Any, x: Arrays, y: Arrays) -> Arrays:
-        """The region on arrays, each op rounded to its type."""
+    def eval(self, ctx: Any, *xs: Any) -> Any:
+        return self.along(ctx, xs, rounds=True)
+
+    def unrounded(self, ctx: Any, *xs: Any) -> Any:
+        return self.along(ctx, xs, rounds=False)
+
+    def along(self, ctx: Any, xs: Sequence[Any], rounds: bool) -> Any:
+        """The results for whole tiles; `rounds` says whether each op of the region rounds to its type."""
+        raise NotImplementedError
+
+    def combine(self, ctx: Any, x: Arrays, y: Arrays, rounds: bool) -> Arrays:
+        """The region on arrays."""
         known: dict[Value, Any] = dict(zip(self.body.args, (*x, *y), strict=True))
         for op in self.body.ops[:-1]:
-            made, dtype = op.eval(ctx, *(known[v] for v in op.operands)), op.result.type.dtype
-            known[op.result] = made if dtype.is_bool or not dtype.computes else dtype.round(made)
+            operands, dtype = [known[v] for v in op.operands], op.result.type.dtype
+            made = None if rounds else op.unrounded(ctx, *operands)
+            if made is None:
+                made = op.eval(ctx, *operands)
+                made = made if dtype.is_bool or not dtype.computes else dtype.round(made)
+            known[op.result] = made
         return tuple(np.broadcast_to(known[v], np.broadcast_shapes(known[v].shape, x[0].shape)) for v in self.body.yielded)
 
     def steps(self, xs: Sequence[Any]) -> list[Arrays]:
@@ -88,10 +102,10 @@ class Fold(Combining):
         self.check()
         return tuple(TileType(t.dtype, tuple(n for a, n in enumerate(t.shape) if a != self.axis), None, t.group) for t in (x.type for x in self.xs))
 
-    def eval(self, ctx: Any, *xs: Any) -> Any:
+    def along(self, ctx: Any, xs: Sequence[Any], rounds: bool) -> Any:
         total, *rest = self.steps(xs)
         for x in rest:
-            total = self.combine(ctx, total, x)
+            total = self.combine(ctx, total, x, rounds)
         return total if len(self.results) != 1 else total[0]
 
 
@@ -106,11 +120,11 @@ class Scan(Combining):
         require(not self.exclusive or len(self.first) == len(self.xs), "an exclusive scan needs a first value")
         return tuple(x.type.logical() for x in self.xs)
 
-    def eval(self, ctx: Any, *xs: Any) -> Any:
+    def along(self, ctx: Any, xs: Sequence[Any], rounds: bool) -> Any:
         steps = self.steps(xs)
         found = [steps[0]]
         for x in steps[1:]:
-            found.append(self.combine(ctx, found[-1], x))
+            found.append(self.combine(ctx, found[-1], x, rounds))
         if self.exclusive:
             found = [tuple(np.full_like(x, n) for x, n in zip(steps[0], self.first, strict=True)), *found[:-1]]
         stacked = tuple(np.moveaxis(np.stack(parts), 0, self.axis + 1) for parts in zip(*found, strict=True))

@@ -224,6 +224,10 @@ class View(Op):
         words = bits.reshape(blocks, threads, self.layout.registers, target.bits) << np.arange(target.bits, dtype=np.uint64)
         return target.decode(words.sum(-1, dtype=np.uint64).astype(f"u{max(1, target.bits // 8)}"))
 
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
+
 
 class ConvertLayout(Placed):
     """The same tile held by other threads or registers. Inserted by layout inference where two layouts meet.
