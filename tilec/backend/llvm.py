@@ -217,7 +217,7 @@ def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     """Registers that share operands share the result, so that broadcasts cost nothing; 16-bit floats go two at a time."""
     given = list(zip(*(g[v] for v in op.operands), strict=True))
     columns = ramps.alike(g, op, given)
-    seen: dict[tuple[str, ...], str] = {}
+    seen = packed.all_at_once(g.e, op, columns, g.target)
     if packed.packs(op):
         for first, second in zip(columns[::2], columns[1::2], strict=False):
             if first not in seen and second not in seen and first != second:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tilec.backend import hints
 from tilec.backend.emit import llvm_type
+from tilec.backend.fields import bytes_of, tell
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType
@@ -398,6 +399,8 @@ def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Re
         else:
             whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
         vector = [whole] if run == 1 else g.e.split(kind, whole, run)
+        if not access.dtype.computes and run >= 4:
+            tell(g.e, vector, bytes_of(g.e, kind, whole, run), 8)
         out += [from_memory(g, v, access.dtype) for v in vector]
     return out
 
@@ -502,8 +505,25 @@ def load_packed(g: Generator, access: GlobalAccess) -> Registers:
     for register in range(0, len(access.place.offsets), access.run):
         address = access.byte(byte_offset(g, access.element(register), bits))
         words = load_words(g, address, word, count)
-        out += [cut(g, words, 8 * word, i * bits, bits) for i in range(access.run)]
+        codes = [cut(g, words, 8 * word, i * bits, bits) for i in range(access.run)]
+        tell(g.e, codes, row_of(g, words, 8 * word), bits)
+        out += codes
     return out
+
+
+def row_of(g: Generator, words: Registers, width: int) -> tuple[str, ...]:
+    """Words of 8, 16 or 32 bits as words of 32."""
+    if width == 32:
+        return tuple(words)
+    row = []
+    for first in range(0, len(words), 32 // width):
+        parts = [g.e.let(f"zext i{width} {w} to i32") for w in words[first : first + 32 // width]]
+        shifted = [p if i == 0 else g.e.let(f"shl i32 {p}, {i * width}") for i, p in enumerate(parts)]
+        whole = shifted[0]
+        for part in shifted[1:]:
+            whole = g.e.let(f"or i32 {whole}, {part}")
+        row.append(whole)
+    return tuple(row)
 
 
 def byte_offset(g: Generator, element: str, bits: int) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilec.backend.emit import Emitter, llvm_type
+from tilec.backend.target import Target
+from tilec.backend.unpack import unpack, unpacks
 from tilec.ir.dtypes import DType, bf16, f16, f32
 from tilec.ir.ops import arith as ops
 from tilec.ir.ops.base import Elementwise
@@ -36,3 +38,11 @@ def lower(e: Emitter, op: Elementwise, first: Sequence[str], second: Sequence[st
         result = e.call(kind, f"llvm.{INTRINSICS[type(op)]}.v2{dtype}", *(f"{kind} {v}" for v in vectors))
     low, high = e.split(llvm_type(dtype), result, 2)
     return low, high
+
+
+def all_at_once(e: Emitter, op: Elementwise, columns: Sequence[tuple[str, ...]], target: Target) -> dict[tuple[str, ...], str]:
+    """Results of an op that is better done for all of a thread's elements together, by operands; constants are left out."""
+    if not isinstance(op, ops.Cast) or not unpacks(op.x.type.dtype, op.dtype):
+        return {}
+    columns = [c for c in dict.fromkeys(columns) if c[0].startswith("%")]
+    return dict(zip(columns, unpack(e, [c[0] for c in columns], op.x.type.dtype, op.dtype, target), strict=True)) if columns else {}
