@@ -38,9 +38,14 @@ def bytes_of(e: Emitter, kind: str, vector: str, count: int) -> Row:
     return tuple(e.let(f"extractelement <{words} x i32> {whole}, i32 {i}") for i in range(words))
 
 
-def fields_of(e: Emitter, names: Sequence[str]) -> list[Field]:
-    """Where elements lie, held as i8; those that nobody knows a place of are put into words in pairs."""
-    found = {name: e.fields[name] for name in names if name in e.fields}
+def fields_of(e: Emitter, names: Sequence[str], bits: int) -> list[Field]:
+    """Where elements of `bits` bits lie, held as i8; those that nobody knows a place of are put into words in pairs.
+
+    Rows are single words where no field lies in two.
+    """
+    found = {name: Field(*e.fields[name]) for name in names if name in e.fields}
+    if 32 % bits == 0:
+        found = {name: Field((row[start // 32],), start % 32) for name, (row, start) in found.items()}
     rest = [name for name in dict.fromkeys(names) if name not in found]
     for low, high in zip(rest[::2], [*rest[1::2], rest[-1]] if len(rest) % 2 else rest[1::2], strict=True):
         a, b = (e.let(f"zext i8 {name} to i32") for name in (low, high))
@@ -85,3 +90,9 @@ class Views:
             rest = [b if b is None or b[0] not in two else (word, i) for i, b in enumerate(wanted)]
             self.made[key] = word if len(sources) <= 2 else self.gather(rest)
         return self.made[key]
+
+    def lop3(self, a: str | int, b: str | int, c: str | int, function: str) -> str:
+        """A bitwise function of three words, in Python's notation, as one instruction, which the assembler would make two of for two constants."""
+        table = eval(function, {}, {"a": 0xF0, "b": 0xCC, "c": 0xAA}) & 0xFF
+        operands = [f"${1 + i}" for i in range(3)]
+        return self.e.asm("i32", f"lop3.b32 $0, {', '.join(operands)}, {table};", "=r,r,r,r", *(f"i32 {x}" for x in (a, b, c)))

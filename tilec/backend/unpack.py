@@ -33,8 +33,9 @@ Pair = tuple[Field, Field]
 
 def unpacks(source: DType, target: DType) -> bool:
     """Whether a cast goes this way."""
-    small = source.bits <= 8 and not source.is_bool and (not isinstance(source, Codebook) or source.bits <= TABLE)
-    return small and target in (f16, bf16, f32)
+    if isinstance(source, Codebook):
+        return source.bits <= TABLE and (target in (f16, bf16) or (target == f32 and any(exact_in(source, t) for t in (f16, bf16))))
+    return source.bits <= 8 and not source.is_bool and target in (f16, bf16, f32)
 
 
 def unpack(e: Emitter, names: Sequence[str], source: DType, target: DType, machine: Target) -> list[str]:
@@ -44,12 +45,13 @@ def unpack(e: Emitter, names: Sequence[str], source: DType, target: DType, machi
         exact = f16 if exact_in(source, f16) else bf16
         halves = unpack(e, names, source, exact, machine)
         return [e.let(f"fpext {llvm_type(exact)} {h} to float") for h in halves]
-    fields = fields_of(e, names)
+    fields = fields_of(e, names, source.bits)
     pairs = list(zip(fields[::2], [*fields[1::2], fields[-1]] if len(fields) % 2 else fields[1::2], strict=True))
     vectors = Lanes(e, source, target, machine).convert(pairs)
     return [name for vector in vectors for name in e.split(kind, vector, 2)][: len(names)]
 
 
+@lru_cache(None)
 def exact_in(source: DType, target: DType) -> bool:
     """Whether `target` has all values of `source`."""
     values = source.decode(np.arange(1 << source.bits))
@@ -184,7 +186,7 @@ class Lanes:
         exponent = (bias + m << m) * BOTH if normal else 0  # of 2**m, whose last place is 1
         offset = 1 << t.bits - 1 if t.is_signed else 0
         top = sum(offset << s + lane for s, lane in zip(at, (0, 16), strict=True))
-        x = self.lanes(self.op("xor", self.op("and", word, mask), exponent ^ top))
+        x = self.lanes(self.views.lop3(word, mask, exponent ^ top, "(a & b) ^ c"))
         if normal:
             factors, addends = zip(*((2.0**-s, -(2.0 ** (m - s)) - offset) for s in at), strict=True)
             return self.fma(x, self.constant(*factors), self.constant(*addends))
@@ -237,7 +239,7 @@ class Lanes:
         key = ("signed", field.row, turn, at // 4 % len(field.row))
         if key not in self.views.made:
             plain, moved = (self.views.turned(field.row, k, at // 4) for k in (turn, turn - place.gap))
-            self.views.made[key] = self.op("or", self.op("and", plain, ~SIGNS & 0xFFFFFFFF), self.op("and", moved, SIGNS))
+            self.views.made[key] = self.views.lop3(plain, moved, SIGNS, "a & ~c | b & c")
         return [low, (self.views.made[key], at % 4)]
 
     def scaled(self, x: str, scale: float) -> str:
@@ -297,12 +299,10 @@ class Table:
             index = self.index(field, turn, word, half)
             made[key] = self.prmt(*self.packed(0, shift), index)
             if self.mirrored and shift:
-                signs = self.lanes.op("and", self.tops(field, turn, word, half, False), SIGNS)
-                made[key] = self.lanes.op("or", made[key], signs)
+                made[key] = self.views.lop3(made[key], self.tops(field, turn, word, half, False), SIGNS, "a | b & c")
             elif self.entries.size == 16 and not self.mirrored:
                 above, mask = self.prmt(*self.packed(8, shift), index), self.tops(field, turn, word, half, True)
-                inverse = self.lanes.op("xor", mask, -1)
-                made[key] = self.lanes.op("or", self.lanes.op("and", made[key], inverse), self.lanes.op("and", above, mask))
+                made[key] = self.views.lop3(made[key], above, mask, "a & ~c | b & c")
         return made[key]
 
     def index(self, field: Field, turn: int, word: int, half: int) -> str:
