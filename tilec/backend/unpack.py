@@ -117,6 +117,15 @@ def turns(residues: frozenset[int], most: int) -> dict[int, int]:
     raise AssertionError
 
 
+# native conversions to f16x2 by the types that they take, and what a target has if it has them
+NATIVE = {f"float8_{f}": (f"{f}x2.to.f16x2.rn", "cvt_fp8") for f in ("e4m3",)}
+NATIVE |= {f"float{b}_{f}": (f"{f}x2.to.f16x2.rn", "cvt_fp6_fp4") for b, f in ((4, "e2m1"), (6, "e2m3"), (6, "e3m2"))}
+
+
+def has_native(t: DType, machine: Target) -> bool:
+    return str(t) in NATIVE and machine.has(NATIVE[str(t)][1])
+
+
 class Lanes:
     """Pairs of codes of one type to vectors of two of another."""
 
@@ -128,13 +137,15 @@ class Lanes:
     def convert(self, pairs: Sequence[Pair]) -> list[str]:
         """The vectors, by the first recipe that serves."""
         t, target = self.t, self.target
-        if self.is_native:
+        if has_native(t, self.machine) and target == f16:
             return [self.native(p) for p in pairs]
+        if has_native(t, self.machine) and placeable(t, target) != "plain":
+            return self.by_way_of(f16, pairs)
         if isinstance(t, Int):
             return self.integers(pairs)
         if isinstance(t, Scale) and target == bf16:
             return [self.scale(p) for p in pairs]
-        if (isinstance(t, Float) and t.bits <= TABLE and exact_in(t, target)) or isinstance(t, Codebook):
+        if isinstance(t, Codebook) or t.bits == TABLE:
             return Table(self).look_up(pairs)
         if placeable(t, target):
             return self.floats(pairs)
@@ -259,12 +270,25 @@ class Lanes:
 
     # native conversions
 
-    @property
-    def is_native(self) -> bool:
-        return False
-
     def native(self, pair: Pair) -> str:
-        raise NotImplementedError
+        """By the instruction that takes two codes from 16 bits: a byte each, or four bits of the lower one."""
+        t = self.t
+        low, high = pair
+        if t.bits == 4 and (low.row, low.start % 8, low.start + 4) == (high.row, 0, high.start):
+            half = self.half(low.row[0], low.start)
+        elif t.bits == 8 and (low.row, low.start % 16, low.start + 8) == (high.row, 0, high.start):
+            half = self.half(low.row[0], low.start)
+        else:
+            shown = [self.window(f, f.start % 8, 0, t.bits)[0] for f in pair]
+            word = self.views.gather([*shown, None, None])
+            word = self.op("and", word, ((1 << t.bits) - 1) * 0x0101) if t.bits < 8 else word
+            if t.bits == 4:
+                word = self.op("or", word, self.op("lshr", word, 4))
+            half = self.half(word, 0)
+        return self.e.call(self.vector, f"llvm.nvvm.{NATIVE[str(t)][0]}", f"i16 {half}")
+
+    def half(self, word: str, start: int) -> str:
+        return self.e.let(f"trunc i32 {self.op('lshr', word, start) if start else word} to i16")
 
 
 class Table:
