@@ -54,6 +54,56 @@ def fields_of(e: Emitter, names: Sequence[str], bits: int) -> list[Field]:
     return [found[name] for name in names]
 
 
+class Codes(NamedTuple):
+    """How a thread's elements of `bits` bits come as rows of `run`: what merges where paths of a kernel meet are words, not elements."""
+
+    e: Emitter
+    run: int
+    bits: int
+
+    def words(self, names: Sequence[str]) -> list[str]:
+        """The words of all rows; those of elements that lie in none are put together."""
+        return [w for first in range(0, len(names), self.run) for w in self.row(names[first : first + self.run])]
+
+    def row(self, names: Sequence[str]) -> Row:
+        row: Row = self.e.fields[names[0]].row if names[0] in self.e.fields else ()
+        if all(self.e.fields.get(name) == (row, i * self.bits) for i, name in enumerate(names)):
+            return row
+        words = ["0"] * -(-self.run * self.bits // 32)
+        for i, name in enumerate(names):
+            word, start = divmod(i * self.bits, 32)
+            wide = self.e.let(f"zext i8 {name} to i32")
+            low = self.e.let(f"shl i32 {wide}, {start}") if start else wide
+            words[word] = low if words[word] == "0" else self.e.let(f"or i32 {words[word]}, {low}")
+            if start + self.bits > 32:
+                words[word + 1] = self.e.let(f"lshr i32 {wide}, {32 - start}")
+        return tuple(words)
+
+    def elements(self, words: Sequence[str]) -> list[str]:
+        """The elements of all rows, from their words."""
+        size = -(-self.run * self.bits // 32)
+        return [name for first in range(0, len(words), size) for name in self.cut(tuple(words[first : first + size]))]
+
+    def cut(self, row: Row) -> list[str]:
+        """The elements of a row, which know that they are."""
+        names = [self.element(row, i * self.bits) for i in range(self.run)] if self.bits < 8 else self.bytes(row)
+        tell(self.e, names, row, self.bits)
+        return names
+
+    def element(self, row: Row, start: int) -> str:
+        e = self.e
+        word, shift = divmod(start, 32)
+        value = e.let(f"lshr i32 {row[word]}, {shift}") if shift else row[word]
+        if shift + self.bits > 32:
+            value = e.let(f"or i32 {value}, {e.let(f'shl i32 {row[word + 1]}, {32 - shift}')}")
+        return e.let(f"and i8 {e.let(f'trunc i32 {value} to i8')}, {(1 << self.bits) - 1}")
+
+    def bytes(self, row: Row) -> list[str]:
+        words, count = len(row), 4 * len(row)
+        whole = self.e.let(f"bitcast {'i32' if words == 1 else f'<{words} x i32>'} {row[0] if words == 1 else self.e.join('i32', row)} to <{count} x i8>")
+        return self.e.split("i8", whole, count)
+
+
 class Views:
     """Words made of rows, each once."""
 

@@ -274,9 +274,7 @@ class Lanes:
         """By the instruction that takes two codes from 16 bits: a byte each, or four bits of the lower one."""
         t = self.t
         low, high = pair
-        if t.bits == 4 and (low.row, low.start % 8, low.start + 4) == (high.row, 0, high.start):
-            half = self.half(low.row[0], low.start)
-        elif t.bits == 8 and (low.row, low.start % 16, low.start + 8) == (high.row, 0, high.start):
+        if 8 % t.bits == 0 and (low.row, low.start % (2 * t.bits), low.start + t.bits) == (high.row, 0, high.start):
             half = self.half(low.row[0], low.start)
         else:
             shown = [self.window(f, f.start % 8, 0, t.bits)[0] for f in pair]
@@ -321,11 +319,11 @@ class Table:
         made = self.views.made
         if key not in made:
             index = self.index(field, turn, word, half)
-            made[key] = self.prmt(*self.packed(0, shift), index)
+            made[key] = self.prmt(self.packed(0, shift), index)
             if self.mirrored and shift:
                 made[key] = self.views.lop3(made[key], self.tops(field, turn, word, half, False), SIGNS, "a | b & c")
             elif self.entries.size == 16 and not self.mirrored:
-                above, mask = self.prmt(*self.packed(8, shift), index), self.tops(field, turn, word, half, True)
+                above, mask = self.prmt(self.packed(8, shift), index), self.tops(field, turn, word, half, True)
                 made[key] = self.views.lop3(made[key], above, mask, "a & ~c | b & c")
         return made[key]
 
@@ -350,13 +348,13 @@ class Table:
             if ("left", x) not in made:
                 made["left", x] = self.lanes.op("shl", x, 4)
             choice = (0x7362 if half else 0x5140) | (0x8888 if spread else 0)
-            made[key] = self.prmt(made["left", x], x, choice)
+            made[key] = self.prmt((made["left", x], x), choice)
         return made[key]
 
-    def packed(self, first: int, shift: int) -> list[int]:
+    def packed(self, first: int, shift: int) -> tuple[int, int]:
         """Bytes of eight entries in two words."""
-        column = (self.entries[first : first + 8] >> shift & 255).astype(np.uint8)
-        return [int(w) for w in column.view("<u4")]
+        low, high = (self.entries[first : first + 8] >> shift & 255).astype(np.uint8).view("<u4").tolist()
+        return low, high
 
-    def prmt(self, low: Any, high: Any, choice: Any) -> str:
-        return self.e.call("i32", "llvm.nvvm.prmt", f"i32 {low}", f"i32 {high}", f"i32 {choice}")
+    def prmt(self, words: tuple[Any, Any], choice: Any) -> str:
+        return self.e.call("i32", "llvm.nvvm.prmt", *(f"i32 {w}" for w in (*words, choice)))
