@@ -1,8 +1,8 @@
 """Instructions for each element converted, from the machine code: limits, which are what was counted when they were set."""
 
 import pytest
-from examples import load_benchmark
 
+from examples import load_benchmark
 from tilec.ir import dtypes as D
 
 LIMITS = [

@@ -26,7 +26,7 @@ from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
 from tilec.ir.bitmaps import LANE, WORD, Pair, Program, View
 from tilec.ir.core import Value
-from tilec.ir.dtypes import DType, f16
+from tilec.ir.dtypes import f16
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.weights import PackedWords, Unpack
 from tilec.ir.packing import EACH, Packed

@@ -18,7 +18,7 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ def moved(word: Array, move: str, by: int) -> Array:
     return left | word >> np.uint32(WORD - by) if move == "rotate" and by else left
 
 
-@lru_cache(maxsize=None)
+@cache
 def program(element: DType, to: DType) -> Program | None:
     """The program of a type for `to` (f16 or bf16), if it has one: integers of 1 to 8 bits, and floats whose exponents `to` has."""
     floating = isinstance(element, Float) and element.bits <= 8
@@ -162,7 +162,7 @@ def program(element: DType, to: DType) -> Program | None:
     return read(_lines()[name, str(to)], element.bits, floating, to, element.mantissa_bits)
 
 
-@lru_cache(maxsize=None)
+@cache
 def plain(bits: int, to: DType) -> Program:
     """The program of unsigned integers: of codes, whatever they mean."""
     return read(_lines()[f"int{bits}", str(to)], bits, False, to)

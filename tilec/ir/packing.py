@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ class Packed(DType):
         return codes ^ np.uint8(self.flipped)
 
 
-@lru_cache(maxsize=None)
+@cache
 def packed(element: DType | str, to: DType | str = f16) -> Packed:
     """The type of weights of `element` packed for their consumer: `w: packed(int6)[K, N]` in a kernel, `tilec.quant.pack` makes one.
 
@@ -149,14 +149,14 @@ def by_name(name: str) -> Packed | None:
 derived.append(by_name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def fragment() -> Layout:
     """How a warp holds one tile of weights: the right operands of its matrix instructions, all steps of K outermost."""
     per = column_local(1, 2).spatial(8, 4).local(1, 2).transpose()
     return local(STEPS, FRAGMENTS) * per
 
 
-@lru_cache(maxsize=None)
+@cache
 def vectors(bits: int) -> Layout:
     """How a warp holds the words [1, 1, 128 bits] of one tile: vectors of 16 bytes, those of neighbours next to one another."""
     return local(1, 1, bits) * spatial(1, 1, LANES) * local(1, 1, VECTOR)

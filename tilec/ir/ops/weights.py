@@ -8,7 +8,7 @@ import numpy as np
 
 from tilec.errors import require
 from tilec.ir import packing
-from tilec.ir.core import Builder, Op, Value
+from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bf16, f16, u32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Cast
