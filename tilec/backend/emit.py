@@ -94,6 +94,7 @@ class Emitter:
         self.declared: list[str] = []  # module-level text: globals
         self.metadata: list[str] = []
         self.elements: dict[str, tuple[str, str, int, int]] = {}  # of vectors that were split: type, vector, place, count
+        self.fields: dict[str, Any] = {}  # of codes that lie in words: where, as backend/fields.py says
         self.cache: dict[Any, Any] = {}  # of values that dominate everything after them: cleared where they might not
 
     def fresh(self, prefix: str = "") -> str:

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.backend import arith, packed, ramps
+from tilec.backend import arith, packed, ramps, words
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
 from tilec.backend.target import Target
 from tilec.errors import Code, Loc, TileError
@@ -22,6 +22,7 @@ from tilec.ir.core import Block, Function, Op, Value, Yield
 from tilec.ir.dtypes import DType
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
+from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
@@ -223,6 +224,8 @@ def registers_of(type: Any) -> int:
 def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     """Registers that share operands share the result, so that broadcasts cost nothing; 16-bit floats go two at a time."""
     given = list(zip(*(g[v] for v in op.operands), strict=True))
+    if isinstance(op, Cast):
+        return [words.cast(g.e, g[op.x], op.x.type.dtype, op.dtype, g.target)]
     columns = ramps.alike(g, op, given)
     seen: dict[tuple[str, ...], str] = {}
     if packed.packs(op):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tilec.backend import hints, inductions
 from tilec.backend.emit import llvm_type
+from tilec.backend.fields import Codes, bytes_of, tell
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType
@@ -327,10 +328,10 @@ def doubtful_origins(g: Generator, tensor: Value, run: int) -> list[str]:
 
 def two_paths(
     g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str],
-    vectors: Callable[[], Registers] | None = None,
+    vectors: Callable[[], Registers] | None = None, codes: Codes | None = None,
 ) -> Registers:  # fmt: skip
-    """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give. `vectors` takes each vector under a
-    predicate."""
+    """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give, `codes` as the words that hold them. `vectors`
+    takes each vector under a predicate."""
     explain_width(access.op.loc, access.run, access.dtype.bits, access.limits)
     if access.run * access.dtype.bits % access.unit:  # no vector fills bytes
         return slow()
@@ -352,12 +353,14 @@ def two_paths(
     for label, path in ((labels[0], fast), (labels[1], slow)):
         e.start(label)
         access.memo = dict(known)
-        ends.append((path(), e.label))
+        registers = path()
+        ends.append((codes.words(registers) if codes else registers, e.label))
         e.jump(labels[2])
     e.start(labels[2])
     access.memo = known
     (a, from_a), (b, from_b) = ends
-    return [e.phi(t, [(x, from_a), (y, from_b)]) for t, x, y in zip(types, a, b, strict=True)]
+    merged = [e.phi(t, [(x, from_a), (y, from_b)]) for t, x, y in zip(["i32"] * len(a) if codes else types, a, b, strict=True)]
+    return codes.elements(merged) if codes else merged
 
 
 @emits(Load)
@@ -369,9 +372,10 @@ def load(g: Generator, op: Load) -> Sequence[Registers]:
     one = load_bits if packed else load_element
     if not op.shape:  # indexed: the author's word that it is inside
         return [[one(g, access, 0, "true")]]
-    vectors = None if packed else lambda: load_vectors(g, access, masked=True)
+    vectors = lambda: (load_packed if packed else load_vectors)(g, access, masked=True)  # noqa: E731
     slow = lambda: [one(g, access, r, access.inside(r)) for r in range(count)]  # noqa: E731
-    return [two_paths(g, access, fast, slow, [llvm_type(access.dtype)] * count, vectors)]
+    codes = Codes(g.e, access.run, access.dtype.bits) if packed or (in_memory(access.dtype) == "i8" and access.run % 4 == 0) else None
+    return [two_paths(g, access, fast, slow, [llvm_type(access.dtype)] * count, vectors, codes)]
 
 
 @emits(Store)
@@ -423,6 +427,8 @@ def load_vectors(g: Generator, access: GlobalAccess, masked: bool = False) -> Re
         else:
             whole = g.e.let(f"bitcast {word_type(size)} {load_words_where(g, address, size, condition)} to {type}")
         vector = [whole] if run == 1 else g.e.split(kind, whole, run)
+        if not access.dtype.computes and run >= 4:
+            tell(g.e, vector, bytes_of(g.e, kind, whole, run), 8)
         out += [from_memory(g, v, access.dtype) for v in vector]
     return out
 
@@ -520,45 +526,50 @@ def pieces_of(access: GlobalAccess) -> tuple[int, int]:
     return word, size // word
 
 
-def load_packed(g: Generator, access: GlobalAccess) -> Registers:
-    """Whole words, from which each element is cut by shifts."""
+def load_packed(g: Generator, access: GlobalAccess, masked: bool = False) -> Registers:
+    """Whole words, from which each element is cut by shifts; each vector under its own predicate if `masked`."""
     out: Registers = []
     bits, (word, count) = access.dtype.bits, pieces_of(access)
+    codes = Codes(g.e, access.run, bits)
     for register in range(0, len(access.place.offsets), access.run):
         address = access.byte(byte_offset(g, access.element(register), bits))
-        words = load_words(g, address, word, count)
-        out += [cut(g, words, 8 * word, i * bits, bits) for i in range(access.run)]
+        condition = access.inside(register) if masked else "true"
+        out += codes.cut(row_of(g, load_words(g, address, word, count, condition), 8 * word))
     return out
+
+
+def row_of(g: Generator, words: Registers, width: int) -> tuple[str, ...]:
+    """Words of 8, 16 or 32 bits as words of 32."""
+    if width == 32:
+        return tuple(words)
+    row = []
+    for first in range(0, len(words), 32 // width):
+        parts = [g.e.let(f"zext i{width} {w} to i32") for w in words[first : first + 32 // width]]
+        shifted = [p if i == 0 else g.e.let(f"shl i32 {p}, {i * width}") for i, p in enumerate(parts)]
+        whole = shifted[0]
+        for part in shifted[1:]:
+            whole = g.e.let(f"or i32 {whole}, {part}")
+        row.append(whole)
+    return tuple(row)
 
 
 def byte_offset(g: Generator, element: str, bits: int) -> str:
     return g.e.let(f"ashr i64 {g.e.let(f'mul nsw i64 {element}, {bits}')}, 3")
 
 
-def load_words(g: Generator, address: str, word: int, count: int) -> Registers:
-    together = math.gcd(count, 4)  # words of one access
+def load_words(g: Generator, address: str, word: int, count: int, condition: str = "true") -> Registers:
+    """`count` words of 1, 2 or 4 bytes, 0 where the condition is false."""
+    together = math.gcd(count, 4) if condition == "true" or word == 4 else 1  # words of one access
+    kind = f"i{8 * word}"
     out: Registers = []
     for first in range(0, count, together):
         at = address if first == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {first * word}")
-        if together == 1:
-            out.append(g.e.let(f"load i{8 * word}, ptr addrspace(1) {at}, align {word}"))
-            continue
-        whole = g.e.let(f"load <{together} x i{8 * word}>, ptr addrspace(1) {at}, align {word * together}")
-        out += g.e.split(f"i{8 * word}", whole, together)
+        if condition != "true":
+            whole = load_words_where(g, at, word * together, condition)
+        else:
+            whole = g.e.let(f"load {kind if together == 1 else f'<{together} x {kind}>'}, ptr addrspace(1) {at}, align {word * together}")
+        out += [whole] if together == 1 else g.e.split(kind, whole, together)
     return out
-
-
-def cut(g: Generator, words: Registers, width: int, start: int, bits: int) -> str:
-    """`bits` bits from bit `start` of a row of words, as an i8."""
-    first, shift = divmod(start, width)
-    kind = f"i{width}"
-    value = words[first] if shift == 0 else g.e.let(f"lshr {kind} {words[first]}, {shift}")
-    if shift + bits > width:
-        rest = g.e.let(f"shl {kind} {words[first + 1]}, {width - shift}")
-        value = g.e.let(f"or {kind} {value}, {rest}")
-    if width > 8:
-        value = g.e.let(f"trunc {kind} {value} to i8")
-    return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
 
 
 def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Registers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilec.backend.emit import Emitter, llvm_type
-from tilec.ir.dtypes import DType, bf16, f16, f32
+from tilec.ir.dtypes import DType, bf16, f16
 from tilec.ir.ops import arith as ops
 from tilec.ir.ops.base import Elementwise
 
@@ -18,8 +18,6 @@ INTRINSICS = {ops.Fma: "fma", ops.Abs: "fabs", ops.Minimum: "minimum", ops.Maxim
 
 def packs(op: Elementwise) -> bool:
     """Whether two elements of the op's result are computed at once."""
-    if isinstance(op, ops.Cast):
-        return op.x.type.dtype == f32 and op.dtype in (f16, bf16)
     return op.result.type.dtype in (f16, bf16) and type(op) in (*INSTRUCTIONS, *INTRINSICS)
 
 
@@ -28,9 +26,7 @@ def lower(e: Emitter, op: Elementwise, first: Sequence[str], second: Sequence[st
     dtype: DType = op.result.type.dtype
     kind = f"<2 x {llvm_type(dtype)}>"
     vectors = [e.join(llvm_type(v.type.dtype), (a, b)) for a, b, v in zip(first, second, op.operands, strict=True)]
-    if isinstance(op, ops.Cast):
-        result = e.let(f"fptrunc <2 x float> {vectors[0]} to {kind}")
-    elif type(op) in INSTRUCTIONS:
+    if type(op) in INSTRUCTIONS:
         result = e.let(f"{INSTRUCTIONS[type(op)]} {kind} {', '.join(vectors)}")
     else:
         result = e.call(kind, f"llvm.{INTRINSICS[type(op)]}.v2{dtype}", *(f"{kind} {v}" for v in vectors))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tilec.backend import hints
+from tilec.backend.fields import bytes_of, tell
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of
 from tilec.backend.memory import (
@@ -224,6 +225,8 @@ def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
         else:
             whole = g.e.let(f"load <{run} x {kind}>, ptr addrspace(3) {address}, align {size}")
             vector = g.e.split(kind, whole, run)
+            if kind == "i8" and run >= 4 and not dtype.is_bool:
+                tell(g.e, vector, bytes_of(g.e, kind, whole, run), 8)
         out += [from_memory(g, v, dtype) for v in vector]
     return out
 

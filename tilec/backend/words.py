@@ -1,0 +1,30 @@
+"""Casts of all of a thread's elements at once: which of them go two or four at a time, and the rest one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tilec.backend import casts
+from tilec.backend.emit import Emitter, llvm_type
+from tilec.backend.target import Target
+from tilec.backend.unpack import unpack, unpacks
+from tilec.ir.dtypes import DType, bf16, f16, f32
+
+
+def cast(e: Emitter, names: Sequence[str], source: DType, target: DType, machine: Target) -> list[str]:
+    """Elements of type `source` as `target`, each held as `llvm_type` says."""
+    if source == target:
+        return list(names)
+    varying = [name for name in dict.fromkeys(names) if name.startswith("%")]
+    made: dict[str, str] = {}
+    if varying and unpacks(source, target):
+        made = dict(zip(varying, unpack(e, varying, source, target, machine), strict=True))
+    elif source == f32 and target in (f16, bf16):
+        kind = llvm_type(target)
+        for two in zip(varying[::2], varying[1::2], strict=False):
+            pair = e.let(f"fptrunc <2 x float> {e.join('float', two)} to <2 x {kind}>")
+            made |= zip(two, e.split(kind, pair, 2), strict=True)
+    for name in names:
+        if name not in made:
+            made[name] = casts.cast(e, name, source, target)
+    return [made[name] for name in names]
