@@ -224,7 +224,10 @@ class Finish:
             return self.number(0.0)
         if known is not None:
             return self.number(known * sign * 2.0**exponent)
-        low, high = (self.single(x, exponent, sign) for x in self.g[self.scale][register : register + 2])
+        return self.joined(*(self.single(x, exponent, sign) for x in self.g[self.scale][register : register + 2]))
+
+    def joined(self, low: str, high: str) -> str:
+        """Two numbers as one vector."""
         if (low, high) not in self.memo:
             self.memo[low, high] = self.g.e.join(self.scalar, (low, high))
         return str(self.memo[low, high])
@@ -242,7 +245,10 @@ class Finish:
         known = self.constant(zero)
         if known is not None:
             return self.number(-(offset + known) * step)
-        return self.fma(self.pair_of(zero, register), self.number(-step), self.number(-offset * step))
+        by, more = (float_constant(v, str(self.to)) for v in (-step, -offset * step))
+        kind, intrinsic = self.scalar, f"llvm.fma.{self.to}"
+        made = (self.let(f"call {kind} @{intrinsic}({kind} {z}, {kind} {by}, {kind} {more})") for z in self.g[zero][register : register + 2])
+        return self.joined(*made)
 
     def pair_of(self, value: Value, register: int) -> str:
         """Two neighbouring registers as one."""
