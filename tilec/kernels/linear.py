@@ -186,7 +186,7 @@ class Linear:
     def __post_init__(self) -> None:
         self.to = tc.dtype(self.to)
         require(self.to in (f16, bf16), f"activations are f16 or bf16, not {self.to}")
-        rows, columns = self.weight.shape
+        rows = self.weight.shape[0]
         q, self.plan = self.weight, plan(self.weight, self.to)
         self.packed = tc.packed(q.dtype, self.to)
         bias = np.zeros(rows) if self.bias is None else np.asarray(self.bias, np.float64)
