@@ -717,8 +717,9 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
 
 
 def execute(
-    function: Function, arguments: Sequence[Any], late_copies: bool = False, make: Callable[[Function], Program] = Program, context: Callable[..., Context] = Context
-) -> None:
+    function: Function, arguments: Sequence[Any], late_copies: bool = False,
+    make: Callable[[Function], Program] = Program, context: Callable[..., Context] = Context,
+) -> None:  # fmt: skip
     """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar.
 
     Asynchronous copies land at once or, with `late_copies`, no sooner than they must. `make` and `context` run it in another way.
