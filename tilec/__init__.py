@@ -70,3 +70,4 @@ from tilec.ir.layout import Layout, column_local, column_spatial, local, replica
 from tilec.ir.packing import packed
 from tilec.ir.tensor import Tensor, tensor
 from tilec.ir.text import parse
+from tilec.trace import layout_of, type_of

@@ -98,6 +98,10 @@ from tilec.ir.tensor import (
 from tilec.ir.text import (
     parse as parse,
 )
+from tilec.trace import (
+    layout_of as layout_of,
+    type_of as type_of,
+)
 
 class Tile:
     """A tile in registers, or a scalar, inside a kernel. Operators compute elementwise; `@` is `dot`."""

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
 from tilec.quick import MISSING, entry, key_of
+from tilec.trace import Trace, Watched, Watching, check_block
 
 DEFAULT_ARCH = "sm_80"
 
@@ -325,17 +326,37 @@ class Kernel:
         given, constants = self._bind(args, kwargs)
         self._interpret(given, constants, stage, arch, late_copies)
 
-    def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False) -> None:
+    @presented
+    def trace(self, *args: Any, block: int | Sequence[int] = (0,), stage: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Trace:
+        """Interpret as `interpret` does, and take down each value that one block computes, with its line, variable, and type.
+
+        Prints as the kernel's lines with their values; `trace["acc"]` is the history of a variable, `trace.at(line)` what a line computed. From
+        `stage="layouts"` on, steps have layouts. Arrays are written in place. Raises TileError.
+        """
+        given, constants = self._bind(args, kwargs)
+        function = self._at_stage(constants, stage, arch)
+        bound = Arguments(function, given)
+        grid = evaluate_launch(function, bound.carriers())
+        found = Trace(self.signature.name, self.signature.source.file, check_block(block, grid))
+        self._interpret(given, constants, stage, arch, trace=found)
+        return found
+
+    def _at_stage(self, constants: dict[str, Any], stage: str | None, arch: str) -> Function:
         if stage is None:
-            function = self._parsed(constants)
-        else:
-            stages = self._staged(constants, target(arch))
-            require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
-            function = stages[stage]
+            return self._parsed(constants)
+        stages = self._staged(constants, target(arch))
+        require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
+        return stages[stage]
+
+    def _interpret(
+        self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False, trace: Trace | None = None
+    ) -> None:
+        function = self._at_stage(constants, stage, arch)
         bound = Arguments(function, given)
         check_clean(bound, self.signature.workspaces, "before the run")
         carriers = bound.carriers()
-        execute(function, carriers, late_copies)
+        watched: tuple[Any, ...] = () if trace is None else (Watched, functools.partial(Watching, trace))
+        execute(function, carriers, late_copies, *watched)
         bound.write_back(carriers)
         check_clean(bound, self.signature.workspaces, "after the run")
 

@@ -14,8 +14,11 @@ from __future__ import annotations
 import ast
 import copy
 import keyword
+import linecache
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -388,6 +391,7 @@ class Context:
     """What ops may ask while they run: the blocks of this chunk, which of them are active, and shared memory."""
 
     def __init__(self, grid: Sequence[int], first: int, blocks: int, late_copies: bool = False):
+        self.first = first
         self.grid = (*grid, 1, 1, 1)[:3]
         linear = np.arange(first, first + blocks)
         self.place = (linear % self.grid[0], linear // self.grid[0] % self.grid[1], linear // (self.grid[0] * self.grid[1]))
@@ -429,6 +433,13 @@ class Context:
     def active_numbers(self) -> list[int]:
         """The numbers in the chunk of active blocks."""
         return [n for n in range(self.blocks) if self.mask is None or self.mask[n]]
+
+    def number_of(self, place: Sequence[int]) -> int | None:
+        """The number in the chunk of the block at a place in the grid; None if it is not there, or not active."""
+        x, y, z = (*place, 0, 0)[:3]
+        number = x + self.grid[0] * (y + self.grid[1] * z) - self.first
+        inside = 0 <= number < self.blocks
+        return number if inside and (self.mask is None or self.mask[number]) else None
 
     def active_blocks(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Number in the chunk and grid coordinates of each active block."""
@@ -569,12 +580,29 @@ def _rounder(type: Any) -> Callable[[Any], Any]:
 
 
 def _in_own_file(call: Callable[..., Any], op: Op) -> Callable[..., Any]:
-    """The callable as a frame at the op's own place: an inlined function shows in a traceback like a call."""
+    """The callable as a frame at the op's own place: an inlined function shows in a traceback like a call, its operands like variables."""
     assert op.loc is not None
-    source = ast.parse("lambda ctx, *operands: call(ctx, *operands)", mode="eval")
+    types: dict[str, Any] = {}
+    for i, v in enumerate(op.operands):
+        types[v.name if v.name.isidentifier() and not keyword.iskeyword(v.name) and v.name not in (*types, "ctx") else f"_{i}"] = v.type
+    name, operands = _around(op.loc), ", ".join(types)
+    source = ast.parse(f"def {name}(ctx, {operands}):\n    return _call(ctx, {operands})")
     _place(source, op.loc)
-    made: Callable[..., Any] = eval(compile(source, op.loc.file, "eval"), {"call": call})
+    scope = {**debugging(types), "_call": call}
+    exec(compile(source, op.loc.file, "exec"), scope)
+    made: Callable[..., Any] = scope[name]
     return made
+
+
+def _around(loc: Loc) -> str:
+    """The name of the function that a line stands in, as far as one can see."""
+    above = (re.match(r"\s*def (\w+)", linecache.getline(loc.file, n)) for n in range(loc.line, 0, -1))
+    return next((m[1] for m in above if m), "inlined")
+
+
+def debugging(types: dict[str, Any]) -> dict[str, Any]:
+    """The names that a frame has for whoever stops there in a debugger; `types` are those of its variables."""
+    return {"__name__": "kernel", "__types__": types, "tc": sys.modules.get("tilec"), "np": np}
 
 
 # from functions to Python source
@@ -589,7 +617,8 @@ class Program:
         block = function.body if block is None else block
         self.names: dict[Value, str] = {}
         self.taken = {"ctx", *keyword.kwlist}
-        self.scope: dict[str, Any] = {"__name__": "kernel"}
+        self.types: dict[str, Any] = {}
+        self.scope: dict[str, Any] = {**debugging(self.types), "_stopped": stopped}
         self.temporaries = 0
         self.waits = False  # whether blocks may wait for one another: then `call` gives a generator, that yields where they do
         self.in_turns = any(isinstance(op, Meeting) and op.barrier is not None for op in block.walk())  # groups of warps wait for one another
@@ -617,6 +646,7 @@ class Program:
                 name = f"{base}_{count}"
             self.taken.add(name)
             self.names[value] = name
+            self.types[name] = value.type
         return self.names[value]
 
     def temporary(self) -> str:
@@ -652,7 +682,7 @@ class Program:
             if isinstance(op, Sync) and op.barrier is not None:
                 ticket = self.temporary()
                 call = f"{ticket} = {call}\nwhile not {ticket}(): yield {ticket}"
-            made = self.statements(f"{self.names_of(op.results)} = {call}" if op.results else call)
+            made = [*self.statements(f"{self.names_of(op.results)} = {call}" if op.results else call), *self.watching(op, op.results)]
         if op.effect is not Effect.NONE and not isinstance(op, Barrier | Shared):
             made = [*self.joined(), *made]
         for statement in made:
@@ -686,6 +716,10 @@ class Program:
     def names_of(self, values: Sequence[Value]) -> str:
         return ", ".join(map(self.name, values))
 
+    def watching(self, op: Op, values: Sequence[Value]) -> list[ast.stmt]:
+        """What other kinds of programs do once an op's results, or a loop's counter, are there."""
+        return []
+
     def assign(self, targets: Sequence[Value], sources: Sequence[str], rule: str = "{new}") -> str:
         """One simultaneous assignment; `rule` may mention {new} and {old}."""
         if not targets:
@@ -699,7 +733,8 @@ class Program:
         head = self.statements(f"{mask} = ctx.mask\n{self.assign(op.body.args, [start, *map(self.name, op.inits)])}")
         loop: Any = self.statements(f"while ctx.test(ctx.more({self.name(counter)}, {stop}, {step})): pass")[0]
         following = [f"{self.name(counter)} + {step}", *map(self.name, op.body.yielded)]
-        loop.body = [*self.block(op.body), *self.statements(self.assign([counter, *carried], following, "ctx.keep({new}, {old})"), op.loc)]
+        again = self.statements(self.assign([counter, *carried], following, "ctx.keep({new}, {old})"), op.loc)
+        loop.body = [*self.watching(op, [counter]), *self.block(op.body), *again]
         return [*head, loop, *self.statements(f"ctx.mask = {mask}\n{self.assign(op.results, list(map(self.name, carried)))}")]
 
     def while_loop(self, op: While) -> list[ast.stmt]:
@@ -733,7 +768,7 @@ class Program:
 
     def breakpoint(self, op: Breakpoint) -> list[ast.stmt]:
         named = [f"{n} = {self.name(v)}" for n, v in zip(op.names, op.values, strict=True) if n != self.name(v)]
-        return self.statements("\n".join([*named, "breakpoint()"]))
+        return self.statements("\n".join([*named, "if not _stopped(): breakpoint()"]))
 
 
 def _outermost(loc: Loc) -> Loc:
@@ -772,8 +807,9 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
 
 
 def execute(
-    function: Function, arguments: Sequence[Any], late_copies: bool = False, make: Callable[[Function], Program] = Program, context: type[Context] = Context
-) -> None:
+    function: Function, arguments: Sequence[Any], late_copies: bool = False,
+    make: Callable[[Function], Program] = Program, context: Callable[..., Context] = Context,
+) -> None:  # fmt: skip
     """Run all blocks. `arguments`: one for each parameter, a `Memory` for a tensor, an array of shape (1,) for a scalar.
 
     Asynchronous copies land at once or, with `late_copies`, no sooner than they must. `make` and `context` run it in another way.
@@ -789,6 +825,16 @@ def execute(
             program.call(context(grid, first, min(chunk, total - first), late_copies), *arguments)
 
 
+def stopped() -> bool:
+    """Whether the debugger was opened for the caller; not where another one is wanted, which `breakpoint()` then opens."""
+    if sys.breakpointhook is not sys.__breakpointhook__ or os.environ.get("PYTHONBREAKPOINT"):
+        return False
+    from tilec.ir import stepping  # brings in pdb
+
+    stepping.stop(sys._getframe(1))
+    return True
+
+
 def _largest_tile(function: Function) -> int:
     sizes = [1]
     for op in function.walk():
@@ -797,5 +843,3 @@ def _largest_tile(function: Function) -> int:
                 layout = value.type.layout if isinstance(value.type, TileType) else None
                 sizes.append(layout.threads * layout.registers if layout is not None else math.prod(value.type.shape))
     return max(sizes)
-
-
