@@ -5,6 +5,7 @@ Whoever needs this imports it late: it brings in subprocess and tempfile, and th
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import re
@@ -75,6 +76,7 @@ def in_child(work: Callable[[], T]) -> T:
         child = os.fork()
         if child == 0:
             os.dup2(said.fileno(), 2)
+            faulthandler.disable()  # its place to write to is the parent's
             try:
                 found: tuple[bool, Any] = True, work()
             except BaseException as error:
