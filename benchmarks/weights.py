@@ -120,7 +120,7 @@ def main() -> None:
     for d in types():
         for arch in ("sm_80", "sm_89"):
             cells = {(to, how): count(kernel, arch, W=tc.packed(d, to), X=to, **more) for to in (f16, tc.bf16) for how, (kernel, more) in modes(d, to).items()}
-            print(f"  {str(d):14}{arch:7}" + "".join(f"{shown(cells, d, *c):>20}" for c in columns), flush=True)
+            print(f"  {d!s:14}{arch:7}" + "".join(f"{shown(cells, d, *c):>20}" for c in columns), flush=True)
 
 
 def shown(cells: dict[Any, Count], weight: DType, to: DType, how: str) -> str:

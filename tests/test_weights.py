@@ -13,6 +13,7 @@ from tilec import DType, bf16, cdiv, f16, f32, int4
 from tilec.backend import tools
 from tilec.ir import bitmaps
 from tilec.ir.bitmaps import Nibbles
+from tilec.quant import search
 
 K, N, M, G = tc.dims("K N M G")
 W, X = tc.types("W X")
@@ -285,3 +286,13 @@ def test_instructions_per_weight(name, to, arch):
         assert c.per_weight <= BENCHMARK.limit(element, to, sums)
         assert c.spills == 0
         assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
+
+
+@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])
+def test_programs_are_found_by_search(name, to):
+    """Within a second or so, and none that loses bits."""
+    element = tc.dtype(name)
+    _, program = next(iter(search.search(element, to, seconds=60, seed=1)))
+    codes = np.random.default_rng().integers(0, 1 << element.bits, (50, program.weights), dtype=np.uint8)
+    assert (program.unpack(program.pack(codes)) == codes).all()
+    assert bitmaps.read(search.line(program), element.bits, element.is_float, to, element.mantissa_bits) == program

@@ -11,7 +11,7 @@ whose lanes then hold each weight's bits at the place that its value in f16 or b
 - an integer in offset binary at bit `shift` and up, within the bits where subnormals and the first binade of `to` are one linear scale.
 
 One or two views are one LOP3 with the mask as its immediate. The program is a linear map over GF(2) from words to weights; those below are
-invertible, so its inverse is the packer. `search` finds such programs; PROGRAMS is what it found, a line for each type and target, pairs left to
+invertible, so its inverse is the packer. `tilec.quant.search` finds such programs; PROGRAMS is what was found, a line for each type and target, pairs left to
 right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and word 2, an integer at bit 4.
 """
 
