@@ -11,52 +11,18 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 import tilec
-from tests.programs import Maker, Program, equal, random_program
-from tilec.backend import cubin, nvptx
+from tests import differential
+from tests.differential import ARCHITECTURES, check, of_text, ptx_of, stages
+from tests.programs import Maker, Program, random_program
+from tilec.backend import cubin
 from tilec.backend.llvm import to_llvm
 from tilec.backend.target import target
-from tilec.compiler import PIPELINE
-from tilec.errors import TileError
 from tilec.ir.core import Function
 from tilec.ir.interp import Memory, execute
-from tilec.ir.ops.arith import Fma
-from tilec.ir.types import TensorType, TileType
+from tilec.ir.types import TensorType
 from tilec.passes.shared_memory import shared_size
+from tilec.passes.simplify import remove_unused
 from tilec.sim import run_ptx
-
-ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a")
-
-
-def stages(function: Function, arch: str = "sm_80") -> dict[str, Function]:
-    made = {"parsed": function}
-    for name, run in PIPELINE:
-        function = run(function, target(arch)).verify()
-        made[name] = function
-    return made
-
-
-def ptx_of(function: Function, arch: str) -> str:
-    """PTX of the last stage."""
-    return nvptx.to_ptx(to_llvm(function, target(arch)), target(arch))
-
-
-def count(function: Function, kind: type) -> int:
-    return sum(isinstance(op, kind) for op in function.walk())
-
-
-def check_stages(program: Program, arch: str = "sm_80") -> None:
-    """Each stage prints and parses, and gives what the stage before it gave; only a fused multiply-add may round otherwise."""
-    before, wanted = None, {}
-    for name, function in stages(program.function, arch).items():
-        text = str(function)
-        assert str(tilec.parse(text)) == text
-        found = program.run(function)
-        if before is not None and not (name == "fused" and count(function, Fma) > count(before, Fma)):
-            assert found.keys() == wanted.keys()
-            for tensor in found:
-                assert equal(found[tensor], wanted[tensor]), f"{tensor} after {name}"
-        before, wanted = function, found
-    assert all(v.type.layout is not None for op in before.walk() for v in op.results if isinstance(v.type, TileType) and v.type.shape)
 
 
 @st.composite
@@ -64,28 +30,59 @@ def programs(draw: Any) -> Program:
     return Maker(lambda n: draw(st.integers(0, n - 1)), draw(st.integers(0, 99))).program(draw(st.integers(1, 6)))
 
 
-@given(programs())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_stages_are_equal(program: Program) -> None:
-    try:
-        check_stages(program)
-    except TileError as error:
-        if "bytes of shared memory" not in error.message:
-            raise
+@given(programs(), st.sampled_from(ARCHITECTURES))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_stages_and_machine_code_mean_the_same(program: Program, arch: str) -> None:
+    """As parsed, after every stage, and as PTX on the CPU with all checks."""
+    if not check(program, arch):
         reject()  # the program asks for more than there is
 
 
-@pytest.mark.parametrize("seed", range(24))
-def test_the_machine_code_means_the_same(seed: int) -> None:
-    """PTX for some architecture, run on the CPU with all checks."""
-    program = random_program(1000 + seed, 5)
-    function = stages(program.function, arch := ARCHITECTURES[seed % 4])["placed"]
-    wanted = program.run(function)
-    found = program.machine_arguments()
-    report = run_ptx(ptx_of(function, arch), "random", program.grid(), (function.threads,), [found[p.name] for p in function.params], shared_size(function))
-    assert report.findings == []
-    for tensor in wanted:
-        assert equal(program.decoded(tensor, found[tensor]), wanted[tensor]), tensor
+def test_failures_are_found_and_shrunk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A check that sorting fails: what is left of a long program is a sort, and hardly more."""
+
+    def check(program: Program, arch: str) -> bool:
+        used = remove_unused(differential.Without(0, 0).run(program.function))
+        assert "sorted" not in str(used), "sorted wrongly"
+        return True
+
+    monkeypatch.setattr(differential, "check", check)
+    assert differential.main(["40", "--seed", "20"]) == 1
+    said = capsys.readouterr().out
+    failures = said.split("shrunk: ")[1:]
+    assert "AssertionError: sorted wrongly" in failures[0]
+    for small in failures:
+        text = small.partition("kernel @random")[2].partition("\n}\n")[0]
+        assert text.count(" = sorted ") == 1
+        assert text.count("\n") < 25, text
+    assert f"'failures': {len(failures)}" in said.splitlines()[-1]
+
+
+# what long runs found, shrunk
+FOUND = {
+    "a tile whose replicas begin in the middle of a warp, converted by shuffles": """%t0: global float5_e2m2[48, 4], %t1: global float5_e2m2[2, 3, 32]
+  %0 = block_index : i32
+  %1 = constant value=0 dtype=i32 : i32
+  %x = load %t0, [%1, %1] shape=[24, 4] dims=[0, 1] : float5_e2m2[24, 4]
+  %y = reshape %x shape=[3, 32] : float5_e2m2[3, 32]
+  store %t1, [%0, %1, %1], %y dims=[1, 2]
+""",
+    "bools that are loaded four at a time, or one by one": """%t0: global bool[9, 32], %t1: global bool[9, 32]
+  %0 = block_index : i32
+  %x = load %t0, [%0, %0] shape=[8, 32] dims=[0, 1] : bool[8, 32]
+  %y = not %x : bool[8, 32]
+  store %t1, [%0, %0], %y dims=[0, 1]
+""",
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str) -> None:
+    launch = "  launch {\n    %g = constant value=2 dtype=i32 : i32\n    yield [%g]\n  }"
+    params, _, body = FOUND[name].partition("\n")
+    for warps in (1, 3):
+        arch = "sm_80"
+        assert check(of_text(f"kernel @random({params}) warps={warps} {{\n{launch}\n{body}}}"), arch)
 
 
 @pytest.mark.parametrize(("seed", "arch"), [(2000 + i, a) for i, a in enumerate(ARCHITECTURES)])

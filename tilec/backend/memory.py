@@ -379,7 +379,7 @@ def load(g: Generator, op: Load) -> Sequence[Registers]:
         return [[one(g, access, 0, "true")]]
     vectors = lambda: (load_packed if packed else load_vectors)(g, access, masked=True)  # noqa: E731
     slow = lambda: [one(g, access, r, access.inside(r)) for r in range(count)]  # noqa: E731
-    codes = Codes(g.e, access.run, access.dtype.bits) if packed or (in_memory(access.dtype) == "i8" and access.run % 4 == 0) else None
+    codes = Codes(g.e, access.run, access.dtype.bits) if packed or (llvm_type(access.dtype) == "i8" and access.run % 4 == 0) else None
     return [two_paths(g, access, fast, slow, [llvm_type(access.dtype)] * count, vectors, codes)]
 
 

@@ -400,13 +400,17 @@ class Layout:
         return np.where(beyond, 0, np.where(need == have, register, -1))
 
     def suppliers(self, source: Layout, lanes: int = 32) -> list[list[int]] | None:
-        """For each register the registers of `source` in which threads of the same warp hold its elements; None if another warp must supply
-        one, or if something lies in padding."""
+        """For each register the registers of `source` in which threads of the same warp hold its elements, in the lane that the digits below a
+        warp tell; None if another warp must supply one, if it lies in another lane, or if something lies in padding."""
         if source.rank != self.rank or source.threads != self.threads or self.shape != source.shape or self.threads % lanes:
             return None
-        need, register = source.locate(np.moveaxis(self.coords(), -1, 0))
-        have, _ = source.locate(source(np.arange(self.threads)[:, None], 0))
-        if not (need // lanes == have // lanes).all():
+        coords = np.moveaxis(self.coords(), -1, 0)
+        need, register = source.locate(coords)
+        threads = np.arange(self.threads)
+        have, _ = source.locate(source(threads[:, None], 0))
+        told = [(d, place) for d, place in source.thread_places() if place < lanes and d.dim != NOWHERE]
+        lane = sum((coords[d.dim] // d.stride % d.size * place for d, place in told), start=np.zeros_like(need)) % lanes
+        if not (have[(threads - threads % lanes)[:, None] + lane, 0] == need).all():
             return None
         return [sorted(set(column.tolist())) for column in register.T]
 

@@ -1,0 +1,161 @@
+"""What random programs do with memory beyond loads and stores: indices, masks, atomics, asynchronous copies, stated layouts, groups of warps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tilec.ir import dtypes
+from tilec.ir.core import Block, Value
+from tilec.ir.dtypes import bool_, i32, i64, u32, u64
+from tilec.ir.layout import Layout, local
+from tilec.ir.ops import arith as ops
+from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
+from tilec.ir.ops.atomics import AtomicAdd, AtomicAnd, AtomicMax, AtomicMin, AtomicOr, AtomicXor
+from tilec.ir.ops.gather import Gather, Scatter
+from tilec.ir.ops.memory import Load, Shared, SharedSlice, Store
+from tilec.ir.ops.shape import Arange
+from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.warps import InWarps
+from tilec.ir.types import TileType
+
+COMMUTING = (AtomicAdd, AtomicMin, AtomicMax, AtomicAnd, AtomicOr, AtomicXor)  # so that the order of blocks does not matter
+COPIED = tuple(dtypes.dtype(name) for name in ("f32", "f16", "i32", "bf16", "i64", "u16", "uint8", "f64", "int8", "float8_e4m3"))
+SWIZZLES = ((), (1, 3, 3), (2, 2, 3), (3, 3, 3), (2, 0, 4))
+
+
+class Accesses:
+    """Methods of `Maker`; each gives a new value, or None."""
+
+    choose: Any
+    pick: Any
+    maybe: Any
+    some: Any
+    tile: Any
+    tensor: Any
+    data: Any
+    small: Any
+    offset: Any
+    write: Any
+    shape: Any
+    steps: Any
+    inside: Any
+    b: Any
+    scope: list[Value]
+    grid: tuple[int, ...]
+    linear: Value
+    warps: int
+    depth: int
+
+    def indices(self, n: int, extent: int) -> Value:
+        """Places along an axis, some of them beyond its ends."""
+        given = ops.Mod.build(self.b, self.tile(i32, (n,)), extent + 2)
+        return ops.Sub.build(self.b, given, 1)
+
+    def mask(self, shape: tuple[int, ...]) -> Value | None:
+        return self.tile(bool_, shape) if self.maybe() else None
+
+    def gather(self) -> Value:
+        dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
+        extents = tuple(max(1, n + self.pick((0, 3, -1))) for n in shape)
+        at = self.choose(len(shape))
+        offsets: list[Any] = [self.offset(n) for n in shape]
+        offsets[at] = self.indices(shape[at], extents[at])
+        other = self.pick((0, 1))
+        return Gather.build(self.b, self.tensor(dtype, extents), offsets, shape, mask=self.mask(shape), other=other)
+
+    def masked(self) -> Value:
+        dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
+        extents = tuple(max(1, n + self.pick((0, 8, -1))) for n in shape)
+        other = self.tile(dtype, shape) if dtype.computes and self.maybe() else 0
+        return Load.build(self.b, self.tensor(dtype, extents), [self.offset(n) for n in shape], shape, mask=self.tile(bool_, shape), other=other)
+
+    def scatter(self) -> None:
+        """Each element to a place of its own: rows in another order, those of the block behind one another."""
+        if self.depth:
+            return
+        value = self.some(lambda t: len(t.shape) in (1, 2) and t.dtype.bits >= 8 and not t.dtype.is_bool, COPIED, rank=self.pick((1, 2)))
+        if value.type.dtype.bits < 8 or value.type.dtype.is_bool or value.type.rank not in (1, 2):
+            return
+        rows, *rest = value.type.shape
+        odd = self.pick([k for k in (1, 3, 5, 7) if math.gcd(k, rows) == 1])
+        turned = ops.Mod.build(self.b, ops.Add.build(self.b, ops.Mul.build(self.b, self.b.emit(Arange(0, rows)), odd), self.choose(rows)), rows)
+        places = ops.Add.build(self.b, turned, ops.Mul.build(self.b, self.linear, rows))
+        extents = (max(1, rows * math.prod(self.grid) - self.choose(3)), *rest)
+        target = self.tensor(value.type.dtype, extents, self.data(value.type.dtype, extents))
+        Scatter.build(self.b, target, [places, *(0 for _ in rest)], value, mask=self.mask(value.type.shape))
+
+    def atomic(self) -> None:
+        """Blocks update one tensor; nobody looks at what was there."""
+        dtype, n, extent = self.pick((i32, u32, i64, u64)), self.pick((8, 32, 5, 64)), self.pick((4, 16, 1, 33))
+        extents = (extent,)
+        target, value = self.tensor(dtype, extents, self.data(dtype, extents)), self.tile(dtype, (n,))
+        self.pick(COMMUTING).build(self.b, target, [self.indices(n, extent)], value, mask=self.mask((n,)))
+
+    def copied(self) -> Value:
+        """Copies into slices of a shared tile, in groups; the first that is read is waited for alone."""
+        dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
+        count = 1 + self.choose(3)
+        memory = Shared.build(self.b, dtype, (count, *shape))
+        extents = tuple(max(1, n + self.pick((0, 8, -1))) for n in shape)
+        source = self.tensor(dtype, extents)
+        self.b.insert(Sync())
+        for i in range(count):
+            CopyAsync.build(self.b, SharedSlice.build(self.b, memory, i), source, [self.offset(n) for n in shape])
+            self.b.insert(Commit())
+        first = self.choose(count)
+        self.b.insert(Wait(count - 1 - first))
+        self.b.insert(Sync())
+        found = Load.build(self.b, SharedSlice.build(self.b, memory, self.choose(first + 1)), None)
+        self.b.insert(Wait(0))
+        self.b.insert(Sync())
+        return found
+
+    def stated(self) -> Value:
+        """A tile whose layout the author states, of global or shared memory."""
+        threads, layout = 32 * self.warps, self.layout()
+        assert layout.threads == threads
+        shape = tuple(max(1, n - self.pick((0, 0, 1, 3))) for n in layout.shape)
+        dtype = self.pick(COPIED)
+        if self.maybe():
+            return Load.build(self.b, self.tensor(dtype, shape), [0] * len(shape), shape, layout=layout)
+        value = self.tile(dtype, shape)
+        strides = None if self.maybe() else self.strides(shape)
+        memory = Shared.build(self.b, dtype, shape, strides=strides, swizzle=self.pick(SWIZZLES) or False)
+        self.b.insert(Sync())
+        Store.build(self.b, memory, value)
+        self.b.insert(Sync())
+        found = Load.build(self.b, memory, None, layout=layout)
+        self.b.insert(Sync())
+        return found
+
+    def layout(self) -> Layout:
+        """A layout of all threads: registers outside, inside, or both."""
+        threads = 32 * self.warps
+        rows = self.pick([r for r in (1, 2, 4, 8, 16, 32) if threads % r == 0])
+        outer, inner = (self.pick((1, 2)), self.pick((1, 2, 1))), (self.pick((1, 2)), self.pick((1, 4, 2)))
+        return local(*outer).spatial(rows, threads // rows).local(*inner)
+
+    def strides(self, shape: tuple[int, ...]) -> list[int]:
+        """Row-major or column-major, with room between rows."""
+        order = range(len(shape)) if self.maybe() else range(len(shape) - 1, -1, -1)
+        strides, step = [0] * len(shape), 1
+        for axis in order:
+            strides[axis] = step
+            step *= shape[axis] + self.pick((0, 1, 8))
+        return strides
+
+    def group(self) -> None:
+        """Some of the warps do something of their own; scalars enter, nothing leaves but through memory."""
+        if self.depth or self.warps == 1:
+            return
+        outer, warps = self.scope, self.warps
+        first = self.choose(warps)
+        self.warps = 1 + self.choose(warps - first)
+        body = Block()
+        with self.inside(body):
+            self.scope = [v for v in outer if isinstance(v.type, TileType) and v.type.is_scalar]
+            self.steps(1 + self.choose(3))
+            self.write(self.some(lambda t: True, COPIED))
+        self.b.insert(InWarps(first, self.warps, body))
+        self.warps = warps
