@@ -21,7 +21,7 @@ from tilec.ir.ops.arith import Add, FloorDiv, Mul, Sub, Where, Xor
 from tilec.ir.ops.base import Constant
 from tilec.ir.shared import shared
 from tilec.ir.text import parse, print_function
-from tilec.ir.types import SharedType, TensorType, TileType, Warps
+from tilec.ir.types import BarrierType, SharedType, TensorType, TileType, Warps
 
 
 def function(*params: Value, body: Block, **fields: Any) -> Function:
@@ -62,13 +62,13 @@ REGISTERS = parse_layout("local(2, 1).spatial(8, 4).local(1, 2)")  # a 16 x 8 ti
 TYPES = [
     TileType(f32, (16, 8)), TileType(i32, (16, 8)), TileType(bool_, (16, 8)), TileType(f32, (8, 8)), TileType(f16, (16, 8)),
     TileType(f16, (8, 8)), TileType(i32), TileType(bool_), TileType(uint8, (16, 8), REGISTERS), TileType(f32, (16, 8), REGISTERS),
-    TileType(i64), TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)),
+    TileType(i64), TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)), BarrierType((2,)), BarrierType(),
 ]  # fmt: skip
 ATTRIBUTES: dict[str, list[Any]] = {
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
     "layout": [None, REGISTERS],
     "value": [1.0, 1], "start": [0], "stop": [16], "starts": [(0, 0)], "steps": [(1, 1)], "mask": [1],
-    "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"],
+    "texts": [("x =", None)], "names": [("x",)], "text": ['M > "0"'], "kind": ["sum"], "warps": [4],
 }  # fmt: skip
 WRITTEN = {
     "in_warps": "in_warps first=0 count=2 body={\n  sync\n}",
@@ -285,7 +285,7 @@ def test_instructions_with_dots_and_all_kinds_of_fields(machine_op: Any) -> None
     b.insert(machine_op(x, flag=1))  # 1 is not True: it is stated
     f = function(x, m, body=body)
     lines = str(f).splitlines()
-    assert lines[1] == "  %0, %1 = mma.m16n8k16.v4 %x, none, [] : f16[2], i32"
+    assert lines[1] == "  %0, %1 = mma.m16n8k16.v4 %x : f16[2], i32"
     assert lines[2] == (
         "  %2, %3 = mma.m16n8k16.v4 %x, %m, [%x, %m] layouts=[local(2), shared(shape=[4], strides=[1]), [], [f16, none, -3]]"
         " scale=2.5 flag=true group=warps(1, 2) : f16[2], i32"

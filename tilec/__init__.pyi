@@ -285,6 +285,11 @@ class SharedTile:
     rank: int
     def __getitem__(self, index: Tile | int) -> SharedTile: ...
 
+class BarrierRow:
+    """A barrier, or a row of them, inside a kernel."""
+
+    def __getitem__(self, index: Tile | int) -> BarrierRow: ...
+
 Number = int | float | bool
 Operand = Tile | int | float | bool
 Index = Tile | int
@@ -448,49 +453,6 @@ def cast(x: Operand, dtype: DType) -> Tile:
         tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
     """
 
-def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> None:
-    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
-
-    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what. Hints to the caches: `cache`
-    is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache), `prefetch` 64, 128 or 256
-    bytes.
-
-    Example:
-        t = tc.shared(f32, [8, 16])
-        tc.copy_async(t, T, [0, 0])
-        tc.commit()
-        tc.wait(0)
-        tc.sync()
-        r = tc.load(t)               # = T[:8, :16]
-        tc.copy_async(T, T, [0, 0])  # error: copy_async writes to a shared tile
-    """
-
-def commit() -> None:
-    """Closes the group of the asynchronous copies started since the last `tc.commit()`.
-
-    Example:
-        t = tc.shared(f32, [8, 16])
-        tc.copy_async(t, T, [0, 0])
-        tc.commit()
-        tc.wait(0)
-        tc.sync()
-        r = tc.load(t)  # = T[:8, :16]
-        tc.commit(t)    # error: too many positional arguments
-    """
-
-def wait(pending: int = 0) -> None:
-    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`.
-
-    Example:
-        t = tc.shared(f32, [8, 16])
-        tc.copy_async(t, T, [0, 0])
-        tc.commit()
-        tc.wait(0)
-        tc.sync()
-        r = tc.load(t)  # = T[:8, :16]
-        tc.wait(i)      # error: pending is an integer known at compile time, not i32
-    """
-
 def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
     """A tile of zeros.
 
@@ -574,6 +536,50 @@ def scatter(target: Memory, offsets: Sequence[Index] | Index | Operand, value: O
         tc.scatter(O, [rows, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
+def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, mask: Operand | None = None, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> None:
+    """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
+
+    The copy belongs to the group that the next `tc.commit()` closes. Offsets may be tiles of indices, as in `tc.gather`; `mask`, a bool tile that
+    broadcasts to the shared tile's shape, says which elements are read: the others become 0. `layout` says which thread copies what. Hints
+    to the caches: `cache` is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache),
+    `prefetch` 64, 128 or 256 bytes.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)               # = T[:8, :16]
+        tc.copy_async(T, T, [0, 0])  # error: copy_async writes to a shared tile
+    """
+
+def commit() -> None:
+    """Closes the group of the asynchronous copies started since the last `tc.commit()`.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)  # = T[:8, :16]
+        tc.commit(t)    # error: too many positional arguments
+    """
+
+def wait(pending: int = 0) -> None:
+    """Waits until at most the newest `pending` groups of copies are still under way. Follow it with `tc.sync()`.
+
+    Example:
+        t = tc.shared(f32, [8, 16])
+        tc.copy_async(t, T, [0, 0])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        r = tc.load(t)  # = T[:8, :16]
+        tc.wait(i)      # error: pending is an integer known at compile time, not i32
+    """
+
 @overload
 def load(source: Memory, offsets: Sequence[Index] | Index | None = None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:
     """Reads a tile at `offsets` from a global tensor; without a shape, a scalar. Over the edge it reads 0.
@@ -616,15 +622,59 @@ def shared(dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None 
         tc.shared(8, [8, 16])  # error: dtype is a type, as in f16, not the Python number 8
     """
 
-def sync() -> None:
-    """A barrier of all threads of the block: shared memory written before it is seen by all after it.
+def barrier(warps: int, slots: int | None = None) -> BarrierRow:
+    """A barrier among groups of warps, complete whenever `warps` warps have come; with `slots`, a row of so many, of which `b[i]` is one.
+
+    `tc.arrive(b)` comes and goes on, `tc.sync(b)` comes and waits, both inside of `with tc.warps(first, count):`. What a group wrote before
+    it came is seen by those that waited. So a group that fetches tiles and one that computes need two rows: `full`, at which the first arrives
+    and the second waits, and `empty`, the other way round, so that no slot is written that is still read. A block has 16 barriers,
+    that of `tc.sync()` and one for each group with a `tc.sync()` of its own among them.
+
+    Example:
+        @tc.kernel(warps=2)
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(1)
+            t, ready = tc.shared(f32, [8, 16]), tc.barrier(2)
+            with tc.warps(0, 1):
+                tc.store(t, tc.load(T, [0, 0], [8, 16]))
+                tc.arrive(ready)
+            with tc.warps(1, 1):
+                tc.sync(ready)
+                tc.store(O, [0, 0], tc.load(t))  # O[:8, :16] = T[:8, :16]
+        tc.barrier(0)                               # error: a barrier counts a number of warps
+    """
+
+def arrive(barrier: BarrierRow) -> None:
+    """Comes to a named barrier and goes on: what this group of warps wrote so far is seen by those that wait for it with `tc.sync(b)`.
+
+    Asynchronous copies of the group are among it once it has waited for them (`tc.wait`).
+
+    Example:
+        @tc.kernel(warps=2)
+        def k(T: f32[R, C], O: f32[R, C]):
+            tc.grid(1)
+            t, ready = tc.shared(f32, [8, 16]), tc.barrier(2)
+            with tc.warps(0, 1):
+                tc.store(t, tc.load(T, [0, 0], [8, 16]))
+                tc.arrive(ready)
+            with tc.warps(1, 1):
+                tc.sync(ready)
+                tc.store(O, [0, 0], tc.load(t))  # O[:8, :16] = T[:8, :16]
+        tc.arrive(x)                                # error: a barrier is wanted here, not f32[8, 16]
+    """
+
+def sync(barrier: BarrierRow | None = None) -> None:
+    """A barrier of all threads of the block: shared memory written before it is seen by all after it. Inside of `with tc.warps(first, count):` of
+    the threads of the group.
+
+    With a named barrier, `tc.sync(b)`, the group comes to it and waits until it is complete.
 
     Example:
         t = tc.shared(f32, [8, 16])
         tc.store(t, x)
         tc.sync()
         r = tc.load(t)  # = x
-        tc.sync(t)      # error: too many positional arguments
+        tc.sync(t)      # error: a barrier is wanted here, not shared f32[8, 16]
     """
 
 def atomic_add(target: Memory, offsets: Sequence[Index] | Index, value: Operand, *, mask: Operand | None = None, dims: Sequence[int] | None = None, order: str = 'relaxed', scope: str = 'gpu') -> Tile:

@@ -80,6 +80,7 @@ class Code(enum.IntEnum):
     SEMAPHORE = 519
     DIVERGENCE = 520
     STOPPED = 521
+    NAMED_BARRIER = 522
     # layouts
     LAYOUT = 601
     LAYOUT_FITS = 602
@@ -155,12 +156,14 @@ OF_MODULES = {
     "tilec.ir.ops.scan": Code.COMBINE,
     "tilec.ir.ops.semaphores": Code.SEMAPHORE,
     "tilec.ir.ops.shape": Code.SHAPES,
+    "tilec.ir.ops.sync": Code.NAMED_BARRIER,
     "tilec.ir.ops.views": Code.VIEW,
     "tilec.ir.ops.warps": Code.WARPS,
     "tilec.ir.packing": Code.TYPE_NAME,
     "tilec.ir.shared": Code.LAYOUT,
     "tilec.ir.tensor": Code.TENSOR,
     "tilec.ir.text": Code.TEXT,
+    "tilec.ir.turns": Code.NAMED_BARRIER,
     "tilec.ir.types": Code.COUNT,
     "tilec.launch": Code.LAUNCH,
     "tilec.passes": Code.LAYOUT_FITS,

@@ -17,7 +17,7 @@ import numpy as np
 
 from tilec import cache, keys
 from tilec.arguments import Arguments, check_clean, in_words, machine_arguments, take_back, with_workspaces
-from tilec.backend import atomics, functions, gather, groups, memory, nvptx, pieces, scans, views, warp, weights  # noqa: F401 - their rules register
+from tilec.backend import atomics, copies, functions, gather, groups, memory, nvptx, pieces, scans, views, warp, weights  # noqa: F401 - for their rules
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401

@@ -63,6 +63,15 @@ def test_deadlock_says_who_waits_where():
     assert "for 64 threads" in f.message
 
 
+@pytest.mark.parametrize(("body", "message"), [
+    ("bar.arrive 1, 96; bar.sync 1, 96;", "thread 0 of block 0 comes to barrier 1 again before it is complete"),
+    ("bar.sync 1, 32;", "64 threads of block 0 come to barrier 1, which counts 32"),
+])  # fmt: skip
+def test_more_come_to_a_barrier_than_it_counts(body, message):
+    report = run(STORE + body + " st.global.u32 [%rd3], %t;", np.zeros(64, np.int32), threads=64)
+    assert message in [f.message for f in report.of("barrier")]
+
+
 def test_endless_loop_is_a_deadlock():
     body = STORE + ".reg .b32 %v; .reg .pred %p; L: ld.volatile.global.u32 %v, [%rd1]; setp.eq.s32 %p, %v, 0; @%p bra L;"
     assert kinds(run(body, np.zeros(1, np.int32))) == ["deadlock"]

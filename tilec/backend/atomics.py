@@ -5,65 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from tilec.backend.chosen import ChosenAccess, ChosenShared
 from tilec.backend.emit import llvm_type
-from tilec.backend.gather import ChosenAccess
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
-from tilec.backend.memory import Place, conjunction, first_holder, i32_add, place_of
-from tilec.backend.shared import SharedAccess
+from tilec.backend.memory import conjunction, first_holder
 from tilec.errors import Code, require
 from tilec.ir.dtypes import DType, bf16, f16, f32
 from tilec.ir.ops.atomics import Atomic
-from tilec.ir.ops.gather import NOWHERE
 from tilec.ir.ops.semaphores import Fence, SemaphorePost, SemaphoreWait
 from tilec.ir.types import SharedType
 
 SCOPE = {"block": "cta", "gpu": "gpu", "sys": "sys"}
 NAMES = {"exchange": "exch"}
-
-
-class SharedPlaces(ChosenAccess):
-    """Where an atomic's elements lie in a shared tile; each is addressed by itself."""
-
-    def __init__(self, g: Generator, op: Atomic):
-        self.g, self.op, self.type = g, op, op.value.type
-        self.memory: SharedType = op.memory.type
-        self.place: Place = place_of(g, self.type)
-        self.offsets = [g.scalar(v) for v in op.offsets]
-        self.memo: dict[object, str] = {}
-
-    def coordinates(self, register: int) -> list[str]:
-        """Along each axis of the shared tile, an i32."""
-        g, found = self.g, list(self.offsets)
-        for tile_axis, (axis, base) in enumerate(zip(self.op.dims, self.place.base, strict=True)):
-            if axis != NOWHERE:
-                found[axis] = i32_add(g, i32_add(g, found[axis], base), self.place.offsets[register][tile_axis])
-        for v, (axis, registers) in zip(self.op.indices, self.chosen, strict=True):
-            narrow = registers[register]
-            if v.type.dtype.bits != 32:
-                narrow = g.e.let(f"trunc i64 {self.wide_index(v, narrow)} to i32")
-            found[axis] = i32_add(g, found[axis], narrow) if found[axis] != "0" else narrow
-        return found
-
-    def inside(self, register: int) -> str:
-        g = self.g
-        tests = [self.masks[register]] if self.masks else []
-        for at, n in zip(self.coordinates(register), self.memory.shape, strict=True):
-            known = at.isdigit() and int(at) < n
-            tests += [] if known else [g.e.let(f"icmp ult i32 {at}, {n}")]
-        for axis, (n, covered) in enumerate(zip(self.place.shape, self.place.covers, strict=True)):
-            if covered > n:
-                tests.append(g.e.let(f"icmp ult i32 {i32_add(g, self.place.base[axis], self.place.offsets[register][axis])}, {n}"))
-        return conjunction(g, tests)
-
-    def address(self, register: int) -> str:
-        g, layout = self.g, self.memory.layout
-        assert layout is not None
-        line = str(layout.base)
-        for at, stride in zip(self.coordinates(register), layout.strides, strict=True):
-            term = at if stride == 1 or at == "0" else g.e.let(f"mul i32 {at}, {stride}")
-            line = i32_add(g, line, term)
-        helper = SharedAccess(g, self.op.memory, (), (), self.place, None)
-        return helper.pointer(helper.swizzled(line) if layout.swizzle is not None else line, 0)
 
 
 @emits(Atomic)
@@ -74,7 +27,7 @@ def atomic(g: Generator, op: Atomic) -> Sequence[Registers]:
     if op.value.type.dtype == bf16:
         require(g.target.capability >= (9, 0), f"atomics of bf16 begin with sm_90, and this is for {g.target.name}", hint="add in f32", code=Code.FEATURE)
     if shared:
-        places = SharedPlaces(g, op)
+        places = ChosenShared(g, op, op.value.type)
         return [[one(g, op, places.address(r), places.inside(r), first, v, c) for r, (v, c) in enumerate(zip(values, compares, strict=True))]]
     access = ChosenAccess(g, op, op.value.type)
 

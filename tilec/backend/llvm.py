@@ -27,6 +27,7 @@ from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
+from tilec.ir.ops.sync import Barrier
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType, Warps
 
@@ -65,8 +66,9 @@ class Generator:
         self.origins: dict[Value, str] = {}  # of views: the element of their parameter's memory that they begin at, an i64
         self.bases: dict[Layout, list[str]] = {}
         self.ramps: dict[str, ramps.Ramp] = {}
-        self.barrier = ""  # of the group of warps that runs what is emitted: its number and its threads; empty for the whole block
-        self.groups: dict[Warps, tuple[str, dict[Layout, list[str]], str]] = {}  # thread number in the group, places, barrier
+        self.group: Warps | None = None  # of warps that runs what is emitted; None for the whole block
+        self.groups: dict[Warps, tuple[str, dict[Layout, list[str]]]] = {}  # thread number in the group, places
+        self.barriers: dict[Barrier | Warps, tuple[int, int]] = {}  # those taken: the first number, and how many
         self.uses_shared = False
         self.factors: dict[str, tuple[str, int]] = {}  # of some i64: the i32 that they are a multiple of, and which
         self.walks: list[Walk | None] = []  # the loops around what is emitted, innermost last; None for those without a steady counter

@@ -124,6 +124,11 @@ class GlobalAccess:
         return run if run * self.dtype.bits % self.unit == 0 else 1
 
     @property
+    def together(self) -> int:
+        """Elements that are touched together or not at all, but for the tensor's edge."""
+        return self.run
+
+    @property
     def limits(self) -> dict[str, int]:
         """What bounds the elements of a vector, besides its 16 bytes, and what each means."""
         if self.fast is None:
@@ -456,55 +461,74 @@ def word_type(size: int) -> str:
     return f"i{8 * size}" if size <= 4 else f"<{size // 4} x i32>"
 
 
-def load_words_where(g: Generator, address: str, size: int, condition: str) -> str:
-    """1 to 16 bytes, of `word_type`, from a global address; 0 where the condition is false."""
+class Space(NamedTuple):
+    """A state space of PTX: its name, LLVM's number for it, and the constraint of a register that holds an address."""
+
+    name: str
+    number: int
+    letter: str
+
+    def pointer(self, address: str) -> str:
+        return f"ptr addrspace({self.number}) {address}"
+
+
+GLOBAL, SHARED = Space("global", 1, "l"), Space("shared", 3, "r")
+
+
+def load_words_where(g: Generator, address: str, size: int, condition: str, space: Space = GLOBAL) -> str:
+    """1 to 16 bytes, of `word_type`, from an address; 0 where the condition is false."""
     if size <= 4:
-        return load_where(g, address, 8 * size, condition)
+        return load_where(g, address, 8 * size, condition, space)
+    if condition == "true":
+        return g.e.let(f"load {word_type(size)}, {space.pointer(address)}, align {size}")
     n = size // 4
     names = ", ".join(f"${i}" for i in range(n))
-    code = "".join(f"mov.b32 ${i}, 0; " for i in range(n)) + f"@${n + 1} ld.global.v{n}.b32 {{{names}}}, [${n}];"
+    code = "".join(f"mov.b32 ${i}, 0; " for i in range(n)) + f"@${n + 1} ld.{space.name}.v{n}.b32 {{{names}}}, [${n}];"
     result = "{" + ", ".join(["i32"] * n) + "}"
-    constraints = ",".join(["=&r"] * n) + ",l,b"
-    whole = g.e.asm(result, code, constraints, f"ptr addrspace(1) {address}", f"i1 {condition}", effect=True)
+    constraints = ",".join(["=&r"] * n) + f",{space.letter},b"
+    whole = g.e.asm(result, code, constraints, space.pointer(address), f"i1 {condition}", effect=True)
     return g.e.join("i32", g.e.extract(whole, result, n))
 
 
-def store_words_where(g: Generator, address: str, size: int, value: str, condition: str) -> None:
+def store_words_where(g: Generator, address: str, size: int, value: str, condition: str, space: Space = GLOBAL) -> None:
     """Store 1 to 16 bytes, of `word_type`, where the condition holds."""
     if size <= 4:
-        store_where(g, address, 8 * size, value, condition)
+        store_where(g, address, 8 * size, value, condition, space)
+        return
+    if condition == "true":
+        g.e.line(f"store {word_type(size)} {value}, {space.pointer(address)}, align {size}")
         return
     n = size // 4
     words = g.e.split("i32", value, n)
     names = ", ".join(f"${i + 1}" for i in range(n))
-    code = f"@${n + 1} st.global.v{n}.b32 [$0], {{{names}}};"
-    constraints = "l," + ",".join(["r"] * n) + ",b,~{memory}"
-    g.e.asm("void", code, constraints, f"ptr addrspace(1) {address}", *(f"i32 {w}" for w in words), f"i1 {condition}", effect=True)
+    code = f"@${n + 1} st.{space.name}.v{n}.b32 [$0], {{{names}}};"
+    constraints = ",".join([space.letter, *["r"] * n]) + ",b,~{memory}"
+    g.e.asm("void", code, constraints, space.pointer(address), *(f"i32 {w}" for w in words), f"i1 {condition}", effect=True)
 
 
 # PTX of a predicated access by width: the type, the register constraint, and the width of the register that holds it
 WIDTHS = {8: ("u8", "h", 16), 16: ("b16", "h", 16), 32: ("b32", "r", 32), 64: ("b64", "l", 64)}
 
 
-def load_where(g: Generator, address: str, bits: int, condition: str) -> str:
-    """An integer of `bits` from a global address, 0 where the condition is false."""
+def load_where(g: Generator, address: str, bits: int, condition: str, space: Space = GLOBAL) -> str:
+    """An integer of `bits` from an address, 0 where the condition is false."""
     if condition == "true":
-        return g.e.let(f"load i{bits}, ptr addrspace(1) {address}, align {bits // 8}")
+        return g.e.let(f"load i{bits}, {space.pointer(address)}, align {bits // 8}")
     kind, letter, held = WIDTHS[bits]
-    code = f"mov.b{held} $0, 0; @$2 ld.global.{kind} $0, [$1];"
-    value = g.e.asm(f"i{held}", code, f"=&{letter},l,b", f"ptr addrspace(1) {address}", f"i1 {condition}", effect=True)
+    code = f"mov.b{held} $0, 0; @$2 ld.{space.name}.{kind} $0, [$1];"
+    value = g.e.asm(f"i{held}", code, f"=&{letter},{space.letter},b", space.pointer(address), f"i1 {condition}", effect=True)
     return value if held == bits else g.e.let(f"trunc i{held} {value} to i{bits}")
 
 
-def store_where(g: Generator, address: str, bits: int, value: str, condition: str) -> None:
+def store_where(g: Generator, address: str, bits: int, value: str, condition: str, space: Space = GLOBAL) -> None:
     """Store an integer of `bits` where the condition holds."""
     if condition == "true":
-        g.e.line(f"store i{bits} {value}, ptr addrspace(1) {address}, align {bits // 8}")
+        g.e.line(f"store i{bits} {value}, {space.pointer(address)}, align {bits // 8}")
         return
     kind, letter, held = WIDTHS[bits]
     value = value if held == bits else g.e.let(f"zext i{bits} {value} to i{held}")
-    code = f"@$2 st.global.{kind} [$0], $1;"
-    g.e.asm("void", code, f"l,{letter},b,~{{memory}}", f"ptr addrspace(1) {address}", f"i{held} {value}", f"i1 {condition}", effect=True)
+    code = f"@$2 st.{space.name}.{kind} [$0], $1;"
+    g.e.asm("void", code, f"{space.letter},{letter},b,~{{memory}}", space.pointer(address), f"i{held} {value}", f"i1 {condition}", effect=True)
 
 
 def load_element(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:

@@ -11,31 +11,26 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tilec.backend import hints
 from tilec.backend.fields import bytes_of, tell
 from tilec.backend.isa import ldmatrix
-from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of
+from tilec.backend.llvm import Generator, Registers, emits, registers_of
 from tilec.backend.memory import (
     VECTOR_BITS,
-    GlobalAccess,
     Place,
     conjunction,
     first_holder,
     from_memory,
     i32_add,
     in_memory,
-    load_where,
     place_of,
     to_memory,
 )
 from tilec.errors import Loc
 from tilec.ir.core import Value
 from tilec.ir.layout import Layout
-from tilec.ir.notes import Refused, explain_width, say
-from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
+from tilec.ir.notes import Refused, explain_width
 from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
-from tilec.ir.ops.sync import Sync
-from tilec.ir.types import SharedType, TileType
+from tilec.ir.types import TileType
 
 
 @emits(Shared)
@@ -52,14 +47,6 @@ def shared_slice(g: Generator, op: SharedSlice) -> Sequence[Registers]:
     index = g.scalar(op.index)
     at = str(int(index) * step) if index.isdigit() else g.e.let(f"mul nuw nsw i32 {index}, {step}")
     return [[i32_add(g, g.scalar(op.memory), at)]]
-
-
-@emits(Sync)
-def sync(g: Generator, op: Sync) -> None:
-    if g.barrier:
-        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.count", g.barrier)
-    else:
-        g.e.call("void", "llvm.nvvm.barrier.cta.sync.aligned.all", "i32 0")
 
 
 class SharedAccess:
@@ -92,13 +79,13 @@ class SharedAccess:
         axis = self.memory.rank - 1
         if axis not in self.dims or self.layout is None:
             return {"the tile does not run along the shared tile's last axis": 1}
-        if self.place.covers != self.place.shape:
-            return {"the tile does not fill its layout": 1}
         if any(s != 1 for s in self.scale):
             return {"it counts in rows": 1}
         assert self.memory.layout is not None
+        fast = self.dims.index(axis)
         return {
-            "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(self.dims.index(axis)),
+            "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(fast),
+            "the tile ends within a vector": self.place.shape[fast],
             "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(axis),
             "a thread holds no more elements": self.layout.registers,
             "the tile's offset is not known to divide by more": self.divisors[axis],
@@ -291,93 +278,3 @@ def halves(g: Generator, word: str, type: TileType) -> Registers:
     kind = "half" if type.dtype.is_float and type.dtype.mantissa_bits == 10 else "bfloat" if type.dtype.is_float else "i16"
     pair = g.e.let(f"bitcast i32 {word} to <2 x {kind}>")
     return g.e.split(kind, pair, 2)
-
-
-# asynchronous copies
-
-
-@emits(CopyAsync)
-def copy_async(g: Generator, op: CopyAsync) -> None:
-    """Vectors of 4, 8 or 16 bytes, each with as many bytes from the tensor as lie inside it, the rest zero. Elements that are not
-    aligned so are copied one by one, at once."""
-    into: SharedType = op.target.type
-    tile = TileType(op.memory.type.dtype, into.shape, op.layout)
-    source = GlobalAccess(g, op, tile)  # type: ignore[arg-type]
-    zeros = tuple(range(into.rank))
-    target = SharedAccess(g, op.target, zeros, [], source.place, op.layout)
-    target.offsets, target.divisors = ["0"] * into.rank, [0] * into.rank
-    size = math.gcd(source.run, target.run) * into.item_bytes
-    aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
-    limits = {**source.limits, **target.limits}
-    if size < 4:
-        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {min(limits, key=lambda why: limits[why])}")
-    explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
-    if aligned == "true":
-        copy_vectors(g, source, target, size)
-    elif aligned == "false":
-        copy_elements(g, source, target)
-    else:
-        number = g.e.fresh()
-        known = dict(source.memo), dict(target.memo)
-        g.e.branch(aligned, f"vectors{number}", f"elements{number}")
-        for label in ("vectors", "elements"):
-            source.memo, target.memo = dict(known[0]), dict(known[1])
-            g.e.start(f"{label}{number}")
-            if label == "vectors":
-                copy_vectors(g, source, target, size)
-            else:
-                copy_elements(g, source, target)
-            g.e.jump(f"copied{number}")
-        g.e.start(f"copied{number}")
-
-
-def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:
-    run = size * 8 // source.dtype.bits
-    kind = source.hints.get("cache", "cg") if size == 16 else "ca"
-    first = first_holder(g, source.type)
-    copies = []
-    for register in range(0, len(source.place.offsets), run):
-        condition = target.inside(register, first)
-        arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
-        present = source.bytes_inside(register, run)
-        if {"evict", "prefetch"} & source.hints.keys():
-            hints.copy(g, kind, size, arguments, present, source.hints, condition)
-            continue
-        name = f"llvm.nvvm.cp.async.{kind}.shared.global.{size}"
-        whole = source.wholly_inside(register, run)
-        if present == str(size):
-            copy = f"call void @{name}({', '.join(arguments)})"
-        elif whole is not None:
-            copy = ignoring(kind, size, arguments, whole)
-        else:
-            copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
-        copies.append((condition, copy))
-    emit_where(g, copies)
-
-
-def ignoring(kind: str, size: int, arguments: Sequence[str], condition: str) -> str:
-    """A copy that writes zeros instead where the condition does not hold: PTX's ignore-src, which LLVM has no intrinsic for. Its predicate is
-    made of the condition as it is, where a number of bytes would be chosen and then asked again."""
-    code = f"{{ .reg .pred %ignore; not.pred %ignore, $2; cp.async.{kind}.shared.global [$0], [$1], {size}, %ignore; }}"
-    return f'call void asm sideeffect "{code}", "r,l,b,~{{memory}}"({", ".join(arguments)}, i1 {condition})'
-
-
-def copy_elements(g: Generator, source: GlobalAccess, target: SharedAccess) -> None:
-    first = first_holder(g, source.type)
-    stores = []
-    for register in range(len(source.place.offsets)):
-        code = load_where(g, source.pointer(source.element(register)), source.dtype.bits, source.inside(register))
-        value = to_memory(g, from_code(g, code, source.dtype), source.dtype)
-        stores.append((target.inside(register, first), f"store {in_memory(source.dtype)} {value}, ptr addrspace(3) {target.address(register)}"))
-    emit_where(g, stores)
-
-
-@emits(Commit)
-def commit(g: Generator, op: Commit) -> None:
-    g.e.call("void", "llvm.nvvm.cp.async.commit.group")
-
-
-@emits(Wait)
-def wait(g: Generator, op: Wait) -> None:
-    g.e.call("void", "llvm.nvvm.cp.async.wait.group", f"i32 {op.pending}")
-

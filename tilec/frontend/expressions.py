@@ -37,8 +37,9 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.pieces import subscript
 from tilec.ir.ops.shape import Transpose
+from tilec.ir.ops.sync import BarrierSlice
 from tilec.ir.ops.views import TensorView
-from tilec.ir.types import TensorType
+from tilec.ir.types import BarrierType, TensorType
 
 SYMBOLS: dict[str, type[Op]] = {op.symbol: op for op in OPS.values() if issubclass(op, Binary) and op.symbol} | {"@": Dot}
 
@@ -497,6 +498,9 @@ class Expressions:
             return subscript(self.b, x, at if isinstance(at, tuple) else (at,))
         if isinstance(x, Value) and isinstance(x.type, TensorType):
             raise TileError("a tensor is not indexed", hint="tc.load(a, [i, k], [64, 32]) reads a tile, tc.load(a, [i, k]) one element", code=Code.NOT_A_TILE)
+        if isinstance(x, Value) and isinstance(x.type, BarrierType):
+            require(not isinstance(at, tuple | slice), "a row of barriers has one index", hint="as in b[i]")
+            return BarrierSlice.build(self.b, x, at)
         if isinstance(x, Value):
             for i in at if isinstance(at, tuple) else (at,):
                 require(

@@ -37,6 +37,7 @@ from tilec.ir.dtypes import i32
 from tilec.ir.ops.arith import Add, And, Gt, Lt, Not, Where
 from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If, While, condition
+from tilec.ir.ops.sync import check_barriers
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import TileType
 
@@ -82,7 +83,7 @@ def _parse(signature: Signature, constants: dict[str, Any], warps: int) -> Funct
             f"{signature.name} has no grid", loc=source.head, hint="its first statement says how many blocks run: tc.grid(cdiv(M, bm))", code=Code.GRID
         )
     Builder(program.launch, source.head).insert(Yield(program.grid))
-    return Function(signature.name, params, program.launch, program.body, warps, dict(constants), source.head)
+    return check_barriers(Function(signature.name, params, program.launch, program.body, warps, dict(constants), source.head))
 
 
 @dataclass(frozen=True)

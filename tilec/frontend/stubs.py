@@ -75,6 +75,11 @@ class SharedTile:
     rank: int
     def __getitem__(self, index: Tile | int) -> SharedTile: ...
 
+class BarrierRow:
+    """A barrier, or a row of them, inside a kernel."""
+
+    def __getitem__(self, index: Tile | int) -> BarrierRow: ...
+
 Number = int | float | bool
 Operand = Tile | int | float | bool
 Index = Tile | int
@@ -149,12 +154,14 @@ def _result(op: type[Op], signature: inspect.Signature) -> str:
     if str(signature.return_annotation) in ("None", "<class 'NoneType'>"):
         return "None"
     given = str(inspect.get_annotations(op.infer).get("return"))
+    if "BarrierType" in given:
+        return "BarrierRow"
     return "SharedTile" if "SharedType" in given else "GlobalTensor" if "TensorType" in given else "Tile"
 
 
 def _type(name: str, annotation: str) -> str:
     memory = name in ("source", "target", "memory")
-    return re.sub(r"\bValue\b", "Memory" if memory else "Tile", annotation)
+    return re.sub(r"\bValue\b", "Memory" if memory else "BarrierRow" if name == "barrier" else "Tile", annotation)
 
 
 def _show(signature: inspect.Signature) -> str:

@@ -12,23 +12,27 @@ and an op that is not elementwise sees it gathered through that layout, so a wro
 from __future__ import annotations
 
 import ast
+import copy
 import keyword
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tilec.errors import Code, Loc, TileError, require
-from tilec.ir.core import Block, Function, Op, Value
+from tilec.ir.core import Block, Effect, Function, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.debug import Breakpoint
+from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.semaphores import SemaphoreWait
+from tilec.ir.ops.sync import Barrier, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
-from tilec.ir.types import SharedType, TileType
+from tilec.ir.turns import BarrierRow, Groups, Progress, run_blocks
+from tilec.ir.types import SharedType, TileType, Warps
 
 CHUNK = 1 << 18  # elements of the largest tile times blocks that run together
 
@@ -259,11 +263,7 @@ class SharedMemory:
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
         index = self._index(ctx, op, offsets)
-        missing = self.state[index] != STORED
-        if missing.any():
-            landing = (self.state[index] == LANDING).any()
-            what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
-            ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
+        self._check_stored(ctx, self.state[index] != STORED, self.state[index])
         return self.data[index]
 
     def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
@@ -281,6 +281,35 @@ class SharedMemory:
 
     def extents(self) -> tuple[int, ...]:
         return self.data.shape[1 + len(self.leading) :]
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
+        index = self._clipped(coordinates)
+        self._check_stored(ctx, (self.state[index] != STORED) & inside, self.state[index])
+        return self.data[index]
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        """Put elements at coordinates where they are inside and the block is active."""
+        rank = value.ndim - 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * rank)
+        index = tuple(np.broadcast_to(i, shape)[where] for i in self._clipped(coordinates))
+        self.data[index] = np.broadcast_to(value, shape)[where]
+        self.state[index] = STORED
+
+    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
+        """The index of elements at coordinates, which are brought inside."""
+        rank = coordinates[0].ndim - 1 if coordinates else 0
+        return (*self._blocks(rank), *(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.extents(), strict=True)))
+
+    def _check_stored(self, ctx: Context, missing: Array, state: Array) -> None:
+        """An error where something is missing that is read."""
+        if missing.any():
+            landing = (missing & (state == LANDING)).any()
+            what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
+            ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
 
     def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
         """As `Memory.update`, in each block's own tile."""
@@ -320,12 +349,20 @@ EMPTY, STORED, LANDING = 0, 1, 2  # the state of an element of shared memory
 
 
 class Copies:
-    """Asynchronous copies under way. They land at once, or, `late`, only at the wait: until then what they write is poisoned."""
+    """Asynchronous copies under way. They land at once, or, `late`, only at the wait: until then what they write is poisoned.
+
+    Groups of warps that run at once have `parts` of their own, for which the whole block's commits and waits count, too.
+    """
 
     def __init__(self, late: bool):
         self.late = late
         self.open: list[Any] = []
         self.groups: list[list[Any]] = []
+        self.parts: dict[Warps, Copies] = {}
+
+    def part(self, group: Warps) -> Copies:
+        """Those of a group of warps."""
+        return self.parts.setdefault(group, Copies(self.late))
 
     def start(self, ctx: Context, target: SharedMemory, value: Array) -> None:
         index = target.whole()
@@ -336,8 +373,12 @@ class Copies:
     def commit(self) -> None:
         self.groups.append(self.open)
         self.open = []
+        for part in self.parts.values():
+            part.commit()
 
     def wait(self, ctx: Context, pending: int) -> None:
+        for part in self.parts.values():
+            part.wait(ctx, pending)
         while len(self.groups) > pending:
             for target, index, value, mask in self.groups.pop(0):
                 target.put(index, value, STORED, mask)
@@ -353,7 +394,9 @@ class Context:
         self.blocks = blocks
         self.mask: Array | None = None
         self.copies = Copies(late_copies)
-        self.passed = 0  # waits for other blocks that are over
+        self.progress = Progress()
+        self.group: Warps | None = None
+        self.groups = Groups(self.progress)
 
     def block_index(self, axis: int) -> Array:
         here = self.place[axis]
@@ -364,6 +407,19 @@ class Context:
 
     def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
         return SharedMemory.new(self.blocks, dtype, shape)
+
+    def barriers(self, op: Op) -> BarrierRow:
+        return BarrierRow(op)
+
+    def fork(self, op: InWarps, run: Callable[..., Iterator[Any]], *values: Any) -> None:
+        """Let a group of warps run its part of the kernel, in turns with other groups."""
+        part = copy.copy(self)
+        part.group, part.copies = op.group, self.copies.part(op.group)
+        self.groups.add(op.group, run(part, *values))
+
+    def join(self) -> Iterator[Any]:
+        """Wait for all groups of warps."""
+        return self.groups.join()
 
     @property
     def rank(self) -> int:
@@ -536,13 +592,18 @@ class Program:
         self.scope: dict[str, Any] = {"__name__": "kernel"}
         self.temporaries = 0
         self.waits = False  # whether blocks may wait for one another: then `call` gives a generator, that yields where they do
+        self.in_turns = any(isinstance(op, Meeting) and op.barrier is not None for op in block.walk())  # groups of warps wait for one another
+        self.parts: list[ast.stmt] = []
+        self.within = False  # the part of a group
         params = ", ".join(self.name(p) for p in function.params)
         name = re.sub(r"\W", "_", function.name)
         module = ast.parse(f"def {name}(ctx, {params}):\n    pass")
         define: Any = module.body[0]
-        define.body = [*self.block(block), *self.statements(f"return ({', '.join(map(self.name, block.yielded))}{',' if block.yielded else ''})")]
+        yielded = "".join(f"{self.name(v)}, " for v in block.yielded)
+        define.body = [*self.block(block), *self.joined(), *self.statements(f"return ({yielded})")]
         place = function.loc or next((op.loc for op in block.ops if op.loc), None) or Loc("<kernel>", 1)
         _place(module, _outermost(place))
+        module.body = [*self.parts, *module.body]
         exec(compile(module, _outermost(place).file, "exec"), self.scope)
         self.call: Callable[..., Any] = self.scope[name]
 
@@ -575,8 +636,8 @@ class Program:
     def op(self, op: Op) -> list[ast.stmt]:
         if op.mnemonic == "yield":
             return []
-        if isinstance(op, InWarps):  # one group after another, as none waits for another one inside
-            return self.block(op.body)
+        if isinstance(op, InWarps):
+            return self.part(op) if self.in_turns else self.block(op.body)  # else one after another, as none waits for another one inside
         special = {For: self.for_loop, While: self.while_loop, If: self.branch, Breakpoint: self.breakpoint}.get(type(op))
         if special is not None:
             made: list[ast.stmt] = special(op)  # type: ignore[operator]
@@ -587,10 +648,39 @@ class Program:
             if isinstance(op, SemaphoreWait):
                 self.waits = True
                 self.scope[f"{function}_op"] = op
-                call = f"while not {call}: yield {function}_op\nctx.passed += 1"
+                call = f"while not {call}: yield {function}_op\nctx.progress.passed += 1"
+            if isinstance(op, Sync) and op.barrier is not None:
+                ticket = self.temporary()
+                call = f"{ticket} = {call}\nwhile not {ticket}(): yield {ticket}"
             made = self.statements(f"{self.names_of(op.results)} = {call}" if op.results else call)
+        if op.effect is not Effect.NONE and not isinstance(op, Barrier | Shared):
+            made = [*self.joined(), *made]
         for statement in made:
             _place(statement, _outermost(op.loc) if op.loc else None)
+        return made
+
+    def joined(self) -> list[ast.stmt]:
+        """What all warps do waits for the groups' parts before it."""
+        return self.statements("yield from ctx.join()") if self.in_turns and not self.within else []
+
+    def part(self, op: InWarps) -> list[ast.stmt]:
+        """A group's part as a function of its own, a generator, that takes the values from outside."""
+        self.waits = self.within = True
+        inside = {v for inner in op.body.walk() for v in (*inner.results, *(a for region in inner.regions for a in region.args))}
+        given = dict.fromkeys(v for inner in op.body.walk() for v in inner.operands if v not in inside)
+        values = ", ".join(["ctx", *map(self.name, given)])
+        name = f"{op.group.words.replace(' ', '_')}_{len(self.parts)}"
+        module = ast.parse(f"def {name}({values}):\n    pass")
+        define: Any = module.body[0]
+        define.body = [*self.block(op.body), *self.statements("return\nyield")]
+        place = _outermost(op.loc) if op.loc else None
+        _place(module, place)
+        self.parts.append(define)
+        self.within = False
+        self.scope[f"{name}_op"] = op
+        made = self.statements(f"ctx.fork({name}_op, {name}, {', '.join(map(self.name, given))})")
+        for statement in made:
+            _place(statement, place)
         return made
 
     def names_of(self, values: Sequence[Value]) -> str:
@@ -693,46 +783,10 @@ def execute(
         program = make(function)
         total = math.prod(grid)
         if program.waits:
-            return in_turns([context(grid, block, 1, late_copies) for block in range(total)], program, arguments)
+            return run_blocks([context(grid, block, 1, late_copies) for block in range(total)], lambda ctx: program.call(ctx, *arguments))
         chunk = max(1, CHUNK // _largest_tile(function))
         for first in range(0, total, chunk):
             program.call(context(grid, first, min(chunk, total - first), late_copies), *arguments)
-
-
-PATIENCE = 10_000  # rounds of loops that may be waiting, in which no block ends
-
-
-def in_turns(blocks: Iterable[Context], program: Program, arguments: Sequence[Any]) -> None:
-    """Run each block until it waits for another one, then the next. Raises TileError if all wait and none is waited for in vain no more."""
-    running = {ctx: program.call(ctx, *arguments) for ctx in blocks}
-    idle = 0
-    while running:
-        waiting: dict[Context, Op | None] = {}
-        before = sum(ctx.passed for ctx in running)
-        count = len(running)
-        for ctx, block in list(running.items()):
-            try:
-                waiting[ctx] = next(block)
-            except StopIteration:
-                del running[ctx]
-        moved = len(running) < count or sum(ctx.passed for ctx in running) > before
-        idle = 0 if moved else idle + 1
-        if running and not moved and (all(waiting.values()) or idle > PATIENCE):
-            raise deadlock(waiting)
-
-
-def deadlock(waiting: dict[Context, Op | None]) -> TileError:
-    """Which blocks wait, and where."""
-    places: dict[Op | None, list[str]] = {}
-    for ctx, op in waiting.items():
-        places.setdefault(op, []).append(", ".join(str(int(p[0])) for p in ctx.place[: ctx.rank]))
-    shown = [f"{'block' if len(b) == 1 else 'blocks'} {'; '.join(b[:6])}{' and more' if len(b) > 6 else ''}" for b in places.values()]
-    loc = next((op.loc for op in places if op is not None), None)
-    notes = [(f"{who} here", op.loc) for who, op in zip(shown, places, strict=True) if op is not None and op.loc is not None]
-    text = f"{' and '.join(shown)} wait for one another for ever"
-    return TileError(
-        text, loc=loc, hint="every value that is waited for must be posted by a block that does not wait itself", notes=tuple(notes[1:]), code=Code.DEADLOCK
-    )
 
 
 def _largest_tile(function: Function) -> int:

@@ -12,11 +12,11 @@
     }
 
 A statement is derived from the fields of its op: results, the mnemonic, operands in the order of the fields (variadic ones in
-brackets, `none` for an absent one), attributes that differ from their default as name=value, regions as name=(arguments) { ... }, and
-the types of the results. A value is called by its name hint: `%x`, `%x.1`, `%x.2` if several have it, `%"any text"` if it is no
-identifier, and a number if it has none. A layout that is written more than once is named ahead of the kernel, as
-in `layout $0 = local(2, 1).spatial(8, 4)`, and a type `f16[16, 8; $0]`. A statement stands on one line (its regions aside); `#` begins a
-comment.
+brackets, `none` for an absent one; trailing ones that are as by default may be left out), attributes that differ from their default as
+name=value, regions as name=(arguments) { ... }, and the types of the results. A value is called by its name hint: `%x`, `%x.1`, `%x.2`
+if several have it, `%"any text"` if it is no identifier, and a number if it has none. A layout that is written more than once is named
+ahead of the kernel, as in `layout $0 = local(2, 1).spatial(8, 4)`, and a type `f16[16, 8; $0]`. A statement stands on one line (its regions
+aside); `#` begins a comment.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ import numpy as np
 from tilec.errors import Loc, TileError, require
 from tilec.ir import ops  # noqa: F401 -- the parser finds op classes by their mnemonics
 from tilec.ir.core import _MISSING, OPS, Block, Field, Function, Kind, Op, Value
-from tilec.ir.dtypes import Codebook, DType, codebook, dtype, nf4
+from tilec.ir.dtypes import Codebook, DType, codebook, dtype, i32, nf4
 from tilec.ir.layout import Layout, parse_layout
 from tilec.ir.shared import SharedLayout, parse_shared
-from tilec.ir.types import SharedType, TensorType, TileType, Type, Warps
+from tilec.ir.types import BarrierType, SharedType, TensorType, TileType, Type, Warps
 
 INDENT = "  "
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -115,7 +115,7 @@ class _Printer:
     def op(self, op: Op, indent: str) -> Iterator[str]:
         """The lines of a statement: more than one if it has regions."""
         head = ", ".join(map(self.value, op.results)) + " = " if op.results else ""
-        operands = ", ".join(self.operand(f, getattr(op, f.name)) for f in op.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION))
+        operands = ", ".join(self.operand(f, getattr(op, f.name)) for f in _written(op))
         line = " ".join([indent + head + op.mnemonic, *[operands] * bool(operands), *self.attributes(op)])
         for f in op.fields:
             if f.kind is Kind.REGION:
@@ -168,6 +168,14 @@ class _Printer:
             words += [" from " if words else " at ", f"{_quoted(at.file)}:{at.line}:{span}"]
             at = at.caller
         return "".join(words)
+
+
+def _written(op: Op) -> list[Field]:
+    """The operand fields of an op, without those at the end that are as by default."""
+    fields = [f for f in op.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION)]
+    while fields and getattr(op, fields[-1].name) == fields[-1].default and (len(fields) > 1 or fields[-1].default is None):
+        fields.pop()
+    return fields
 
 
 class _Reference(str):
@@ -400,9 +408,10 @@ class _Reader:
         fields = [f for f in cls.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION)]
         named = ", ".join(f"[{f.name}]" if f.kind is Kind.VARIADIC else f.name for f in fields)
         hint = f"{cls.mnemonic} takes {named}" if fields else None
-        require(len(given) == len(fields), f"{cls.mnemonic} takes {_count(len(fields), 'operand')}, not {len(given)}", hint=hint)
+        fits = len(given) <= len(fields) and all(f.default is not _MISSING for f in fields[len(given) :])
+        require(fits, f"{cls.mnemonic} takes {_count(len(fields), 'operand')}, not {len(given)}", hint=hint)
         found: dict[str, Any] = {}
-        for f, item in zip(fields, given, strict=True):
+        for f, item in zip(fields, given, strict=False):
             several, absent = isinstance(item, list), item is None
             form = "a list of values in brackets" if f.kind is Kind.VARIADIC else "one value"
             require(several == (f.kind is Kind.VARIADIC), f"{f.name} is {form}", hint=hint)
@@ -482,6 +491,9 @@ class _Reader:
             return TensorType(element, shape, kind == "strided")
         for extent in shape:
             require(isinstance(extent, int), f"a tile's extents are integers, not {extent}")
+        if kind == "barrier":
+            require(element == i32 and layout is None and held is None, "a barrier is written barrier i32, a row of them barrier i32[2]")
+            return BarrierType(shape)
         if kind == "shared":
             require(isinstance(layout, SharedLayout | None), f"{layout} is no layout of shared memory")
             require(held is None, "a tile in shared memory is held by no warps")

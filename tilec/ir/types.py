@@ -7,10 +7,10 @@ which element in which register; its `group` says which warps hold it (None: all
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tilec.ir.dtypes import DType
+from tilec.ir.dtypes import DType, i32
 
 if TYPE_CHECKING:
     from tilec.ir.layout import Layout
@@ -25,6 +25,15 @@ class Warps:
 
     first: int
     count: int
+
+    @property
+    def words(self) -> str:
+        """As in a message."""
+        return f"warp {self.first}" if self.count == 1 else f"warps {self.first} to {self.first + self.count - 1}"
+
+    def overlaps(self, other: Warps) -> bool:
+        """Whether a warp belongs to both."""
+        return self.first < other.first + other.count and other.first < self.first + self.count
 
     def __str__(self) -> str:
         return f"warps({self.first}, {self.count})"
@@ -114,3 +123,14 @@ class SharedType(Type):
     def __str__(self) -> str:
         inside = ", ".join(map(str, self.shape)) + (f"; {self.layout}" if self.layout is not None else "")
         return f"shared {self.dtype}[{inside}]"
+
+
+@dataclass(frozen=True)
+class BarrierType(Type):
+    """A named barrier of a block, shape (), or a row of them. Its elements are the hardware's numbers of barriers."""
+
+    dtype: DType = field(default=i32, init=False)
+    shape: Shape = ()
+
+    def __str__(self) -> str:
+        return f"barrier {self.dtype}" + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")

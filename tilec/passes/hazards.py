@@ -7,7 +7,7 @@
 The scalars of a kernel decide which accesses meet, and they are few. So the kernel's scalar program is run, for sizes that make its loops
 go round more often than any ring of stages has slots, and for a first and a last block. What it does to shared memory is a list of accesses
 to boxes of elements, barriers, commits and waits, and that list is checked: two accesses of common elements, one of them a write, want a
-barrier between them, and a copy a wait before it. So indices that are affine, modular, or carried from round to round are all alike.
+barrier between them, and a copy a wait before it (`order`). So indices that are affine, modular, or carried from round to round are all alike.
 
 A hazard that follows from sizes and blocks alone is an error. Where a value decides that comes from memory, both ways are tried, and what
 is found so is "unproven": it is for the simulator to decide. So is what the run leaves out, when loops are too long.
@@ -18,14 +18,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tilec.errors import Code, TileError, notice
 from tilec.ir.core import Block, Effect, Function, Op, Value
-from tilec.ir.ops.arith import Mod
+from tilec.ir.ops.arith import FloorDiv, Mod
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, Elementwise
@@ -33,10 +32,11 @@ from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.gather import Chosen
 from tilec.ir.ops.memory import Shared, SharedSlice
 from tilec.ir.ops.semaphores import Fence
-from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType, Warps
+from tilec.passes.order import Came, Committed, Event, Fault, Met, Replay, Touch, Unordered, Waited
 
 STEPS = 20_000  # ops of one run
 GUESSES = 3  # rounds of a loop whose end is not known
@@ -56,7 +56,7 @@ class Hazard(NamedTuple):
 
     def error(self) -> TileError:
         (before, doing), (now, _) = verbs(self.first), verbs(self.second)
-        kind = Code.WAIT if "wait" in self.remedy else Code.BARRIER
+        kind = Code.WAIT if "tc.wait" in self.remedy else Code.BARRIER
         late = "the copy to it may not have landed" if kind is Code.WAIT else f"other threads may still be {doing} it"
         again = ", in an earlier round" if self.first is self.second else ""
         where = f" before line {self.second.loc.line}" if self.second.loc else ""
@@ -75,7 +75,13 @@ def verbs(op: Op) -> tuple[str, str]:
 
 def check_hazards(function: Function, target: Hardware) -> Function:
     """The function, if no hazard is certain. Raises TileError with both lines and what to insert."""
-    for hazard in hazards(function):
+    found, faults = judged(function)
+    for fault in sorted(faults, key=lambda f: not f.certain):
+        if fault.certain:
+            notes = tuple((text, op.loc) for text, op in fault.others if op.loc is not None)
+            raise TileError(fault.message, loc=fault.op.loc, hint=BARRIERS, notes=notes, code=fault.code)
+        notice(f"unproven: {f'line {fault.op.loc.line}: ' if fault.op.loc else ''}{fault.message}; kernel.simulate tells")
+    for hazard in found:
         if hazard.certain:
             raise hazard.error()
         lines = [f"line {op.loc.line}" if op.loc else op.mnemonic for op in (hazard.first, hazard.second)]
@@ -83,25 +89,59 @@ def check_hazards(function: Function, target: Hardware) -> Function:
     return function
 
 
+BARRIERS = "a barrier is complete when as many warps as it counts have come, each once: look who does not, and whether slots and counts agree"
+
+
 def hazards(function: Function) -> list[Hazard]:
     """What is found in a few runs; one for each pair of ops, certain ones first."""
+    return judged(function)[0]
+
+
+def judged(function: Function) -> tuple[list[Hazard], list[Fault]]:
+    """Accesses that nothing sets apart, one for each pair of ops, certain ones first; and barriers at which warps wait in vain or come too often,
+    one for each op."""
     found: dict[tuple[Op, Op], Hazard] = {}
-    if any(isinstance(op, Shared) for op in function.walk()):
+    faults: dict[Op, Fault] = {}
+    if any(isinstance(op, Shared | Barrier) for op in function.walk()):
         for run in runs(function):
-            for hazard in run.hazards:
+            replay = run.replay()
+            for hazard in map(hazard_of, replay.unordered):
                 known = found.get((hazard.first, hazard.second))
                 if known is None or hazard.certain > known.certain:
                     found[hazard.first, hazard.second] = hazard
-    return sorted(found.values(), key=lambda h: not h.certain)
+            for fault in replay.faults:
+                if fault.op not in faults or fault.certain > faults[fault.op].certain:
+                    faults[fault.op] = fault
+    return sorted(found.values(), key=lambda h: not h.certain), list(faults.values())
+
+
+def hazard_of(pair: Unordered) -> Hazard:
+    old, new = pair.first, pair.second
+    certain = old.certain and new.certain and ((old.exact and new.exact) or old.covers(new) or new.covers(old))
+    return Hazard(old.tile.result.name or "a shared tile", old.op, new.op, remedy(pair), certain)
+
+
+def remedy(pair: Unordered) -> str:
+    """What should stand between two accesses."""
+    old, new = pair.first, pair.second
+    waits = ""
+    if pair.late:
+        waits = "tc.commit() and tc.wait(0)" if pair.newer is None else f"tc.wait({pair.newer})"
+    if old.group and new.group and not old.group.overlaps(new.group) and pair.by_name:
+        first = f"{waits} and tc.arrive(b)" if waits else "tc.arrive(b)"
+        return f"{first} behind it in {old.group.words}, and tc.sync(b)"
+    return f"{waits.replace(' and', ',')} and tc.sync()" if waits else "tc.sync()"
 
 
 def runs(function: Function) -> Iterator[Run]:
     """For sizes of many rounds and of one, the first block and the last; once more the other way round if something had to be guessed."""
-    slots = max((op.memory.type.shape[0] for op in function.walk() if isinstance(op, SharedSlice)), default=1)
+    rings = [op.memory if isinstance(op, SharedSlice) else op.barrier for op in function.walk() if isinstance(op, SharedSlice | BarrierSlice)]
+    slots = max((v.type.shape[0] for v in rings), default=1)
     facts = [int(op.y.owner.value) for op in function.launch.ops if isinstance(op, Mod) and isinstance(op.y.owner, Constant)]
     steps = [int(op.step.owner.value) for op in function.walk() if isinstance(op, For) and isinstance(op.step.owner, Constant)]
+    parts = [int(op.y.owner.value) for op in function.walk() if isinstance(op, FloorDiv) and isinstance(op.y.owner, Constant)]
     unit = 1
-    for n in (*facts, *steps):
+    for n in (*facts, *steps, *parts):
         unit = math.lcm(unit, n) if n and math.lcm(unit, n) <= UNITS else unit
     for rounds in (slots + 2, 1):
         sizes: dict[Value, Any] = {p: unit * rounds for p in function.params if integer(p)}
@@ -111,7 +151,7 @@ def runs(function: Function) -> Iterator[Run]:
         for block in dict.fromkeys([(0,) * len(grid), tuple(max(n - 1, 0) for n in grid)]):
             for guess in (True, False):
                 run = Run(sizes, block, grid, guess)
-                run.block(function.body)
+                run.whole(function.body)
                 yield run
                 if run.certain:
                     break
@@ -138,37 +178,6 @@ class Place(NamedTuple):
     at: tuple[int | None, ...]
 
 
-@dataclass
-class Touch:
-    """An access to a box of elements. A copy has a `number`, of its group, once that is closed, and has `landed` after a wait for it."""
-
-    op: Op
-    tile: Shared
-    box: tuple[tuple[int, int], ...]
-    exact: bool  # all of the box is touched, as far as is known
-    group: Warps | None
-    number: int | None = None
-    landed: bool = False
-    ordered: set[Warps] = field(default_factory=set)  # for whose threads a barrier stands behind it
-
-    @property
-    def copies(self) -> bool:
-        return isinstance(self.op, CopyAsync)
-
-    def meets(self, other: Touch) -> bool:
-        """Whether the two touch a common element, and not both only read or both update in one step."""
-        if self.tile is not other.tile or (self.op.effect is other.op.effect is Effect.READ):
-            return False
-        if isinstance(self.op, Atomic) and isinstance(other.op, Atomic):
-            return False
-        return all(a < d and c < b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
-
-
-    def covers(self, other: Touch) -> bool:
-        """Whether it touches whatever the other does."""
-        return self.exact and all(a <= c and d <= b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
-
-
 class Run:
     """One way through a kernel, with numbers for its scalars."""
 
@@ -179,9 +188,22 @@ class Run:
         self.certain = True  # nothing was guessed up to here
         self.left = STEPS
         self.group: Warps | None = None
-        self.live: list[Touch] = []  # what no barrier has set apart from what follows
-        self.groups = 0  # of copies
-        self.hazards: list[Hazard] = []
+        self.events: list[Event] = []
+        self.stopped: Op | None = None  # that could not be followed
+
+    def whole(self, body: Block) -> None:
+        """Run the kernel."""
+        try:
+            self.block(body)
+        except Unfollowed as stopped:
+            self.certain, self.stopped = False, stopped.op
+
+    def replay(self) -> Replay:
+        """What its events come to."""
+        replay = Replay(self.events, self.left >= 0 and self.stopped is None)
+        if self.stopped is not None:
+            replay.faults.append(Fault(self.stopped, "which barrier of the row is met here is for a value from memory to say", False))
+        return replay
 
     # scalars
 
@@ -203,7 +225,7 @@ class Run:
         elif isinstance(getattr(op, "memory", None) and op.memory.type, SharedType):  # type: ignore[attr-defined]
             self.access(op, op.memory)  # type: ignore[attr-defined]
         elif op.effect is Effect.SYNC:  # a kind of barrier that is not known here: say nothing of what it may do
-            self.live = [t for t in self.live if t.copies and not t.landed]
+            self.events.append(Met(self.group, op, self.certain))
 
     def number(self, op: Elementwise) -> Number | None:
         given = [self.values.get(v) for v in op.operands]
@@ -297,45 +319,47 @@ class Run:
             sizes = dict(zip(op.dims, op.tile_shape, strict=True))
             for axis, (v, extent) in enumerate(zip(op.offsets, memory.type.shape, strict=True)):
                 at = self.values.get(v)
-                chosen = isinstance(op, Chosen) and (axis in op.axes or op.mask is not None)
-                box.append((0, extent) if at is None or chosen else (int(at), int(at) + sizes.get(axis, 1)))
-                exact &= at is not None and not chosen
-        new = Touch(op, place.tile, tuple(box), exact, self.group)
-        for old in self.live:
-            if old.meets(new) and not (new.group and new.group in old.ordered):
-                certain = self.certain and ((old.exact and new.exact) or old.covers(new) or new.covers(old))
-                self.hazards.append(Hazard(place.tile.result.name or "a shared tile", old.op, op, self.remedy(old), certain))
-        self.live.append(new)
-
-    def remedy(self, old: Touch) -> str:
-        if not old.copies or old.landed:
-            return "tc.sync()"
-        if old.number is None:
-            return "tc.commit(), tc.wait(0) and tc.sync()"
-        return f"tc.wait({self.groups - 1 - old.number}) and tc.sync()"
+                chosen = isinstance(op, Chosen) and axis in op.axes
+                box.append((0, extent) if at is None or chosen else (max(int(at), 0), min(int(at) + sizes.get(axis, 1), extent)))
+                exact &= at is not None and not chosen and not (isinstance(op, Chosen) and op.mask is not None)
+        self.events.append(Touch(self.group, op, self.certain, place.tile, tuple(box), exact))
 
     def commit(self, op: Commit) -> None:
-        for touch in self.live:
-            if touch.copies and touch.number is None and touch.group == self.group:
-                touch.number = self.groups
-        self.groups += 1
+        self.events.append(Committed(self.group, op, self.certain))
 
     def wait(self, op: Wait) -> None:
-        for touch in self.live:
-            if touch.number is not None and touch.number < self.groups - op.pending and touch.group == self.group:
-                touch.landed = True
+        self.events.append(Waited(self.group, op, self.certain, op.pending))
 
     def sync(self, op: Sync) -> None:
         """Of the whole block it ends the matter; of a group only for that group's threads."""
-        if self.group is None:
-            self.live = [t for t in self.live if t.copies and not t.landed]
-            return
-        for touch in self.live:
-            if touch.group == self.group and (touch.landed or not touch.copies):
-                touch.ordered.add(self.group)
+        if op.barrier is None:
+            self.events.append(Met(self.group, op, self.certain))
+        else:
+            self.come(op, True)
+
+    def arrive(self, op: Arrive) -> None:
+        self.come(op, False)
+
+    def come(self, op: Meeting, waits: bool) -> None:
+        assert op.barrier is not None
+        slice = op.barrier.owner
+        slot = self.values.get(slice.index) if isinstance(slice, BarrierSlice) else 0
+        if slot is None:
+            raise Unfollowed(op)
+        self.events.append(Came(self.group, op, self.certain, op.root, int(slot), waits))
+
+    def barrier(self, op: Barrier) -> None:
+        """There from the start."""
 
     def fence(self, op: Fence) -> None:
         """Orders memory for others, and makes nobody wait."""
+
+
+class Unfollowed(Exception):
+    """Which barrier an op means hangs on a value from memory."""
+
+    def __init__(self, op: Op):
+        self.op = op
 
 
 class _Quiet:
@@ -346,7 +370,7 @@ class _Quiet:
 RULES: dict[Any, Any] = {
     Constant: Run.constant, BlockIndex: Run.block_number, BlockCount: Run.block_total, For: Run.for_loop, While: Run.while_loop, If: Run.branch,
     InWarps: Run.in_warps, Shared: Run.shared, SharedSlice: Run.slice, CopyAsync: Run.copy, Commit: Run.commit, Wait: Run.wait, Sync: Run.sync,
-    Fence: Run.fence,
+    Fence: Run.fence, Barrier: Run.barrier, Arrive: Run.arrive,
 }  # fmt: skip
 
 

@@ -13,9 +13,11 @@ from typing import Any
 from tilec.errors import require
 from tilec.ir.core import Value
 from tilec.ir.layout import Layout
+from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import Chosen, Gather, Scatter
-from tilec.passes.layouts import RULES, AssignLayouts, before_broadcast, fastest_axis
+from tilec.ir.types import SharedType, TileType
+from tilec.passes.layouts import ACCESS_BITS, RULES, AssignLayouts, before_broadcast, fastest_axis
 
 
 def chooser(a: AssignLayouts, value: Value | None, layout: Layout | None) -> Value | None:
@@ -34,9 +36,16 @@ def gather(a: AssignLayouts, op: Gather) -> Any:
         return a.clone(op)
     if op.layout is not None:
         require(op.layout.threads == a.threads, f"the layout has {op.layout.threads} threads, but the block {a.threads}")
-    layout = op.layout or a.default(op.results[0].type, fastest_axis(op))
+    wished = a.wish(op.results[0]) if isinstance(op.memory.type, SharedType) else None
+    layout = op.layout or wished or a.default(op.results[0].type, fastest_axis(op))
     other = None if op.other is None else a.get(op.other, layout)
     return a.clone(op, layout=layout, other=other, **choosers(a, op, layout))
+
+
+def copy_async(a: AssignLayouts, op: CopyAsync) -> Any:
+    tile = TileType(op.memory.type.dtype, op.tile_shape)
+    layout = op.layout or a.default(tile, fastest_axis(op), ACCESS_BITS)  # an idle thread costs less than more copies
+    return a.clone(op, layout=layout, **choosers(a, op, layout))
 
 
 def scatter(a: AssignLayouts, op: Scatter) -> Any:
@@ -63,4 +72,4 @@ def given(a: AssignLayouts, op: Any) -> Layout | None:
     return a.layout_of(found[0]) if found else None
 
 
-RULES.update({Gather: gather, Scatter: scatter, Atomic: atomic})
+RULES.update({CopyAsync: copy_async, Gather: gather, Scatter: scatter, Atomic: atomic})

@@ -24,7 +24,6 @@ from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.notes import Refused
 from tilec.ir.ops.arith import Cast
-from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import Elementwise, constant
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.matmul import Dot
@@ -330,10 +329,6 @@ class AssignLayouts(Rewriter):
         wanted = self.default(op.value.type, fastest_axis(op), 32 if packed else 8)  # threads that share a word need atomics
         return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
 
-    def copy_async(self, op: CopyAsync) -> Any:
-        tile = TileType(op.memory.type.dtype, op.target.type.shape)
-        return self.clone(op, layout=op.layout or self.default(tile, fastest_axis(op), ACCESS_BITS))  # an idle thread costs less than more copies
-
     def loosened(self, op: ConvertLayout) -> Any:
         """Behind a stated layout the tile lies as it was stated."""
         return self(op.x) if op.layout is None else self.clone(op)
@@ -423,7 +418,6 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
     Store: AssignLayouts.store,
     StoreShared: AssignLayouts.store,
     ConvertLayout: AssignLayouts.loosened,
-    CopyAsync: AssignLayouts.copy_async,
     For: AssignLayouts.for_loop,
     While: AssignLayouts.while_loop,
     If: AssignLayouts.branch,

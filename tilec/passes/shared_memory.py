@@ -18,6 +18,7 @@ from tilec.ir.layout import Layout
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.control import For, While
+from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.shared import row_major
@@ -60,6 +61,8 @@ class LayOutShared(Rewriter):
                 self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory.type), op.dims, op.result.type))
             elif isinstance(op, StoreShared) and op.value.type.layout is not None:
                 self.note(op.memory, op.value.type.layout, op.dims, rounds)
+            elif isinstance(op, Gather | Scatter) and isinstance(op.memory.type, SharedType) and not op.indices and op.tile_shape:
+                self.note(op.memory, (op.result if op.results else op.value).type.layout, op.dims, rounds)  # type: ignore[union-attr]
             elif isinstance(op, CopyAsync) and op.layout is not None:
                 self.note(op.target, op.layout, tuple(range(op.target.type.rank)), rounds)
 

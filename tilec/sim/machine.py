@@ -434,6 +434,7 @@ class Machine:
                 b = Barrier(zeros, zeros.copy(), np.zeros(self.shape, np.int32), np.zeros(self.shape, np.int32),
                             np.zeros(self.B, np.int64), zeros.copy())  # fmt: skip
                 self.barriers[int(k)] = b
+            self.check_arrival(op, int(k), some, count)
             b.arrived = b.arrived | some
             b.op[some] = number
             if self.checker is not None:
@@ -451,6 +452,19 @@ class Machine:
                 if kind == "red":
                     b.writes[number] = op
             self.complete(int(k))
+
+    def check_arrival(self, op: Op, which: int, some: Mask, count: Any) -> None:
+        """A finding where a thread comes to a barrier a second time before it is complete, or more warps than it counts."""
+        b = self.barriers[which]
+        for block in np.flatnonzero((b.arrived & some).any(1)):
+            t = int(np.flatnonzero((b.arrived & some)[block])[0])
+            self.record("barrier", f"thread {t} of block {int(self.blocks[block])} comes to barrier {which} again before it is complete", op)
+        if count is None:
+            return
+        wanted = np.where(some, np.broadcast_to(count, self.shape), 0).max(1)
+        come = (b.arrived | some).reshape(self.B, self.W, WARP).any(2).sum(1) * WARP
+        for block in np.flatnonzero((come > wanted) & (wanted > 0)):
+            self.record("barrier", f"{come[block]} threads of block {int(self.blocks[block])} come to barrier {which}, which counts {wanted[block]}", op)
 
     def complete(self, number: int) -> None:
         """Let the threads of those blocks go on in which all have arrived."""

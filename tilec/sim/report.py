@@ -73,6 +73,7 @@ KINDS = {
     "misaligned": "an address that is no multiple of the access's size",
     "uninitialized": "a value that nothing wrote reaches an address, a branch or a store",
     "divergence": "a barrier or a warp-wide instruction that some of its threads do not reach",
+    "barrier": "a barrier with a count to which a thread comes twice in one round, or more warps than it counts",
     "shuffle": "a lane reads the register of a lane that does not take part",
     "deadlock": "threads wait for one another for ever",
     "trap": "the kernel stopped itself by trap or a failed assertion",
@@ -80,7 +81,8 @@ KINDS = {
 }
 CODES = {
     "race": Code.RACE, "async": Code.WAIT, "bounds": Code.OUT_OF_BOUNDS, "misaligned": Code.UNALIGNED, "uninitialized": Code.UNINITIALIZED,
-    "divergence": Code.DIVERGENCE, "shuffle": Code.DIVERGENCE, "deadlock": Code.DEADLOCK, "trap": Code.STOPPED, "limit": Code.STOPPED,
+    "divergence": Code.DIVERGENCE, "barrier": Code.NAMED_BARRIER, "shuffle": Code.DIVERGENCE, "deadlock": Code.DEADLOCK, "trap": Code.STOPPED,
+    "limit": Code.STOPPED,
 }  # fmt: skip
 
 

@@ -26,8 +26,7 @@ class Access(Op, abstract=True):
         """One offset an axis; each tile axis runs along an axis of its own; a shared tile is not left."""
         memory, dims, shape = self.memory.type, self.dims, self.tile_shape  # type: ignore[attr-defined]
         offsets = self.offsets  # type: ignore[attr-defined]
-        whole = memory.dtype.element is memory.dtype or self.takes_packed
-        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
+        self.check_packing(memory)
         require(
             len(offsets) == memory.rank,
             f"{describe(memory)} has {memory.rank} axes, but {len(offsets)} offsets are given",
@@ -39,6 +38,11 @@ class Access(Op, abstract=True):
         if isinstance(memory, SharedType):
             for d, n in zip(dims, shape, strict=True):
                 require(n <= memory.shape[d], f"a tile of shape {show(shape)} does not fit {describe(memory)}", code=Code.SHAPES)
+
+    def check_packing(self, memory: TensorType | SharedType) -> None:
+        """Refuse a tensor that is packed for its consumer's registers, if the op can't take it."""
+        whole = memory.dtype.element is memory.dtype or self.takes_packed
+        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
 
     def index(self, offsets: Sequence[Any]) -> list[Any]:
         """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""

@@ -11,17 +11,19 @@ from typing import Any
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.layout import Layout
-from tilec.ir.ops.access import Access, Hinted, dims_of, offsets_of
-from tilec.ir.ops.base import Index, describe, tensor
+from tilec.ir.ops.access import Hinted
+from tilec.ir.ops.base import Index, Operand, describe, tensor
+from tilec.ir.ops.gather import Chosen, choice
 from tilec.ir.types import SharedType, Warps
 
 
-class CopyAsync(Access, Hinted):
+class CopyAsync(Chosen, Hinted):
     """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
 
-    The copy belongs to the group that the next `tc.commit()` closes. `layout` says which thread copies what. Hints to the caches: `cache`
-    is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache), `prefetch` 64, 128 or 256
-    bytes.
+    The copy belongs to the group that the next `tc.commit()` closes. Offsets may be tiles of indices, as in `tc.gather`; `mask`, a bool tile that
+    broadcasts to the shared tile's shape, says which elements are read: the others become 0. `layout` says which thread copies what. Hints
+    to the caches: `cache` is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache),
+    `prefetch` 64, 128 or 256 bytes.
 
     Example:
         t = tc.shared(f32, [8, 16])
@@ -41,6 +43,9 @@ class CopyAsync(Access, Hinted):
     dims: tuple[int, ...]
     layout: Layout | None = None
     group: Warps | None = None
+    indices: tuple[Value, ...] = ()
+    mask: Value | None = None
+    axes: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,8 +66,8 @@ class CopyAsync(Access, Hinted):
         self.check()
         self.check_hints("ca cg", "first last", together=True)
 
-    def eval(self, ctx: Any, target: Any, memory: Any, *offsets: Any) -> None:
-        ctx.copies.start(ctx, target, memory.read(ctx, self, offsets))
+    def eval(self, ctx: Any, target: Any, memory: Any, *rest: Any) -> None:
+        ctx.copies.start(ctx, target, memory.read(ctx, self, rest) if self.plain else self.read(ctx, target, memory, *rest))
 
     @classmethod
     def build(
@@ -72,6 +77,7 @@ class CopyAsync(Access, Hinted):
         source: Value,
         offsets: Sequence[Index] | Index,
         *,
+        mask: Operand | None = None,
         dims: Sequence[int] | None = None,
         cache: str | None = None,
         evict: str | None = None,
@@ -80,8 +86,9 @@ class CopyAsync(Access, Hinted):
         if not isinstance(target, Value) or not isinstance(target.type, SharedType):
             raise TileError("copy_async writes to a shared tile", hint="as in tc.copy_async(s, a, [i, k])")
         memory = tensor(source)
-        hints = {"cache": cache, "evict": evict, "prefetch": prefetch}
-        b.insert(cls(target, source, offsets_of(b, offsets), dims_of(memory, target.type.shape, dims), **hints))
+        where = choice(b, memory, offsets, target.type.shape, mask, dims)
+        where.pop("shape")
+        b.insert(cls(target=target, memory=source, cache=cache, evict=evict, prefetch=prefetch, **where))
 
 
 class Commit(Op):

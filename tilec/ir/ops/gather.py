@@ -1,4 +1,4 @@
-"""Accesses to a global tensor whose elements are chosen one by one: by tiles of indices, and by masks.
+"""Accesses to a global tensor or shared tile whose elements are chosen one by one: by tiles of indices, and by masks.
 
 An offset that is an integer tile says for each element of the accessed tile where it lies along that axis of the tensor. A tile with one axis
 lists places along its tensor's axis, as the rows of a table; any other broadcasts to the accessed tile, by NumPy's rule.
@@ -20,7 +20,7 @@ from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Effect, Kind, Value
 from tilec.ir.dtypes import bool_, i32
 from tilec.ir.layout import Layout
-from tilec.ir.ops.access import Access, Hinted, dims_of
+from tilec.ir.ops.access import Access, Hinted, dims_of, memory_of
 from tilec.ir.ops.base import (
     Index,
     Operand,
@@ -33,7 +33,6 @@ from tilec.ir.ops.base import (
     match,
     show,
     static_shape,
-    tensor,
     tile,
 )
 from tilec.ir.ops.shape import Reshape, loosened
@@ -55,8 +54,14 @@ class Chosen(Access, abstract=True):
     dims: tuple[int, ...]
     axes: tuple[int, ...]
 
+    @property
+    def plain(self) -> bool:
+        """Whether neither indices nor a mask choose: an access as any other."""
+        return not self.indices and self.mask is None
+
     def check(self) -> None:
         memory, shape = self.memory.type, self.tile_shape
+        self.check_packing(memory)
         require(
             len(self.offsets) == memory.rank,
             f"{describe(memory)} has {memory.rank} axes, but {len(self.offsets)} offsets are given",
@@ -104,6 +109,17 @@ class Chosen(Access, abstract=True):
                 fixed = fixed | ~good
         return coordinates, inside, fixed & inside
 
+    def read(self, ctx: Any, *operands: Any) -> Any:
+        """The elements that are chosen, 0 or `other` elsewhere."""
+        parts = self.parts(operands)
+        memory = parts["memory"]
+        coordinates, inside, outside = self.places(memory, parts)
+        ctx.fail(outside, "an index is out of bounds for an axis that the tile does not run along")
+        values = memory.read_at(ctx, coordinates, inside)
+        other = parts.get("other")
+        found = np.where(inside, values, 0 if other is None else other).astype(values.dtype)
+        return np.broadcast_to(found, (len(found), *self.tile_shape))
+
     def index(self, offsets: Sequence[Any]) -> list[Any]:
         rank = len(self.tile_shape)
         found = []
@@ -149,13 +165,7 @@ class Gather(Chosen, Placed, Hinted):
         return self.placed(dtype, self.shape)
 
     def eval(self, ctx: Any, *operands: Any) -> Any:
-        parts = self.parts(operands)
-        memory = parts["memory"]
-        coordinates, inside, outside = self.places(memory, parts)
-        ctx.fail(outside, "an index is out of bounds for an axis that the tile does not run along")
-        values = memory.read_at(ctx, coordinates, inside)
-        found = np.where(inside, values, 0 if parts["other"] is None else parts["other"]).astype(values.dtype)
-        return np.broadcast_to(found, (len(found), *self.shape))
+        return self.read(ctx, *operands)
 
     @classmethod
     def build(
@@ -173,7 +183,7 @@ class Gather(Chosen, Placed, Hinted):
         evict: str | None = None,
         prefetch: int | None = None,
     ) -> Value:
-        memory = tensor(source)
+        memory = memory_of(source)
         wanted = None if shape is None else static_shape(shape)
         where = choice(b, memory, offsets, wanted, mask, dims)
         filled = None
@@ -226,7 +236,7 @@ class Scatter(Chosen, Hinted):
         cache: str | None = None,
         evict: str | None = None,
     ) -> None:
-        memory = tensor(target)
+        memory = memory_of(target)
         require(value is not None, "tc.scatter needs offsets and a value", hint="as in tc.scatter(c, [rows, j], x)")
         given = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]  # type: ignore[arg-type]
         where = choice(b, memory, offsets, tile(given).shape or None, mask, dims)

@@ -77,8 +77,12 @@ class Load(Access, Placed, Hinted):
     ) -> Value:
         memory = memory_of(source)
         if isinstance(memory, SharedType):
-            require(mask is None, "a load from a shared tile takes no mask", hint="load the tile and choose with tc.where", code=Code.MASK)
-            return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
+            not_cached(cache, evict, prefetch)
+            if mask is None:
+                return LoadShared.build(b, source, offsets, shape, dims=dims, layout=layout)
+            whole = offsets is None and shape is None
+            at, wanted = ([0] * memory.rank, memory.shape) if whole else (offsets, shape)
+            return Gather.build(b, source, at, wanted, mask=mask, other=other, dims=dims, layout=layout)
         if offsets is None:
             raise TileError("tc.load needs the offsets of the tile", hint="as in tc.load(a, [i, k], [64, 32])", code=Code.OFFSETS)
         hints: dict[str, Any] = {"cache": cache, "evict": evict, "prefetch": prefetch}
@@ -135,8 +139,11 @@ class Store(Access, Hinted):
     ) -> None:
         memory = memory_of(target)
         if isinstance(memory, SharedType):
-            require(mask is None, "a store to a shared tile takes no mask", hint="choose with tc.where and store the tile", code=Code.MASK)
-            return StoreShared.build(b, target, offsets, value, dims=dims)
+            not_cached(cache, evict)
+            if mask is None:
+                return StoreShared.build(b, target, offsets, value, dims=dims)
+            if value is None:
+                offsets, value = [0] * memory.rank, offsets  # type: ignore[assignment]
         if value is None:
             raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)", code=Code.OFFSETS)
         if mask is not None:
@@ -144,6 +151,11 @@ class Store(Access, Hinted):
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
         b.insert(cls(target, offsets_of(b, offsets), stored, dims_of(memory, tile(stored).shape, dims), cache, evict))
         return None
+
+
+def not_cached(*hints: Any) -> None:
+    """Refuse hints of an access to a shared tile."""
+    require(all(h is None for h in hints), "shared memory has no caches to give hints to", hint="leave cache, evict and prefetch out")
 
 
 class Shared(Op):
