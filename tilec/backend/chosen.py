@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from tilec.backend.addresses import SharedAccess, begins
 from tilec.backend.llvm import Generator, Registers, registers_of
 from tilec.backend.memory import VECTOR_BITS, GlobalAccess, conjunction, i32_add, place_of
-from tilec.backend.shared import SharedAccess
+from tilec.backend.packed_shared import PackedAccess
 from tilec.ir.core import Value
 from tilec.ir.ops.gather import NOWHERE
 from tilec.ir.types import SharedType, TileType
@@ -143,8 +144,9 @@ class ChosenShared(ChosenAccess):
         self.memo: dict[Any, str] = {}
         last = self.memory.rank - 1
         self.fast = op.dims.index(last) if last in op.dims else None
-        self.run = self._run(type)
-        self.start = SharedAccess(g, op.memory, (), (), self.place, None)
+        self.packed = self.memory.packed
+        self.run = 1 if self.packed else self._run(type)
+        self.start = (PackedAccess if self.packed else SharedAccess)(g, op.memory, (), (), self.place, None)
 
     def _run(self, type: TileType) -> int:
         """Elements of one vector, which are touched together or not at all: extents and offsets are whole vectors."""
@@ -167,6 +169,7 @@ class ChosenShared(ChosenAccess):
             "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(last),
             "a thread holds no more elements": registers_of(self.type),
             "the tile's offset is not known to divide by more": self.g.facts.divisor(self.op.offsets[last]),
+            "a slice begins between two vectors": begins(self.g, self.op.memory),
         }
 
     def coordinates(self, register: int) -> list[str]:
@@ -196,10 +199,13 @@ class ChosenShared(ChosenAccess):
         return axis in self.op.dims and at.isdigit() and int(at) + self.place.shape[self.op.dims.index(axis)] <= n
 
     def address(self, register: int) -> str:
+        return self.start.pointer(self.element(register), 0)
+
+    def element(self, register: int) -> str:
         g, layout = self.g, self.memory.layout
         assert layout is not None
         line = str(layout.base)
         for at, stride in zip(self.coordinates(register), layout.strides, strict=True):
             term = at if stride == 1 or at == "0" else g.e.let(f"mul i32 {at}, {stride}")
             line = i32_add(g, line, term)
-        return self.start.pointer(self.start.swizzled(line) if layout.swizzle is not None else line, 0)
+        return self.start.swizzled(line) if layout.swizzle is not None else line

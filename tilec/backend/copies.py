@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tilec.backend import hints
+from tilec.backend.addresses import SharedAccess
 from tilec.backend.chosen import ChosenAccess
 from tilec.backend.llvm import Generator, emits, from_code
-from tilec.backend.memory import GlobalAccess, first_holder, in_memory, load_where, to_memory
-from tilec.backend.shared import SharedAccess, emit_where
+from tilec.backend.memory import (
+    VECTOR_BITS,
+    GlobalAccess,
+    byte_offset,
+    conjunction,
+    first_holder,
+    in_memory,
+    load_bits,
+    load_where,
+    to_memory,
+)
+from tilec.backend.packed_shared import PackedAccess, whole_words
+from tilec.backend.shared import emit_where
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.types import SharedType, TileType
@@ -20,34 +33,93 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
     """Vectors of 4, 8 or 16 bytes, each with as many bytes from the tensor as lie inside it, the rest zero. Elements that are not
     aligned so are copied one by one, at once."""
     into: SharedType = op.target.type
+    if into.packed:
+        return copy_packed(g, op)
     tile = TileType(op.memory.type.dtype, into.shape, op.layout)
     source = GlobalAccess(g, op, tile) if op.plain else ChosenAccess(g, op, tile)
-    zeros = tuple(range(into.rank))
-    target = SharedAccess(g, op.target, zeros, [], source.place, op.layout)
-    target.offsets, target.divisors = ["0"] * into.rank, [0] * into.rank
+    target = whole(SharedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
     size = math.gcd(source.together, target.run) * into.item_bytes
     aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
     limits = {**source.limits, **target.limits}
     if size < 4:
         say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {min(limits, key=lambda why: limits[why])}")
     explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
-    if aligned == "true":
-        copy_vectors(g, source, target, size)
-    elif aligned == "false":
-        copy_elements(g, source, target)
-    else:
-        number = g.e.fresh()
-        known = dict(source.memo), dict(target.memo)
-        g.e.branch(aligned, f"vectors{number}", f"elements{number}")
-        for label in ("vectors", "elements"):
-            source.memo, target.memo = dict(known[0]), dict(known[1])
-            g.e.start(f"{label}{number}")
-            if label == "vectors":
-                copy_vectors(g, source, target, size)
+    where_aligned(g, aligned, [source, target], lambda: copy_vectors(g, source, target, size), lambda: copy_elements(g, source, target))
+    return None
+
+
+Target = TypeVar("Target", bound=SharedAccess)
+
+
+def whole(target: Target) -> Target:
+    """An access to the whole of a shared tile."""
+    target.offsets, target.divisors = ["0"] * target.memory.rank, [0] * target.memory.rank
+    return target
+
+
+def where_aligned(g: Generator, aligned: str, accesses: Sequence[Any], vectors: Callable[[], None], elements: Callable[[], None]) -> None:
+    """One of two ways, as a condition says that may be known."""
+    if aligned in ("true", "false"):
+        return vectors() if aligned == "true" else elements()
+    number = g.e.fresh()
+    known = [dict(a.memo) for a in accesses]
+    g.e.branch(aligned, f"vectors{number}", f"elements{number}")
+    for label, way in (("vectors", vectors), ("elements", elements)):
+        for access, memo in zip(accesses, known, strict=True):
+            access.memo = dict(memo)
+        g.e.start(f"{label}{number}")
+        way()
+        g.e.jump(f"copied{number}")
+    g.e.start(f"copied{number}")
+    return None
+
+
+def copy_packed(g: Generator, op: CopyAsync) -> None:
+    """As `copy_async`, of elements that fill no bytes: whole words where rows of both sides consist of such, else one by one, at once."""
+    into: SharedType = op.target.type
+    source = (GlobalAccess if op.plain else ChosenAccess)(g, op, TileType(op.memory.type.dtype, into.shape, op.layout))
+    target = whole(PackedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
+    limits = {**source.limits, **target.limits}
+    most = math.gcd(*limits.values())
+    run = max(whole_words(most, into.item_bits), whole_words(most, into.item_bits, VECTOR_BITS))
+    explain_width(op.loc, run, into.item_bits, limits)
+    aligned = "false"
+    if run > 1:
+        last = op.dims[source.fast]  # type: ignore[index]
+        extent = g.extent(source.tensor, last)
+        ends = "true" if g.extent_divisor(source.tensor, last) % run == 0 else g.e.let(f"icmp eq i32 {g.e.let(f'urem i32 {extent}, {run}')}, 0")
+        aligned = conjunction(g, [source.aligned(run), ends])  # so no word lies on the edge of a row
+
+    where_aligned(g, aligned, [source, target], lambda: copy_words(g, source, target, run), lambda: copy_codes(g, source, target))
+
+
+def copy_words(g: Generator, source: GlobalAccess, target: PackedAccess, run: int) -> None:
+    """Runs of elements that fill words, all of them inside or outside, in pieces of 4, 8 or 16 bytes."""
+    bits, first = source.dtype.bits, first_holder(g, source.type)
+    size = math.gcd(run * bits // 8, 16)
+    kind = source.hints.get("cache", "cg") if size == 16 else "ca"
+    copies = []
+    for register in range(0, len(source.place.offsets), run):
+        condition, inside = target.inside(register, first), source.inside(register)
+        to = target.byte(target.bit(target.element(register)))
+        origin = source.byte(byte_offset(g, source.element(register), bits))
+        for at in range(0, run * bits // 8, size):
+            places = [to, origin] if at == 0 else [g.e.let(f"getelementptr i8, ptr addrspace({n}) {p}, i32 {at}") for n, p in ((3, to), (1, origin))]
+            arguments = [f"ptr addrspace(3) {places[0]}", f"ptr addrspace(1) {places[1]}"]
+            if {"evict", "prefetch"} & source.hints.keys():
+                present = str(size) if inside == "true" else g.e.let(f"select i1 {inside}, i32 {size}, i32 0")
+                hints.copy(g, kind, size, arguments, present, source.hints, condition)
+            elif inside == "true":
+                copies.append((condition, f"call void @llvm.nvvm.cp.async.{kind}.shared.global.{size}({', '.join(arguments)})"))
             else:
-                copy_elements(g, source, target)
-            g.e.jump(f"copied{number}")
-        g.e.start(f"copied{number}")
+                copies.append((condition, ignoring(kind, size, arguments, inside)))
+    emit_where(g, copies)
+
+
+def copy_codes(g: Generator, source: GlobalAccess, target: PackedAccess) -> None:
+    first = first_holder(g, source.type)
+    for register in range(len(source.place.offsets)):
+        target.store(target.element(register), load_bits(g, source, register, source.inside(register)), target.inside(register, first))
 
 
 def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:

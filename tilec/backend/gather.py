@@ -27,6 +27,7 @@ from tilec.backend.memory import (
     two_paths,
     word_type,
 )
+from tilec.backend.packed_shared import PackedAccess
 from tilec.ir.notes import explain_width
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.types import SharedType
@@ -68,6 +69,9 @@ def chosen_or_other(g: Generator, op: Gather, register: int, value: str, conditi
 
 def gather_shared(g: Generator, op: Gather) -> Registers:
     access = ChosenShared(g, op, op.result.type)
+    if isinstance(access.start, PackedAccess):
+        loaded = [(r, access.inside(r)) for r in range(registers_of(op.result.type))]
+        return [chosen_or_other(g, op, r, access.start.load(access.element(r), inside), inside) for r, inside in loaded]
     kind, run = in_memory(access.dtype), access.run
     size = run * access.memory.item_bytes
     type = kind if run == 1 else f"<{run} x {kind}>"
@@ -107,6 +111,11 @@ def scatter(g: Generator, op: Scatter) -> None:
 
 def scatter_shared(g: Generator, op: Scatter) -> None:
     access = ChosenShared(g, op, op.value.type)
+    if isinstance(access.start, PackedAccess):
+        holder = first_holder(g, op.value.type)
+        for r, value in enumerate(g[op.value]):
+            access.start.store(access.element(r), value, conjunction(g, [access.inside(r), holder]))
+        return
     kind, run = in_memory(access.dtype), access.run
     size = run * access.memory.item_bytes
     type = kind if run == 1 else f"<{run} x {kind}>"

@@ -581,17 +581,17 @@ def byte_offset(g: Generator, element: str, bits: int) -> str:
     return g.e.let(f"ashr i64 {g.e.let(f'mul nsw i64 {element}, {bits}')}, 3")
 
 
-def load_words(g: Generator, address: str, word: int, count: int, condition: str = "true") -> Registers:
+def load_words(g: Generator, address: str, word: int, count: int, condition: str = "true", space: Space = GLOBAL) -> Registers:
     """`count` words of 1, 2 or 4 bytes, 0 where the condition is false."""
     together = math.gcd(count, 4) if condition == "true" or word == 4 else 1  # words of one access
     kind = f"i{8 * word}"
     out: Registers = []
     for first in range(0, count, together):
-        at = address if first == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {first * word}")
+        at = address if first == 0 else g.e.let(f"getelementptr inbounds i8, {space.pointer(address)}, i32 {first * word}")
         if condition != "true":
-            whole = load_words_where(g, at, word * together, condition)
+            whole = load_words_where(g, at, word * together, condition, space)
         else:
-            whole = g.e.let(f"load {kind if together == 1 else f'<{together} x {kind}>'}, ptr addrspace(1) {at}, align {word * together}")
+            whole = g.e.let(f"load {kind if together == 1 else f'<{together} x {kind}>'}, {space.pointer(at)}, align {word * together}")
         out += [whole] if together == 1 else g.e.split(kind, whole, together)
     return out
 
@@ -627,11 +627,15 @@ def bit_place(g: Generator, access: GlobalAccess, register: int, width: int) -> 
 
 def load_bits(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:
     """One element from the byte or two that hold it."""
-    bits = access.dtype.bits
     byte, shift = bit_place(g, access, register, 8)
-    low = load_where(g, access.byte(byte), 8, condition)
+    return bits_from(g, [access.byte(byte), access.byte(g.e.let(f"add nsw i64 {byte}, 1"))], shift, access.dtype.bits, condition)
+
+
+def bits_from(g: Generator, addresses: Sequence[str], shift: str, bits: int, condition: str, space: Space = GLOBAL) -> str:
+    """`bits` bits from bit `shift` of a byte on, an i8; the next byte is read only if they reach into it."""
+    low = load_where(g, addresses[0], 8, condition, space)
     two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {8 - bits}")])
-    high = load_where(g, access.byte(g.e.let(f"add nsw i64 {byte}, 1")), 8, two)
+    high = load_where(g, addresses[1], 8, two, space)
     pair = g.e.let(f"or i32 {g.e.let(f'zext i8 {low} to i32')}, {g.e.let(f'shl i32 {wide(g, high)}, 8')}")
     value = g.e.let(f"trunc i32 {g.e.let(f'lshr i32 {pair}, {shift}')} to i8")
     return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
@@ -643,18 +647,23 @@ def wide(g: Generator, byte: str) -> str:
 
 def store_bits(g: Generator, access: GlobalAccess, register: int, value: str, condition: str) -> None:
     """One element by atomics on the 32-bit words that hold it, as its neighbours may have other writers."""
-    bits = access.dtype.bits
     word, shift = bit_place(g, access, register, 32)
+    addresses = [
+        g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}")
+        for index in (word, g.e.let(f"add nsw i64 {word}, 1"))
+    ]
+    bits_to(g, addresses, shift, access.dtype.bits, value, condition)
+
+
+def bits_to(g: Generator, addresses: Sequence[str], shift: str, bits: int, value: str, condition: str, space: Space = GLOBAL) -> None:
+    """Put `bits` bits at bit `shift` of a 32-bit word on, by atomics; the next word is touched only if they reach into it."""
     mask = g.e.let(f"shl i64 {(1 << bits) - 1}, {g.e.let(f'zext i32 {shift} to i64')}")
     put = g.e.let(f"shl i64 {g.e.let(f'zext i8 {value} to i64')}, {g.e.let(f'zext i32 {shift} to i64')}")
     two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {32 - bits}")])
-    for half, where in ((0, condition), (1, two)):
-        index = word if half == 0 else g.e.let(f"add nsw i64 {word}, 1")
-        address = g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}")
+    name = f"red.relaxed.{'gpu' if space is GLOBAL else 'cta'}.{space.name}"
+    for half, (address, where) in enumerate(zip(addresses, (condition, two), strict=True)):
         part = [g.e.let(f"trunc i64 {g.e.let(f'lshr i64 {v}, {32 * half}')} to i32") for v in (mask, put)]
         clear = g.e.let(f"xor i32 {part[0]}, -1")
-        code = "@$3 red.relaxed.gpu.global.and.b32 [$0], $1; @$3 red.relaxed.gpu.global.or.b32 [$0], $2;"
-        arguments = (f"ptr addrspace(1) {address}", f"i32 {clear}", f"i32 {part[1]}", f"i1 {where}")
-        g.e.asm("void", code, "l,r,r,b,~{memory}", *arguments, effect=True)
-
-
+        code = f"@$3 {name}.and.b32 [$0], $1; @$3 {name}.or.b32 [$0], $2;"
+        arguments = (space.pointer(address), f"i32 {clear}", f"i32 {part[1]}", f"i1 {where}")
+        g.e.asm("void", code, f"{space.letter},r,r,b,~{{memory}}", *arguments, effect=True)

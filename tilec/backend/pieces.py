@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tilec.backend.addresses import SharedAccess
 from tilec.backend.llvm import Generator, Registers, emits
-from tilec.backend.shared import SharedAccess, load_from
+from tilec.backend.packed_shared import PackedAccess
+from tilec.backend.shared import load_from
 from tilec.ir.ops.pieces import Concatenate, LoadStrided, Slice
 
 
@@ -23,6 +25,6 @@ def joined(g: Generator, op: Concatenate) -> Sequence[Registers]:
 
 @emits(LoadStrided)
 def load_strided(g: Generator, op: LoadStrided) -> Sequence[Registers]:
-    access = SharedAccess.of(g, op, op.result.type)
+    access = (PackedAccess if op.memory.type.packed else SharedAccess).of(g, op, op.result.type)
     access.scale = [op.steps[d] for d in op.dims]
     return [load_from(g, access, op.result.type)]

@@ -1,196 +1,40 @@
-"""Shared memory: loads, stores, `ldmatrix`, and asynchronous copies into it.
-
-An element's place is the tile's offset plus `swizzle(thread's part + register's constant)`. Where the bits of the two do not overlap,
-which they don't in layouts of powers of two, the swizzle distributes over them: the thread's part is swizzled once, and each
-register costs an immediate, or one XOR for each different pattern of swizzled bits.
-"""
+"""Shared memory: tiles and slices, loads, stores and `ldmatrix`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
+from tilec.backend.addresses import SharedAccess
 from tilec.backend.fields import bytes_of, tell
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
-from tilec.backend.memory import (
-    VECTOR_BITS,
-    Place,
-    conjunction,
-    first_holder,
-    from_memory,
-    i32_add,
-    in_memory,
-    place_of,
-    to_memory,
-)
-from tilec.errors import Loc
-from tilec.ir.core import Value
-from tilec.ir.layout import Layout
-from tilec.ir.notes import Refused, explain_width
+from tilec.backend.memory import Place, first_holder, from_memory, i32_add, in_memory, to_memory
+from tilec.backend.packed_shared import PackedAccess, load_packed, store_packed
+from tilec.ir.notes import Refused
 from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
 from tilec.ir.types import TileType
 
 
 @emits(Shared)
 def shared(g: Generator, op: Shared) -> Sequence[Registers]:
-    """A shared tile is the byte where it begins."""
+    """A shared tile is the byte where it begins, or the bit if its elements fill no bytes."""
     g.uses_shared = True
-    return [[str(op.offset)]]
+    assert op.offset is not None
+    return [[str(op.offset * (8 if op.result.type.packed else 1))]]
 
 
 @emits(SharedSlice)
 def shared_slice(g: Generator, op: SharedSlice) -> Sequence[Registers]:
     memory = op.memory.type
-    step = memory.layout.slice(0, 1)[0] * memory.item_bytes
+    step = memory.layout.slice(0, 1)[0] * (memory.item_bits if memory.packed else memory.item_bytes)
     index = g.scalar(op.index)
     at = str(int(index) * step) if index.isdigit() else g.e.let(f"mul nuw nsw i32 {index}, {step}")
     return [[i32_add(g, g.scalar(op.memory), at)]]
 
 
-class SharedAccess:
-    """The addresses of one access to a shared tile. Elements of under 8 bits lie in a byte each.
-
-    `place` are coordinates along the tile's axes, which run along the memory axes `dims`; along the axes in `scale` it counts in
-    several elements.
-    """
-
-    def __init__(self, g: Generator, memory: Value, dims: Sequence[int], offsets: Sequence[Value], place: Place, layout: Layout | None):
-        self.g, self.memory, self.dims, self.place, self.layout = g, memory.type, dims, place, layout
-        self.start = g.scalar(memory)
-        self.offsets = [g.scalar(v) for v in offsets]
-        self.divisors = [g.facts.divisor(v) for v in offsets]
-        self.scale = [1] * len(dims)
-        self.memo: dict[Any, str] = {}
-
-    @staticmethod
-    def of(g: Generator, op: LoadShared | StoreShared, type: TileType) -> SharedAccess:
-        return SharedAccess(g, op.memory, op.dims, op.offsets, place_of(g, type), type.layout)
-
-    @property
-    def run(self) -> int:
-        """Elements of one vector access."""
-        return math.gcd(VECTOR_BITS // 8 // self.memory.item_bytes, *self.limits.values())
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """What a vector must divide, in elements, and what each means."""
-        axis = self.memory.rank - 1
-        if axis not in self.dims or self.layout is None:
-            return {"the tile does not run along the shared tile's last axis": 1}
-        if any(s != 1 for s in self.scale):
-            return {"it counts in rows": 1}
-        assert self.memory.layout is not None
-        fast = self.dims.index(axis)
-        return {
-            "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(fast),
-            "the tile ends within a vector": self.place.shape[fast],
-            "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(axis),
-            "a thread holds no more elements": self.layout.registers,
-            "the tile's offset is not known to divide by more": self.divisors[axis],
-        }
-
-    def explain(self, loc: Loc | None) -> None:
-        """Say how wide the access is, and why not wider."""
-        explain_width(loc, self.run, 8 * self.memory.item_bytes, self.limits)
-
-    def address(self, register: int) -> str:
-        """A pointer to a register's element."""
-        constant = sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
-        swizzle = self.memory.layout.swizzle  # type: ignore[union-attr]
-        if swizzle is None:
-            return self.pointer(self.line(), constant)
-        if not self.bits_apart():
-            line = i32_add(self.g, self.line(), constant)
-            return self.pointer(self.swizzled(line), 0)
-        moved = swizzle(constant)
-        low = moved & ((1 << (swizzle.base + swizzle.bits)) - 1)
-        return self.pointer(self.thread_part(low), moved - low)
-
-    def pointer(self, element: str, constant: int) -> str:
-        """@shared + start + bytes of an element + bytes of a constant, the constant last so that it becomes an immediate."""
-        key = ("pointer", element)
-        size = self.memory.item_bytes
-        if key not in self.memo:
-            g = self.g
-            byte = str(int(element) * size) if element.isdigit() else element if size == 1 else g.e.let(f"mul nuw nsw i32 {element}, {size}")
-            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {byte}")  # the same round after round, unlike a stage's start
-            self.memo[key] = thread if self.start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {self.start}")
-        if not constant:
-            return self.memo[key]
-        return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * size}")
-
-    def stride(self, axis: int) -> int:
-        return self.memory.layout.strides[axis]  # type: ignore[union-attr]
-
-    def bits_apart(self) -> bool:
-        """Whether the offsets of threads and of registers have no bit in common: powers of two throughout, and no offset in between."""
-        if self.layout is None or any(o != "0" for o in self.offsets):
-            return False
-        digits = (*self.layout.thread_digits, *self.layout.register_digits)
-        strides = [self.stride(axis) for axis in self.dims]
-        return all(power_of_two(d.size) for d in digits) and all(map(power_of_two, strides)) and self.place.covers == self.place.shape
-
-    def line(self) -> str:
-        """The element offset of register 0 before a swizzle."""
-        if "line" not in self.memo:
-            g, parts = self.g, list(self.offsets)
-            for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
-                wide = base if scale == 1 or base == "0" else g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
-                parts[axis] = i32_add(g, parts[axis], wide)
-            self.memo["line"] = self.offset(parts)
-        return self.memo["line"]
-
-    def offset(self, coordinates: Sequence[str]) -> str:
-        """The element offset of coordinates before a swizzle."""
-        total = str(self.memory.layout.base)  # type: ignore[union-attr]
-        for axis, part in enumerate(coordinates):
-            term = part if self.stride(axis) == 1 or part == "0" else self.g.e.let(f"mul nuw nsw i32 {part}, {self.stride(axis)}")
-            total = i32_add(self.g, total, term)
-        return total
-
-    def corner(self) -> str:
-        """A pointer to the tile's first element."""
-        line = self.offset(self.offsets)
-        return self.pointer(line if self.memory.layout.swizzle is None else self.swizzled(line), 0)  # type: ignore[union-attr]
-
-    def swizzled(self, line: str) -> str:
-        g, swizzle = self.g, self.memory.layout.swizzle  # type: ignore[union-attr]
-        assert swizzle is not None
-        moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {swizzle.shift}')}, {swizzle.mask}")
-        return g.e.let(f"xor i32 {line}, {moved}")
-
-    def thread_part(self, low: int) -> str:
-        """The thread's swizzled offset with the low bits of a register's constant."""
-        key = ("thread", low)
-        if key not in self.memo:
-            if low == 0:
-                self.memo[key] = self.swizzled(self.line())
-            else:
-                self.memo[key] = self.g.e.let(f"xor i32 {self.thread_part(0)}, {low}")
-        return self.memo[key]
-
-    def inside(self, register: int, also: str = "true") -> str:
-        """Whether a register's element belongs to the tile and not to the layout's padding; `also` is another condition."""
-        conditions = []
-        for axis, c in enumerate(self.place.offsets[register]):
-            if ("in", axis, c) not in self.memo:
-                self.memo["in", axis, c] = self.place.within(self.g, axis, c)
-            conditions.append(self.memo["in", axis, c])
-        key = ("all", *conditions, also)
-        if key not in self.memo:
-            self.memo[key] = conjunction(self.g, [*conditions, also])
-        return self.memo[key]
-
-
-def power_of_two(n: int) -> bool:
-    return n > 0 and n & (n - 1) == 0
-
-
 @emits(LoadShared)
 def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
-    access = SharedAccess.of(g, op, op.result.type)
+    access = (PackedAccess if op.memory.type.packed else SharedAccess).of(g, op, op.result.type)
     if op.shape:
         access.explain(op.loc)
     return [load_from(g, access, op.result.type)]
@@ -198,6 +42,8 @@ def load_shared(g: Generator, op: LoadShared) -> Sequence[Registers]:
 
 def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
     """The registers of a tile of this type."""
+    if isinstance(access, PackedAccess):
+        return load_packed(g, access, type)
     dtype = type.dtype
     kind, run = in_memory(dtype), access.run
     size = run * access.memory.item_bytes
@@ -220,9 +66,11 @@ def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
 
 @emits(StoreShared)
 def store_shared(g: Generator, op: StoreShared) -> None:
-    access = SharedAccess.of(g, op, op.value.type)
+    access = (PackedAccess if op.memory.type.packed else SharedAccess).of(g, op, op.value.type)
     if op.value.type.shape:
         access.explain(op.loc)
+    if isinstance(access, PackedAccess):
+        return store_packed(g, access, g[op.value], op.value.type)
     kind, run = in_memory(op.value.type.dtype), access.run
     values = [to_memory(g, v, op.value.type.dtype) for v in g[op.value]]
     size = run * access.memory.item_bytes
@@ -233,6 +81,7 @@ def store_shared(g: Generator, op: StoreShared) -> None:
         type = kind if run == 1 else f"<{run} x {kind}>"
         stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
     emit_where(g, stores)
+    return None
 
 
 def emit_where(g: Generator, instructions: Sequence[tuple[str, str]]) -> None:

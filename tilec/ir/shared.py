@@ -53,12 +53,17 @@ class Swizzle:
 
 @dataclass(frozen=True)
 class SharedLayout:
-    """Coordinates -> element offset in a buffer: swizzle(base + sum of coordinate * stride)."""
+    """Coordinates -> element offset in a buffer: swizzle(base + sum of coordinate * stride).
+
+    Elements of types under 8 bits lie bit by bit one after another, unless they are `spread`: each in a byte of its own, which its thread can
+    store without minding its neighbours.
+    """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     swizzle: Swizzle | None = None
     base: int = 0
+    spread: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -137,7 +142,8 @@ class SharedLayout:
     def __str__(self) -> str:
         swizzle = f", swizzle={[self.swizzle.bits, self.swizzle.base, self.swizzle.shift]}" if self.swizzle else ""
         base = f", base={self.base}" if self.base else ""
-        return f"shared(shape={list(self.shape)}, strides={list(self.strides)}{swizzle}{base})"
+        spread = ", spread=True" if self.spread else ""
+        return f"shared(shape={list(self.shape)}, strides={list(self.strides)}{swizzle}{base}{spread})"
 
     __repr__ = __str__
 
@@ -148,11 +154,11 @@ def row_major(*shape: int) -> SharedLayout:
 
 
 def shared(
-    shape: Sequence[int], strides: Sequence[int] | None = None, swizzle: Sequence[int] | None = None, base: int = 0
+    shape: Sequence[int], strides: Sequence[int] | None = None, swizzle: Sequence[int] | None = None, base: int = 0, spread: bool = False
 ) -> SharedLayout:
     """A shared layout as its text names it: row-major without `strides`; `swizzle` is [bits, base, shift]."""
     steps = row_major(*shape).strides if strides is None else tuple(strides)
-    return SharedLayout(tuple(shape), steps, Swizzle(*swizzle) if swizzle else None, base)
+    return SharedLayout(tuple(shape), steps, Swizzle(*swizzle) if swizzle else None, base, spread)
 
 
 def parse_shared(text: str) -> SharedLayout:

@@ -111,14 +111,27 @@ class SharedType(Type):
         return len(self.shape)
 
     @property
+    def item_bits(self) -> int:
+        """Bits of one element's place."""
+        small = self.dtype.bits < 8 and not self.dtype.is_bool and not (self.layout is not None and self.layout.spread)
+        return self.dtype.bits if small else max(8, self.dtype.bits)
+
+    @property
+    def packed(self) -> bool:
+        """Whether elements lie bit by bit one after another and fill no bytes of their own."""
+        return self.item_bits % 8 != 0
+
+    @property
     def item_bytes(self) -> int:
-        """Bytes of one element: types under 8 bits lie in a byte each."""
-        return max(8, self.dtype.bits) // 8
+        """Bytes of one element's place, which fills bytes."""
+        assert not self.packed, "elements that are packed have no bytes of their own"
+        return self.item_bits // 8
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole tile."""
-        return self.item_bytes * (self.layout.size if self.layout is not None else math.prod(self.shape))
+        """Bytes of the whole tile; of packed elements in whole words, as atomics take them."""
+        bits = self.item_bits * (self.layout.size if self.layout is not None else math.prod(self.shape))
+        return -(-bits // 32) * 4 if self.packed else bits // 8
 
     def __str__(self) -> str:
         inside = ", ".join(map(str, self.shape)) + (f"; {self.layout}" if self.layout is not None else "")

@@ -19,6 +19,8 @@ from tilec.ir.ops.gather import Chosen, Gather, Scatter
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import ACCESS_BITS, RULES, AssignLayouts, before_broadcast, fastest_axis
 
+WORD_BITS = 32  # of the shortest asynchronous copy
+
 
 def chooser(a: AssignLayouts, value: Value | None, layout: Layout | None) -> Value | None:
     """Indices or a mask, in the layout that broadcasts to the access's without a move."""
@@ -43,8 +45,11 @@ def gather(a: AssignLayouts, op: Gather) -> Any:
 
 
 def copy_async(a: AssignLayouts, op: CopyAsync) -> Any:
-    tile = TileType(op.memory.type.dtype, op.tile_shape)
-    layout = op.layout or a.default(tile, fastest_axis(op), ACCESS_BITS)  # an idle thread costs less than more copies
+    tile, fastest = TileType(op.memory.type.dtype, op.tile_shape), fastest_axis(op)
+    unit = ACCESS_BITS  # an idle thread costs less than more copies
+    if fastest is not None and tile.shape[fastest] * tile.dtype.bits % unit:
+        unit = WORD_BITS
+    layout = op.layout or a.default(tile, fastest, unit)
     return a.clone(op, layout=layout, **choosers(a, op, layout))
 
 

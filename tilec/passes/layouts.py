@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -325,7 +326,7 @@ class AssignLayouts(Rewriter):
     def store(self, op: Store | StoreShared) -> Any:
         if not op.value.type.shape:
             return self.clone(op)
-        packed = isinstance(op, Store) and op.value.type.dtype.bits % 8 != 0
+        packed = op.memory.type.packed if isinstance(op, StoreShared) else op.value.type.dtype.bits % 8 != 0
         wanted = self.default(op.value.type, fastest_axis(op), 32 if packed else 8)  # threads that share a word need atomics
         return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
 
@@ -484,14 +485,14 @@ def reshaped(layout: Layout, shape: Sequence[int], wanted: Sequence[int]) -> Lay
 
 
 def padded(type: TileType) -> SharedLayout:
-    """Row-major with 16 bytes after each row, so that a column's elements lie in different banks."""
-    plain = row_major(*type.shape)
+    """Row-major with 16 bytes after each row, so that a column's elements lie in different banks; no two elements in one byte."""
+    spread = type.dtype.bits < 8 and not type.dtype.is_bool
     if type.rank < 2:
-        return plain
+        return replace(row_major(*type.shape), spread=spread)
     gap = max(1, 16 * 8 // max(8, type.dtype.bits))
     pitch = type.shape[-1] + gap
     strides = tuple(pitch * math.prod(type.shape[a + 1 : -1]) for a in range(type.rank - 1))
-    return SharedLayout(type.shape, (*strides, 1))
+    return SharedLayout(type.shape, (*strides, 1), spread=spread)
 
 
 def matrix_layouts(

@@ -73,8 +73,10 @@ class LayOutShared(Rewriter):
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Shared) and op.layout is None:
+            if op.result.type.packed:  # rows begin at any bit: nothing to swizzle
+                return self.clone(op, layout=row_major(*op.shape))
             accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
-            return self.clone(op, layout=best_layout(op.shape, max(8, op.dtype.bits) // 8, accesses))
+            return self.clone(op, layout=best_layout(op.shape, op.result.type.item_bytes, accesses))
         return self.clone(op)
 
 

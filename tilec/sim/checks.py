@@ -280,13 +280,24 @@ class Checker:
                 continue
             mask = self.inspect(a, mask, got, part, ~fine)
             index = np.where(np.broadcast_to(mask, M.shape), a.index, 0) if mask is not None else index
-        if a.kind in ("store", "atomic", "async"):
+        if a.kind == "atomic" and a.neutral is not None:
+            self.write_changed(a, state, index, mask)
+        elif a.kind in ("store", "atomic", "async"):
             value = PENDING if a.kind == "async" else WRITTEN
             word = int.from_bytes(bytes([value] * unit), "little")
             where = index if mask is None else np.broadcast_to(index, M.shape)[mask]
             for part in range(a.size // unit):
                 view[(where >> shift) + part] = word
         return mask
+
+    def write_changed(self, a: Access, state: Array, index: Array, mask: Array | None) -> None:
+        """An atomic and, or, xor writes the bytes that its operand does not leave alone."""
+        assert a.data is not None
+        data = np.broadcast_to(a.data, self.M.shape)
+        for k in range(a.size):
+            changed = (data >> data.dtype.type(8 * k) & data.dtype.type(0xFF)) != a.neutral
+            changed = changed if mask is None else changed & mask
+            state[np.broadcast_to(index, self.M.shape)[changed] + k] = WRITTEN
 
     def out_of_bounds(self, a: Access, mask: Array | None, bad: Array) -> Array:
         bad = np.broadcast_to(bad, self.M.shape)
@@ -316,7 +327,10 @@ class Checker:
         return mask
 
     def never_written(self, a: Access, fresh: Array, part: int) -> None:
-        """Bytes (part `part` of the access, 8 bytes each) that nothing wrote: legal for a load until its value matters."""
+        """Bytes (part `part` of the access, 8 bytes each) that nothing wrote: legal for a load until its value matters, and for bits that are set or
+        cleared whatever they were."""
+        if a.kind == "atomic" and a.neutral is not None and not a.wanted:
+            return
         if a.kind == "atomic":
             self.launch.record(
                 "uninitialized", f"atomic update of {a.space.name} memory that nothing wrote, {self.who(fresh.any(-1))}", self.op(a.at)

@@ -54,6 +54,7 @@ class Access:
     strong: bool = False
     data: Array | None = None  # what a store writes, as items of `size` bytes; the first operand of an atomic
     neutral: int | None = None  # atomics: bytes of `data` that have this value change nothing
+    wanted: bool = True  # atomics: whether the old value is
 
 
 @dataclass
@@ -282,7 +283,7 @@ class Memory:
         for s, a, m in self.parts(space, address, mask):
             index = s.index(a)
             if self.checker is not None or self.costs is not None:
-                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True, operands[0], neutral))
+                m = self.observed(Access(at, "atomic", s, a, index, dtype.itemsize, m, True, operands[0], neutral, wanted))
             m = np.broadcast_to(True if m is None else m, self.shape)
             m = m & self.live
             view = s.views[dtype.itemsize].view(dtype)

@@ -1,0 +1,171 @@
+"""Where accesses to shared memory go.
+
+An element's place is the tile's offset plus `swizzle(thread's part + register's constant)`. Where the bits of the two do not overlap,
+which they don't in layouts of powers of two, the swizzle distributes over them: the thread's part is swizzled once, and each
+register costs an immediate, or one XOR for each different pattern of swizzled bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from tilec.backend.llvm import Generator
+from tilec.backend.memory import VECTOR_BITS, Place, conjunction, i32_add, place_of
+from tilec.errors import Loc
+from tilec.ir.core import Value
+from tilec.ir.layout import Layout
+from tilec.ir.notes import explain_width
+from tilec.ir.ops.memory import LoadShared, SharedSlice, StoreShared
+from tilec.ir.types import TileType
+
+Access = TypeVar("Access", bound="SharedAccess")
+
+
+def begins(g: Generator, memory: Value) -> int:
+    """A number that divides the element, from the shared tile's first on, at which a slice of it begins; 0 if that is the first."""
+    if not isinstance(memory.owner, SharedSlice):
+        return 0
+    given = memory.owner.memory
+    return math.gcd(begins(g, given), g.facts.divisor(memory.owner.index) * given.type.layout.slice(0, 1)[0])
+
+
+class SharedAccess:
+    """The addresses of one access to a shared tile whose elements fill bytes; those of others are `PackedAccess`.
+
+    `place` are coordinates along the tile's axes, which run along the memory axes `dims`; along the axes in `scale` it counts in
+    several elements.
+    """
+
+    def __init__(self, g: Generator, memory: Value, dims: Sequence[int], offsets: Sequence[Value], place: Place, layout: Layout | None):
+        self.g, self.memory, self.dims, self.place, self.layout = g, memory.type, dims, place, layout
+        self.start, self.begins = g.scalar(memory), begins(g, memory)
+        self.offsets = [g.scalar(v) for v in offsets]
+        self.divisors = [g.facts.divisor(v) for v in offsets]
+        self.scale = [1] * len(dims)
+        self.memo: dict[Any, str] = {}
+
+    @classmethod
+    def of(cls: type[Access], g: Generator, op: LoadShared | StoreShared, type: TileType) -> Access:
+        return cls(g, op.memory, op.dims, op.offsets, place_of(g, type), type.layout)
+
+    @property
+    def run(self) -> int:
+        """Elements of one vector access."""
+        return math.gcd(VECTOR_BITS // 8 // self.memory.item_bytes, *self.limits.values())
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What a vector must divide, in elements, and what each means."""
+        axis = self.memory.rank - 1
+        if axis not in self.dims or self.layout is None:
+            return {"the tile does not run along the shared tile's last axis": 1}
+        if any(s != 1 for s in self.scale):
+            return {"it counts in rows": 1}
+        assert self.memory.layout is not None
+        fast = self.dims.index(axis)
+        return {
+            "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(fast),
+            "the tile ends within a vector": self.place.shape[fast],
+            "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(axis),
+            "a thread holds no more elements": self.layout.registers,
+            "the tile's offset is not known to divide by more": self.divisors[axis],
+            "a slice begins between two vectors": self.begins,
+        }
+
+    def explain(self, loc: Loc | None) -> None:
+        """Say how wide the access is, and why not wider."""
+        explain_width(loc, self.run, 8 * self.memory.item_bytes, self.limits)
+
+    def address(self, register: int) -> str:
+        """A pointer to a register's element."""
+        constant = sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
+        swizzle = self.memory.layout.swizzle  # type: ignore[union-attr]
+        if swizzle is None:
+            return self.pointer(self.line(), constant)
+        if not self.bits_apart():
+            line = i32_add(self.g, self.line(), constant)
+            return self.pointer(self.swizzled(line), 0)
+        moved = swizzle(constant)
+        low = moved & ((1 << (swizzle.base + swizzle.bits)) - 1)
+        return self.pointer(self.thread_part(low), moved - low)
+
+    def pointer(self, element: str, constant: int) -> str:
+        """@shared + start + bytes of an element + bytes of a constant, the constant last so that it becomes an immediate."""
+        key = ("pointer", element)
+        size = self.memory.item_bytes
+        if key not in self.memo:
+            g = self.g
+            byte = str(int(element) * size) if element.isdigit() else element if size == 1 else g.e.let(f"mul nuw nsw i32 {element}, {size}")
+            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {byte}")  # the same round after round, unlike a stage's start
+            self.memo[key] = thread if self.start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {self.start}")
+        if not constant:
+            return self.memo[key]
+        return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * size}")
+
+    def stride(self, axis: int) -> int:
+        return self.memory.layout.strides[axis]  # type: ignore[union-attr]
+
+    def bits_apart(self) -> bool:
+        """Whether the offsets of threads and of registers have no bit in common: powers of two throughout, and no offset in between."""
+        if self.layout is None or any(o != "0" for o in self.offsets):
+            return False
+        digits = (*self.layout.thread_digits, *self.layout.register_digits)
+        strides = [self.stride(axis) for axis in self.dims]
+        return all(power_of_two(d.size) for d in digits) and all(map(power_of_two, strides)) and self.place.covers == self.place.shape
+
+    def line(self) -> str:
+        """The element offset of register 0 before a swizzle."""
+        if "line" not in self.memo:
+            g, parts = self.g, list(self.offsets)
+            for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
+                wide = base if scale == 1 or base == "0" else g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
+                parts[axis] = i32_add(g, parts[axis], wide)
+            self.memo["line"] = self.offset(parts)
+        return self.memo["line"]
+
+    def offset(self, coordinates: Sequence[str]) -> str:
+        """The element offset of coordinates before a swizzle."""
+        total = str(self.memory.layout.base)  # type: ignore[union-attr]
+        for axis, part in enumerate(coordinates):
+            term = part if self.stride(axis) == 1 or part == "0" else self.g.e.let(f"mul nuw nsw i32 {part}, {self.stride(axis)}")
+            total = i32_add(self.g, total, term)
+        return total
+
+    def corner(self) -> str:
+        """A pointer to the tile's first element."""
+        line = self.offset(self.offsets)
+        return self.pointer(line if self.memory.layout.swizzle is None else self.swizzled(line), 0)  # type: ignore[union-attr]
+
+    def swizzled(self, line: str) -> str:
+        g, swizzle = self.g, self.memory.layout.swizzle  # type: ignore[union-attr]
+        assert swizzle is not None
+        moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {swizzle.shift}')}, {swizzle.mask}")
+        return g.e.let(f"xor i32 {line}, {moved}")
+
+    def thread_part(self, low: int) -> str:
+        """The thread's swizzled offset with the low bits of a register's constant."""
+        key = ("thread", low)
+        if key not in self.memo:
+            if low == 0:
+                self.memo[key] = self.swizzled(self.line())
+            else:
+                self.memo[key] = self.g.e.let(f"xor i32 {self.thread_part(0)}, {low}")
+        return self.memo[key]
+
+    def inside(self, register: int, also: str = "true") -> str:
+        """Whether a register's element belongs to the tile and not to the layout's padding; `also` is another condition."""
+        conditions = []
+        for axis, c in enumerate(self.place.offsets[register]):
+            if ("in", axis, c) not in self.memo:
+                self.memo["in", axis, c] = self.place.within(self.g, axis, c)
+            conditions.append(self.memo["in", axis, c])
+        key = ("all", *conditions, also)
+        if key not in self.memo:
+            self.memo[key] = conjunction(self.g, [*conditions, also])
+        return self.memo[key]
+
+
+def power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
