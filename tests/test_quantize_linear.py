@@ -11,6 +11,12 @@ from tilec.quant import gptq, optimal_codebook, quantize, quantize_linear
 N, K = 24, 256
 
 
+@pytest.fixture(autouse=True)
+def own_types(monkeypatch):
+    """Codebooks that a test makes are known to it alone."""
+    monkeypatch.setattr(D, "_by_name", dict(D._by_name))
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng()
@@ -70,6 +76,13 @@ def test_one_meaning_with_quantize(w):
         np.testing.assert_array_equal(q.codes.codes(), codes.codes().T)
         np.testing.assert_array_equal(q.scales.values(), scales.values().T)
         assert q.zeros is None if zero is None else q.zeros.values().tolist() == [[zero]]
+    for method in ("nearest", "clip"):
+        codes, scales = quantize(w.reshape(N, 2, 128), "int4", group=3, axis=0, method=method)
+        q = quantize_linear(w.T, "int4", 3, method=method)
+        np.testing.assert_array_equal(codes.codes().reshape(N, K), q.codes.codes().T)
+        np.testing.assert_array_equal(scales.values().reshape(-1, K), q.scales.values().T)
+    with pytest.raises(TileError, match="there is no method 'best'"):
+        quantize(w, "int4", method="best")
 
 
 def test_one_scale_for_all(w):

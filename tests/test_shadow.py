@@ -1,14 +1,16 @@
 """The float64 shadow of a run: errors that are known by hand or by NumPy, at the lines that make them."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 from programs import random_program
 
 import tilec as tc
-from examples import NAMES, WITH_DOT, example
+from examples import FOLDER, NAMES, WITH_DOT, example
 from tilec import cdiv, f16, f32, i32, int4, int8
+from tilec.cli import main
 from tilec.ir.interp import Memory
 from tilec.ir.shadow import shadow
 from tilec.ir.types import TensorType
@@ -179,7 +181,8 @@ def test_what_is_not_finite_is_counted():
     x, y = np.array([1, 300, 2, 400, 3, 4, 5, 6], np.float16), np.empty(8, np.float16)
     report = overflows.shadow(x, y)
     assert np.isinf(y[[1, 3]]).all()
-    assert report.line("square =").overflows == 2
+    assert report.line("square =").overflows == report.line("tc.sqrt").overflows == 2
+    assert report.lines[0].text == "square = v * v"
     assert "(2 not finite)" in str(report)
 
 
@@ -224,6 +227,28 @@ def test_atomics_round_in_memory():
     assert report.line("tc.atomic_add").alone == pytest.approx(report.outputs["y"].relative)
 
 
+@tc.kernel
+def packed_weights(x: f16[16, K], w: tc.packed(int4)[K, N], s: f16[1, N], y: f32[16, N]):
+    tc.grid(1)
+    acc = tc.zeros(f32, [16, 32])
+    for k in range(0, K, 128):
+        acc = tc.dot(tc.load(x, [0, k], [16, 128]), tc.dequantize(tc.load(w, [k, 0], [128, 32]), tc.load(s, [0, 0], [1, 32])), acc)
+    tc.store(y, [0, 0], acc)
+
+
+@pytest.mark.parametrize("stage", [None, "unpacked", "placed"])
+def test_scaled_weights_round_once(stage):
+    rng = np.random.default_rng()
+    x, s = rng.standard_normal((16, 256)).astype(np.float16), rng.uniform(0.01, 0.1, (1, 32)).astype(np.float16)
+    w, y = tc.Tensor.from_codes(rng.integers(0, 16, (256, 32)), tc.packed(int4)), np.empty((16, 32), np.float32)
+    report = packed_weights.shadow(x, w, s, y, stage=stage)
+    scaled = w.values() * s.astype(np.float64)
+    dot = report.line("acc = tc.dot")
+    assert dot.introduced == pytest.approx(relative(scaled.astype(np.float16), scaled))
+    assert report.outputs["y"].relative == pytest.approx(relative(y, x.astype(np.float64) @ scaled))
+    assert dot.alone == pytest.approx(report.outputs["y"].relative)
+
+
 def test_without_a_run_for_each_line(x):
     y = np.empty(96, np.float32)
     report = one_cast.shadow(x, y, alone=False)
@@ -235,6 +260,17 @@ def test_without_a_run_for_each_line(x):
     assert head[3].endswith("h = f16(v)")
     with pytest.raises(tc.TileError, match="there is no stage 'last'"):
         one_cast.shadow(x, y, stage="last")
+
+
+def test_from_the_command_line(capsys):
+    assert main(["shadow", f"{FOLDER / 'softmax.py'}:softmax", "--size", "m=3", "--size", "n=40"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("y: relative error ")
+    assert main(["shadow", f"{FOLDER / 'softmax.py'}:softmax", "--size", "m=3", "--size", "n=40", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert f"{found['outputs']['y']['relative']:.3e}" in shown
+    assert f"{found['lines'][0]['alone']:.2e}" in shown.splitlines()[3]
+    assert found["lines"][0]["text"] in shown
 
 
 # whole kernels

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilec.errors import TileError, presented, require
+from tilec.errors import presented, require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import DType
 from tilec.ir.tensor import Tensor
 from tilec.quant.gptq import feedback
 from tilec.quant.quantized import FLOAT_ZEROS, SCALES, Quantized, check_kind
-from tilec.quant.scheme import Scheme
+from tilec.quant.scheme import Scheme, searches
 
 Array = npt.NDArray[Any]
 
@@ -89,15 +90,19 @@ def quantize_linear(
 
 
 def _plain(scheme: Scheme, grouped: Array, importance: Array | None) -> tuple[Array, Array, Array]:
-    """Codes, scales and zero points of [R, G, k], some rows at a time."""
+    """Codes, scales and zero points of [R, G, k], some rows at a time, by several threads."""
     rows, groups, size = grouped.shape
     weighting = None if importance is None else np.resize(importance, (groups, size))
     codes = np.empty(grouped.shape, np.uint8)
     scales, zeros = np.empty((rows, groups)), np.empty((rows, groups))
-    for part in _chunks(rows, groups * size):
+
+    def fill(part: slice) -> None:
         here, w = scheme.within(part), grouped[part]
         scales[part], zeros[part] = here.fit(w, weighting)
         codes[part] = scheme.kind.encode(here.nearest(w, scales[part], zeros[part]))
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(fill, _chunks(rows, groups * size)))
     return codes, scales, zeros
 
 
@@ -110,8 +115,6 @@ def _scheme(dtype: DType | str, scale_dtype: DType | str, zeros: str | float | N
     kind, scale_kind = dtypes.dtype(dtype), dtypes.dtype(scale_dtype)
     check_kind(kind)
     require(scale_kind in SCALES, f"scales are {', '.join(map(str, SCALES))}, not {scale_kind}")
-    if method not in ("nearest", "clip"):
-        raise TileError(f"there is no method {method!r}", hint='methods are "nearest" and "clip"; hessian= adds error feedback to either')
     zero_kind: DType | None = None
     if zeros == "int":
         require(kind.is_int, f"integer zero points go with integer codes, not {kind}", hint='zeros="float" goes with all')
@@ -127,7 +130,7 @@ def _scheme(dtype: DType | str, scale_dtype: DType | str, zeros: str | float | N
         require(isinstance(zeros, int | float) and np.isfinite(zeros), f'zeros are "int", "float", a number or None, not {zeros!r}')
         zero_kind = kind if kind.is_int and kind.min <= zeros <= kind.max and zeros == int(zeros) else dtypes.f32
         zero_kind = dtypes.f16 if zero_kind is dtypes.f32 and dtypes.f16.round(zeros) == zeros else zero_kind
-    return Scheme(kind, scale_kind, zeros if isinstance(zeros, str) else float(zeros or 0), zero_kind, method == "clip")
+    return Scheme(kind, scale_kind, zeros if isinstance(zeros, str) else float(zeros or 0), zero_kind, searches(method))
 
 
 def _second(scheme: Scheme, weights: Array, two_level: str | None, size: int) -> Array | float:
