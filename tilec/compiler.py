@@ -38,6 +38,7 @@ from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.notes import noting
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
+from tilec.ir.shadow import Shadow, shadow
 from tilec.ir.tensor import Tensor
 from tilec.launch import Launcher
 from tilec.passes import groups as group_layouts  # noqa: F401
@@ -326,18 +327,35 @@ class Kernel:
         self._interpret(given, constants, stage, arch, late_copies)
 
     def _interpret(self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False) -> None:
-        if stage is None:
-            function = self._parsed(constants)
-        else:
-            stages = self._staged(constants, target(arch))
-            require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
-            function = stages[stage]
+        function = self._at_stage(constants, stage, arch)
         bound = Arguments(function, given)
         check_clean(bound, self.signature.workspaces, "before the run")
         carriers = bound.carriers()
         execute(function, carriers, late_copies)
         bound.write_back(carriers)
         check_clean(bound, self.signature.workspaces, "after the run")
+
+    def _at_stage(self, constants: dict[str, Any], stage: str | None, arch: str) -> Function:
+        if stage is None:
+            return self._parsed(constants)
+        stages = self._staged(constants, target(arch))
+        require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
+        return stages[stage]
+
+    @presented
+    def shadow(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, alone: bool = True, **kwargs: Any) -> Shadow:
+        """Interpret, and beside every value compute what it would be in float64: what each line's rounding adds, and the outputs' errors.
+
+        Arrays are written in place, as `interpret` does. With `alone` the kernel runs once more for each line that rounds, to tell what this line
+        does to the outputs by itself. See docs/numerics.md. Raises TileError.
+        """
+        given, constants = self._bind(args, kwargs)
+        function = self._at_stage(constants, stage, arch)
+        bound = Arguments(function, given)
+        check_clean(bound, self.signature.workspaces, "before the run")
+        report, carriers = shadow(function, bound.carriers, alone)
+        bound.write_back(carriers)
+        return report
 
     @presented
     def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:

@@ -1,7 +1,8 @@
 """Weights in few bits: quantize and dequantize per group, and what it cost. NumPy only."""
 
+from tilec.ir.compare import Errors
 from tilec.quant.codebooks import optimal_codebook
-from tilec.quant.errors import Errors, Layer, Report, layer_errors
+from tilec.quant.errors import Layer, Report, layer_errors
 from tilec.quant.group import dequantize, quantize
 from tilec.quant.linear import quantize_linear
 from tilec.quant.quantized import Quantized

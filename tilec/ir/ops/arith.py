@@ -445,6 +445,10 @@ class Not(Unary):
     def eval(self, ctx: Any, x: Any) -> Any:
         return ~x
 
+    def unrounded(self, ctx: Any, *operands: Any) -> None:
+        """Bits have no meaning without rounding."""
+        return None
+
 
 class Math(Unary, abstract=True):
     """A function of real numbers: floating tiles only. One with a stated bound is not on the GPU for f64."""

@@ -76,16 +76,15 @@ class Combining(Op, abstract=True):
         """The results for whole tiles; `rounds` says whether each op of the region rounds to its type."""
         raise NotImplementedError
 
-    def combine(self, ctx: Any, x: Arrays, y: Arrays, rounds: bool) -> Arrays:
-        """The region on arrays."""
+    def combine(self, ctx: Any, x: Arrays, y: Arrays, rounds: bool) -> Arrays | None:
+        """The region on arrays; None if it is not to round and can't do without."""
         known: dict[Value, Any] = dict(zip(self.body.args, (*x, *y), strict=True))
         for op in self.body.ops[:-1]:
             operands, dtype = [known[v] for v in op.operands], op.result.type.dtype
-            made = None if rounds else op.unrounded(ctx, *operands)
+            made = op.eval(ctx, *operands) if rounds else op.unrounded(ctx, *operands)
             if made is None:
-                made = op.eval(ctx, *operands)
-                made = made if dtype.is_bool or not dtype.computes else dtype.round(made)
-            known[op.result] = made
+                return None
+            known[op.result] = dtype.round(made) if rounds and dtype.computes and not dtype.is_bool else made
         return tuple(np.broadcast_to(known[v], np.broadcast_shapes(known[v].shape, x[0].shape)) for v in self.body.yielded)
 
     def steps(self, xs: Sequence[Any]) -> list[Arrays]:
@@ -105,7 +104,10 @@ class Fold(Combining):
     def along(self, ctx: Any, xs: Sequence[Any], rounds: bool) -> Any:
         total, *rest = self.steps(xs)
         for x in rest:
-            total = self.combine(ctx, total, x, rounds)
+            combined = self.combine(ctx, total, x, rounds)
+            if combined is None:
+                return None
+            total = combined
         return total if len(self.results) != 1 else total[0]
 
 
@@ -124,7 +126,10 @@ class Scan(Combining):
         steps = self.steps(xs)
         found = [steps[0]]
         for x in steps[1:]:
-            found.append(self.combine(ctx, found[-1], x, rounds))
+            combined = self.combine(ctx, found[-1], x, rounds)
+            if combined is None:
+                return None
+            found.append(combined)
         if self.exclusive:
             found = [tuple(np.full_like(x, n) for x, n in zip(steps[0], self.first, strict=True)), *found[:-1]]
         stacked = tuple(np.moveaxis(np.stack(parts), 0, self.axis + 1) for parts in zip(*found, strict=True))
