@@ -78,7 +78,7 @@ class Twin(Context):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.owner, name)
 
-    def fail(self, where: Array, message: str) -> None:
+    def fail(self, *_: Any, **__: Any) -> None:
         pass
 
     def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
