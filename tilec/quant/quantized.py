@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from tilec.errors import TileError, require
 from tilec.ir import dtypes
-from tilec.ir.arrays import read
 from tilec.ir.dtypes import Codebook, DType
 from tilec.ir.tensor import Tensor
+from tilec.quant.arrays import as_tensor
+from tilec.quant.formats import Checkpoints
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +23,7 @@ FLOAT_ZEROS = (dtypes.f16, dtypes.bf16, dtypes.f32)
 
 
 @dataclass(frozen=True, eq=False)
-class Quantized:
+class Quantized(Checkpoints):
     """W of shape [N, K], outputs by inputs as torch keeps it, in groups of `group` columns that share a scale and a zero point:
 
         stored[n, j] = (codes[n, j] - zeros[n, j // group]) * scales[n, j // group] * scale2[n]
@@ -51,7 +52,10 @@ class Quantized:
 
     def __post_init__(self) -> None:
         for name in self.TENSORS:
-            object.__setattr__(self, name, _tensor(getattr(self, name), name))
+            given = getattr(self, name)
+            if name == "scale2" and given is not None and np.ndim(given) < 2:
+                given = np.asarray(given, np.float32).reshape(-1, 1)
+            object.__setattr__(self, name, None if given is None else as_tensor(given, name))
         require(self.codes is not None and self.scales is not None, "quantized weights have codes and scales")
         _check_codes(self.codes)
         rows, columns = self.shape
@@ -155,19 +159,6 @@ class Quantized:
         said += ["two levels"] if self.scale2 is not None else []
         said += ["act-order"] if self.order is not None else []
         return f"Quantized({', '.join(said)}, {self.bits_per_weight:.3f} bits per weight)"
-
-
-def _tensor(given: Any, name: str) -> Tensor | None:
-    """What was given as a tensor: any array is taken whose type tilec has; scale2 may be a number or a vector."""
-    if name == "scale2" and given is not None and np.ndim(given) < 2:
-        given = np.asarray(given, np.float32).reshape(-1, 1)
-    found = None if given is None else read(given)
-    require(given is None or isinstance(found, np.ndarray | Tensor), f"{name} must be an array in host memory, got {type(given).__name__}")
-    if not isinstance(found, np.ndarray):
-        return found if isinstance(found, Tensor) else None
-    array = np.ascontiguousarray(found)
-    kind = dtypes.from_numpy(array.dtype)
-    return Tensor.from_codes(array.view(kind.codes), kind) if kind.bits >= 8 else Tensor.from_values(array.astype(np.float64), kind)
 
 
 def check_kind(kind: DType) -> None:
