@@ -70,6 +70,13 @@ def test_one_meaning_with_quantize(w):
         np.testing.assert_array_equal(q.codes.codes(), codes.codes().T)
         np.testing.assert_array_equal(q.scales.values(), scales.values().T)
         assert q.zeros is None if zero is None else q.zeros.values().tolist() == [[zero]]
+    for method in ("nearest", "clip"):
+        codes, scales = quantize(w.reshape(N, 2, 128), "int4", group=3, axis=0, method=method)
+        q = quantize_linear(w.T, "int4", 3, method=method)
+        np.testing.assert_array_equal(codes.codes().reshape(N, K), q.codes.codes().T)
+        np.testing.assert_array_equal(scales.values().reshape(-1, K), q.scales.values().T)
+    with pytest.raises(TileError, match="there is no method 'best'"):
+        quantize(w, "int4", method="best")
 
 
 def test_one_scale_for_all(w):

@@ -1,14 +1,16 @@
 """The float64 shadow of a run: errors that are known by hand or by NumPy, at the lines that make them."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 from programs import random_program
 
 import tilec as tc
-from examples import NAMES, WITH_DOT, example
+from examples import FOLDER, NAMES, WITH_DOT, example
 from tilec import cdiv, f16, f32, i32, int4, int8
+from tilec.cli import main
 from tilec.ir.interp import Memory
 from tilec.ir.shadow import shadow
 from tilec.ir.types import TensorType
@@ -235,6 +237,17 @@ def test_without_a_run_for_each_line(x):
     assert head[3].endswith("h = f16(v)")
     with pytest.raises(tc.TileError, match="there is no stage 'last'"):
         one_cast.shadow(x, y, stage="last")
+
+
+def test_from_the_command_line(capsys):
+    assert main(["shadow", f"{FOLDER / 'softmax.py'}:softmax", "--size", "m=3", "--size", "n=40"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("y: relative error ")
+    assert main(["shadow", f"{FOLDER / 'softmax.py'}:softmax", "--size", "m=3", "--size", "n=40", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert f"{found['outputs']['y']['relative']:.3e}" in shown
+    assert f"{found['lines'][0]['alone']:.2e}" in shown.splitlines()[3]
+    assert found["lines"][0]["text"] in shown
 
 
 # whole kernels

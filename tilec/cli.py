@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | explain | tune | run | layout | bisect | cache | sim`.
+"""The command line: `tilec compile | show | explain | shadow | tune | run | layout | bisect | cache | sim`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -104,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the example that is simulated")
     made.add_argument("--json", action="store_true", help="as JSON")
 
+    made = command(shadow, "tilec shadow examples/softmax.py:softmax --size m=37")
+    constants(made)
+    made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the example that is run")
+    made.add_argument("--seed", type=int, default=0, help="of the example's inputs (default: 0)")
+    made.add_argument("--json", action="store_true", help="as JSON")
+
     made = command(errors, "tilec errors TILE0301")
     made.add_argument("code", nargs="?", metavar="CODE", help="such as TILE0301 (default: list them all)")
 
@@ -202,6 +208,17 @@ def explain(args: argparse.Namespace) -> None:
     kernel, arch = _load(args.kernel), _arch(args.arch)
     with _blamed(args.kernel):
         found = kernel.explain(arch, sizes=_merged(args.size), **_merged(args.set))
+    print(json.dumps(found.json(), indent=2) if args.json else found)
+
+
+def shadow(args: argparse.Namespace) -> None:
+    """Run a kernel on its example beside a float64 shadow. Shows the error of each output, and for each line what its rounding adds and what
+    it does to the outputs.
+    """
+    kernel = _load(args.kernel)
+    with _blamed(args.kernel):
+        given, _ = kernel.example_args(args.seed, **_merged(args.size))
+        found = kernel.shadow(*given, **_merged(args.set))
     print(json.dumps(found.json(), indent=2) if args.json else found)
 
 

@@ -156,6 +156,16 @@ class Shadow:
                 return found
         raise KeyError(f"no line with {text!r} computes anything that is rounded")
 
+    def json(self) -> dict[str, Any]:
+        """As plain data."""
+
+        def figures(errors: Errors) -> dict[str, float]:
+            return {"relative": errors.relative, "sqnr": errors.sqnr, "cosine": errors.cosine, "rms": errors.rms, "max": errors.max_error}
+
+        names = ("file", "number", "text", "alone", "introduced", "accumulated", "overflows")
+        lines = [{name: getattr(one, name) for name in names} for one in self.lines]
+        return {"outputs": {name: figures(errors) for name, errors in self.outputs.items()}, "lines": lines}
+
     def __str__(self) -> str:
         alone = any(one.alone is not None for one in self.lines)
         head = [*(["alone"] if alone else []), "introduced", "accumulated", "line"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tilec.errors import presented, require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import Codebook
-from tilec.quant.scheme import Scheme
+from tilec.quant.scheme import Scheme, searches
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +35,6 @@ def optimal_codebook(w: npt.ArrayLike, entries: int = 16, group: int | None = No
     weights = np.asarray(w, np.float64)
     require(weights.ndim == 2 and weights.size and np.isfinite(weights).all(), f"weights are finite and [outputs, inputs], got shape {weights.shape}")
     require(2 <= entries <= 256, f"a codebook has 2 to 256 entries, not {entries}")
-    require(method in ("nearest", "clip"), f'the method is "nearest" or "clip", not {method!r}')
     size = weights.shape[1] if group is None else group
     require(size > 0 and weights.shape[1] % size == 0, f"groups of {size} do not divide the {weights.shape[1]} columns of the weights")
     grouped = weights[:: max(1, weights.size // SAMPLES)].reshape(-1, 1, size)
@@ -43,7 +42,7 @@ def optimal_codebook(w: npt.ArrayLike, entries: int = 16, group: int | None = No
     require(grouped.size, "weights that are all 0 want no codebook")
     # levels of a uniform quantizer to begin with
     table = np.linspace(-1, 1, entries)
-    held = method == "nearest"
+    held = not searches(method)
     scales = np.abs(grouped).max(axis=-1)
     for _ in range(1 if held else ROUNDS):
         table = _lloyd(grouped / scales[..., None], np.broadcast_to(scales[..., None] ** 2, grouped.shape), table, held)

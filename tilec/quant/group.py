@@ -1,4 +1,4 @@
-"""Nearest rounding with one scale per group: `w = (q - zero) * scale`."""
+"""Arrays of any shape with one scale per group: `w = (q - zero) * scale`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tilec.errors import require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import DType
 from tilec.ir.tensor import Tensor
-from tilec.quant.scheme import Scheme
+from tilec.quant.scheme import Scheme, searches
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +23,7 @@ def quantize(
     axis: int = 0,
     scale_dtype: DType | str = dtypes.f16,
     zero: float = 0.0,
+    method: str = "nearest",
 ) -> tuple[Tensor, Tensor]:
     """Codes and scales of `w`: each run of `group` elements along `axis` (all of it if None) shares one scale.
 
@@ -35,9 +36,12 @@ def quantize(
 
     `zero` is a constant in code units, subtracted when decoding. Unsigned integers without it clip negative weights to 0; the usual
     choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
-    then one of +-scale / 2. Raises TileError if `group` does not divide the axis, or if `w` holds what is not finite.
+    then one of +-scale / 2.
+
+    With `method` "clip" the scale is searched for that has the least squared error, as in `quantize_linear`. Raises TileError if `group`
+    does not divide the axis, or if `w` holds what is not finite.
     """
-    scheme = Scheme(dtypes.dtype(dtype), dtypes.dtype(scale_dtype), zero)
+    scheme = Scheme(dtypes.dtype(dtype), dtypes.dtype(scale_dtype), float(zero), search=searches(method))
     values = np.asarray(w, np.float64)
     require(np.isfinite(values).all(), "weights to quantize must be finite")
     grouped, axis = _grouped(values, group, axis)

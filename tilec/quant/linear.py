@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilec.errors import TileError, presented, require
+from tilec.errors import presented, require
 from tilec.ir import dtypes
 from tilec.ir.dtypes import DType
 from tilec.ir.tensor import Tensor
 from tilec.quant.gptq import feedback
 from tilec.quant.quantized import FLOAT_ZEROS, SCALES, Quantized, check_kind
-from tilec.quant.scheme import Scheme
+from tilec.quant.scheme import Scheme, searches
 
 Array = npt.NDArray[Any]
 
@@ -110,8 +110,6 @@ def _scheme(dtype: DType | str, scale_dtype: DType | str, zeros: str | float | N
     kind, scale_kind = dtypes.dtype(dtype), dtypes.dtype(scale_dtype)
     check_kind(kind)
     require(scale_kind in SCALES, f"scales are {', '.join(map(str, SCALES))}, not {scale_kind}")
-    if method not in ("nearest", "clip"):
-        raise TileError(f"there is no method {method!r}", hint='methods are "nearest" and "clip"; hessian= adds error feedback to either')
     zero_kind: DType | None = None
     if zeros == "int":
         require(kind.is_int, f"integer zero points go with integer codes, not {kind}", hint='zeros="float" goes with all')
@@ -127,7 +125,7 @@ def _scheme(dtype: DType | str, scale_dtype: DType | str, zeros: str | float | N
         require(isinstance(zeros, int | float) and np.isfinite(zeros), f'zeros are "int", "float", a number or None, not {zeros!r}')
         zero_kind = kind if kind.is_int and kind.min <= zeros <= kind.max and zeros == int(zeros) else dtypes.f32
         zero_kind = dtypes.f16 if zero_kind is dtypes.f32 and dtypes.f16.round(zeros) == zeros else zero_kind
-    return Scheme(kind, scale_kind, zeros if isinstance(zeros, str) else float(zeros or 0), zero_kind, method == "clip")
+    return Scheme(kind, scale_kind, zeros if isinstance(zeros, str) else float(zeros or 0), zero_kind, searches(method))
 
 
 def _second(scheme: Scheme, weights: Array, two_level: str | None, size: int) -> Array | float:

@@ -14,15 +14,23 @@ from tilec.ir.dtypes import DType, Int
 
 Array = npt.NDArray[Any]
 
+METHODS = ("nearest", "clip")
 STEPS = 32  # ranges that the search tries
 POLISH = 2  # least-squares steps after it
+
+
+def searches(method: str) -> bool:
+    """Whether the method searches for scales. Raises TileError if there is no such method."""
+    require(method in METHODS, f"there is no method {method!r}", hint=f"there are {' and '.join(METHODS)}; quantize_linear takes a hessian besides")
+    return method == "clip"
 
 
 @dataclass(frozen=True)
 class Scheme:
     """Codes of type `kind`, scales of type `scale_kind` times `second`, zero points: a number for all, or "int" or "float" for one a group.
 
-    Weights are [R, G, k]: G groups of k in each of R rows. Scales and zero points are [R, G], values in float64; scales without `second`.
+    Weights are [R, G, k]: G groups of k in each of R rows (or more axes before them). Scales and zero points are [R, G], values in float64;
+    scales without `second`.
     """
 
     kind: DType
@@ -82,8 +90,8 @@ class Scheme:
         for _ in range(POLISH):
             steps = self.nearest(w, scales, zeros) - zeros[..., None]
             weighted = steps if importance is None else steps * importance
-            norm = np.einsum("rgk,rgk->rg", weighted, steps)
-            slope = np.einsum("rgk,rgk->rg", weighted, w) / np.where(norm > 0, norm, 1)
+            norm = np.einsum("...k,...k->...", weighted, steps)
+            slope = np.einsum("...k,...k->...", weighted, w) / np.where(norm > 0, norm, 1)
             offer(self._stored(np.where(norm > 0, slope, 0), scales), zeros)
         return scales, zeros
 
@@ -101,7 +109,7 @@ class Scheme:
         """The squared error of each group, weighted."""
         error = self.decode(self.nearest(w, scales, zeros), scales, zeros)
         error -= w
-        return np.einsum("rgk,rgk->rg", error, error if importance is None else error * importance)
+        return np.einsum("...k,...k->...", error, error if importance is None else error * importance)
 
     def _range(self, w: Array) -> tuple[Array, Array]:
         """(low, high) of each group; -max |w| and max |w| where zero is fixed. Integer zero points need a range that holds 0."""
