@@ -181,7 +181,8 @@ def test_what_is_not_finite_is_counted():
     x, y = np.array([1, 300, 2, 400, 3, 4, 5, 6], np.float16), np.empty(8, np.float16)
     report = overflows.shadow(x, y)
     assert np.isinf(y[[1, 3]]).all()
-    assert report.line("square =").overflows == 2
+    assert report.line("square =").overflows == report.line("tc.sqrt").overflows == 2
+    assert report.lines[0].text == "square = v * v"
     assert "(2 not finite)" in str(report)
 
 

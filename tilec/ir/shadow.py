@@ -143,7 +143,8 @@ class LineErrors:
 class Shadow:
     """What rounding did in a run: `lines`, the worst first, and for each tensor that was written its `outputs` errors.
 
-    Lines are sorted by what each does to the outputs alone, or, where this was not asked for, by what it introduces.
+    Lines are sorted by what each does to the outputs alone, or, where this was not asked for, by what it introduces. Lines whose results are
+    not finite where the shadow is come before all, in the order of the source.
     """
 
     lines: list[LineErrors]
@@ -266,7 +267,7 @@ def shadow(function: Function, carriers: Callable[[], Sequence[Any]], alone: boo
     if alone:
         for one in found:
             one.alone = _alone(function, carriers, one, arguments, written)
-    found.sort(key=lambda one: (-(one.alone or 0.0), -one.introduced, one.number))
+    found.sort(key=lambda one: (0, one.number) if one.overflows else (1, -(one.alone or 0.0), -one.introduced, one.number))
     outputs = {function.params[i].name: _finite(arguments[i].exact.data[where], arguments[i].data[where]) for i, where in written.items()}
     return Shadow(found, outputs), arguments
 

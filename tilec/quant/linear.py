@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -89,15 +90,19 @@ def quantize_linear(
 
 
 def _plain(scheme: Scheme, grouped: Array, importance: Array | None) -> tuple[Array, Array, Array]:
-    """Codes, scales and zero points of [R, G, k], some rows at a time."""
+    """Codes, scales and zero points of [R, G, k], some rows at a time, by several threads."""
     rows, groups, size = grouped.shape
     weighting = None if importance is None else np.resize(importance, (groups, size))
     codes = np.empty(grouped.shape, np.uint8)
     scales, zeros = np.empty((rows, groups)), np.empty((rows, groups))
-    for part in _chunks(rows, groups * size):
+
+    def fill(part: slice) -> None:
         here, w = scheme.within(part), grouped[part]
         scales[part], zeros[part] = here.fit(w, weighting)
         codes[part] = scheme.kind.encode(here.nearest(w, scales[part], zeros[part]))
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(fill, _chunks(rows, groups * size)))
     return codes, scales, zeros
 
 
