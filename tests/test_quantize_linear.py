@@ -11,6 +11,12 @@ from tilec.quant import gptq, optimal_codebook, quantize, quantize_linear
 N, K = 24, 256
 
 
+@pytest.fixture(autouse=True)
+def own_types(monkeypatch):
+    """Codebooks that a test makes are known to it alone."""
+    monkeypatch.setattr(D, "_by_name", dict(D._by_name))
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng()

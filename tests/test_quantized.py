@@ -14,6 +14,12 @@ from tilec.quant import Quantized
 N, K = 6, 24
 
 
+@pytest.fixture(autouse=True)
+def own_types(monkeypatch):
+    """Codebooks that a test makes are known to it alone."""
+    monkeypatch.setattr(D, "_by_name", dict(D._by_name))
+
+
 def parts(dtype="uint4", scale="f16", zeros="uint4", group=8, second=None, order=False, seed=0):
     """Random fields."""
     rng = np.random.default_rng(seed)
