@@ -227,6 +227,28 @@ def test_atomics_round_in_memory():
     assert report.line("tc.atomic_add").alone == pytest.approx(report.outputs["y"].relative)
 
 
+@tc.kernel
+def packed_weights(x: f16[16, K], w: tc.packed(int4)[K, N], s: f16[1, N], y: f32[16, N]):
+    tc.grid(1)
+    acc = tc.zeros(f32, [16, 32])
+    for k in range(0, K, 128):
+        acc = tc.dot(tc.load(x, [0, k], [16, 128]), tc.dequantize(tc.load(w, [k, 0], [128, 32]), tc.load(s, [0, 0], [1, 32])), acc)
+    tc.store(y, [0, 0], acc)
+
+
+@pytest.mark.parametrize("stage", [None, "unpacked", "placed"])
+def test_scaled_weights_round_once(stage):
+    rng = np.random.default_rng()
+    x, s = rng.standard_normal((16, 256)).astype(np.float16), rng.uniform(0.01, 0.1, (1, 32)).astype(np.float16)
+    w, y = tc.Tensor.from_codes(rng.integers(0, 16, (256, 32)), tc.packed(int4)), np.empty((16, 32), np.float32)
+    report = packed_weights.shadow(x, w, s, y, stage=stage)
+    scaled = w.values() * s.astype(np.float64)
+    dot = report.line("acc = tc.dot")
+    assert dot.introduced == pytest.approx(relative(scaled.astype(np.float16), scaled))
+    assert report.outputs["y"].relative == pytest.approx(relative(y, x.astype(np.float64) @ scaled))
+    assert dot.alone == pytest.approx(report.outputs["y"].relative)
+
+
 def test_without_a_run_for_each_line(x):
     y = np.empty(96, np.float32)
     report = one_cast.shadow(x, y, alone=False)
