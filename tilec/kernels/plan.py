@@ -1,0 +1,108 @@
+"""Where the scales of a layer's weights are applied, decided once by what is exact:
+
+- on each weight, folded into its conversion, so that it is rounded once: scales that the computing type holds, after powers of two have been
+  moved to the channels' factors, by which integers need a single multiply-add;
+- on the sum of each group, in f32, for scales that the computing type does not hold (f32, or e8m0 of a wide range), if the groups allow it;
+- on the channels' sums, at the end, where a channel has one scale: nothing is multiplied in the loop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilec import DType, cdiv, f16, f32
+from tilec.kernels.forms import TILE
+from tilec.quant import Quantized
+
+Array = npt.NDArray[Any]
+
+EACH, SUMS, CHANNELS = "each weight", "the sum of each group", "the sum of each channel"  # what a scale is applied to
+SMALL, USUAL = 2.0**-8, 2.0  # bounds of scales, see `tc.dequantize`
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the scales of a weight go, and why; what the kernel is given for it."""
+
+    on: str
+    why: str
+    group: int  # rows of the kernel's groups: they divide TILE, or TILE divides them
+    scales: Array | None  # f64[groups, N], values of `scale_type`
+    scale_type: DType
+    channel: Array  # f64[N]
+    below: float = USUAL
+    unit: float = 1.0
+
+
+def plan(q: Quantized, to: DType) -> Plan:
+    """Decide for a weight that is computed in `to`."""
+    scales = np.broadcast_to(q.scales.values().astype(np.float64), (q.shape[0], q.scales.shape[1]))
+    second = np.ones(q.shape[0]) if q.scale2 is None else np.broadcast_to(q.scale2.values()[:, 0], q.shape[0]).astype(np.float64)
+    unit = free_scale(q.dtype, to)
+    group = kernel_group(q)
+    if q.scales.shape[1] == 1:
+        return Plan(CHANNELS, "a channel has one scale", group, None, to, scales[:, 0] * second / unit, unit=unit)
+    spread = of_rows(scales, q.group, group)
+    small, large = extremes(q.dtype, to)
+    most = 2.0 ** math.floor(math.log2(to.max / large))  # a scale under which no weight overflows
+    bounds = [(USUAL, "a scaled weight is rounded once")]
+    if q.dtype.is_int and q.zeros is None:
+        bounds.insert(0, (SMALL, "one multiply-add makes a scaled weight"))
+    for below, what in bounds:
+        powers = powers_below(spread, min(below, most))
+        moved = spread / powers
+        if np.array_equal(to.round(moved), moved) and least(moved) * small >= to.smallest_normal:
+            return Plan(EACH, f"{to} holds the scales, and {what}", group, moved, to, second * powers, below)
+    if group % TILE == 0:
+        return Plan(SUMS, f"{to} does not hold the scales, and f32 does", group, spread / unit, f32, second, unit=unit)
+    powers = powers_below(spread, min(USUAL, most))
+    rounded = to.round(spread / powers) * powers  # it may be a power of two more
+    powers = powers_below(rounded, min(USUAL, most))
+    why = f"groups of {q.group} are too small for scales on sums; the scales are rounded to {to}"
+    return Plan(EACH, why, group, rounded / powers, to, second * powers)
+
+
+def kernel_group(q: Quantized) -> int:
+    """Rows of the kernel's groups: whole tiles, if a channel has one group; else what divides both a group and a tile, if a tile does not divide it."""
+    if q.scales.shape[1] == 1:
+        return cdiv(q.shape[1], TILE) * TILE
+    return q.group if q.group % TILE == 0 else math.gcd(q.group, TILE)
+
+
+def of_rows(values: Array, group: int, smaller: int) -> Array:
+    """What is [N, G] for groups of some size as [rows, N] for smaller ones."""
+    return np.repeat(values, max(1, group // smaller), axis=1).T
+
+
+def powers_below(scales: Array, below: float) -> Array:
+    """The least powers of two [N] by which the scales [G, N] of each channel come below a bound; 1 where all are 0."""
+    _, exponent = np.frexp(np.abs(scales).max(axis=0) / below)  # the scale is in below * [2**(exponent - 1), 2**exponent)
+    return np.ldexp(1.0, exponent)
+
+
+def least(values: Array) -> float:
+    """The least magnitude that is not 0."""
+    magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
+    return float(magnitudes.min()) if magnitudes.size else 1.0
+
+
+def extremes(kind: DType, to: DType) -> tuple[float, float]:
+    """The least and the largest magnitude of the weights of a type that `to` holds, 0 apart."""
+    with np.errstate(over="ignore"):
+        values = to.round(kind.decode(np.arange(1 << kind.bits, dtype=np.uint8)).astype(np.float64))
+    return least(values), float(np.abs(values[np.isfinite(values)]).max())
+
+
+def whole_zeros(zeros: Array, kind: DType) -> bool:
+    """Whether zero points are whole numbers in the range of the codes, so that they join the conversion."""
+    return bool(((zeros == np.rint(zeros)) & (zeros >= float(kind.min)) & (zeros <= float(kind.max))).all())
+
+
+def free_scale(weight: DType, to: DType) -> float:
+    """A power of two by which weights of a type are converted for least."""
+    return (2.0**-9 if to == f16 else 2.0**-6) if weight.is_int else 1.0
