@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tilec.backend import hints
-from tilec.backend.fields import bytes_of, tell
+from tilec.backend.fields import bytes_of, tell, words_of
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of
 from tilec.backend.memory import (
@@ -22,6 +22,7 @@ from tilec.backend.memory import (
     conjunction,
     first_holder,
     from_memory,
+    from_words,
     i32_add,
     in_memory,
     load_where,
@@ -242,7 +243,8 @@ def store_shared(g: Generator, op: StoreShared) -> None:
     first = first_holder(g, op.value.type)
     stores = []
     for register in range(0, len(values), run):
-        vector = values[register] if run == 1 else g.e.join(kind, values[register : register + run])
+        kept = () if kind != "i8" else words_of(g.e, values[register : register + run], 8)
+        vector = from_words(g, kept, size) if kept else values[register] if run == 1 else g.e.join(kind, values[register : register + run])
         type = kind if run == 1 else f"<{run} x {kind}>"
         stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
     emit_where(g, stores)
