@@ -44,7 +44,7 @@ def lane_of(source: DType, target: DType, machine: Target) -> DType:
     if source == f32:
         return f32
     if isinstance(target, Int):
-        fits = source == f16 or max(target.max, -1 - target.min) < 1 << source.mantissa_bits - 1
+        fits = target.bits < source.mantissa_bits
     elif native(target, machine):
         fits = source == f16 and target.bits == 8
     else:
