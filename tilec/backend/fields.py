@@ -172,7 +172,7 @@ def quads_of(e: Emitter, names: Sequence[str]) -> list[str]:
     """Words that hold four elements each, held as i8, in their bytes, with anything above their bits."""
     quads = []
     for first in range(0, len(names), QUAD):
-        four = names[first : first + QUAD]
+        four = names[first : first + QUAD]  # fewer at the end
         known = e.fields.get(four[0])
         if known and all(e.fields.get(name) == (known.row, known.start + 8 * i) for i, name in enumerate(four)) and known.start % 32 == 0:
             quads.append(known.row[known.start // 32])

@@ -580,13 +580,17 @@ def load_words(g: Generator, address: str, word: int, count: int, condition: str
 
 
 def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
-    bits, run = access.dtype.bits, access.run
+    bits, run, (size, count) = access.dtype.bits, access.run, pieces_of(access)
     for register in range(0, len(values), run):
         address = access.byte(byte_offset(g, access.element(register), bits))
         codes = values[register : register + run]
-        for i, word in enumerate(words_of(g.e, codes, bits) or packed_words(g.e, quads_of(g.e, codes), bits)):
-            at = address if i == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {4 * i}")
-            g.e.line(f"store i32 {word}, ptr addrspace(1) {at}, align 4")
+        words = words_of(g.e, codes, bits) or packed_words(g.e, quads_of(g.e, codes), bits)
+        for i in range(count):
+            at = address if i == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {size * i}")
+            word, byte = divmod(size * i, 4)
+            piece = g.e.let(f"lshr i32 {words[word]}, {8 * byte}") if byte else words[word]
+            piece = piece if size == 4 else g.e.let(f"trunc i32 {piece} to i{8 * size}")
+            g.e.line(f"store i{8 * size} {piece}, ptr addrspace(1) {at}, align {size}")
     return []
 
 

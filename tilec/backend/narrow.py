@@ -168,7 +168,7 @@ class Narrowing:
     def magnitude(self, x: str) -> str:
         """The code without its sign in the low bits of each lane."""
         t, lane = self.t, self.lane
-        m, places = t.mantissa_bits, lane.mantissa_bits - t.mantissa_bits
+        places = lane.mantissa_bits - t.mantissa_bits
         exponent = (1 << lane.exponent_bits) - 1 << lane.mantissa_bits
         raw = self.bits(x)
         power = self.number(self.i32("and", raw, self.every(exponent)))
