@@ -443,15 +443,13 @@ def cast(x: Operand, dtype: DType, rounding: str = 'nearest', bits: Tile | None 
     value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
 
-<<<<<<< HEAD
-    Example:
-        r = tc.cast(x, i32)  # = x.astype(np.int32)
-        tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
-=======
     With `rounding="stochastic"`, f16, bf16 and f32 are rounded to a storage integer or float at random: away from zero with a probability that is
     the fraction of a last place that towards zero would cut off, itself cut to 16 bits. `bits` are u32, one for each element, as
     `tc.random_bits` gives; their upper 16 bits decide. What is exact never changes; out of range saturates.
->>>>>>> 25b2752 (Stochastic rounding to integers and floats of up to 8 bits)
+
+    Example:
+        r = tc.cast(x, i32)  # = x.astype(np.int32)
+        tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
     """
 
 def copy_async(target: Memory, source: Memory, offsets: Sequence[Index] | Index, *, dims: Sequence[int] | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> None:

@@ -23,11 +23,12 @@ from tilec.ir.core import Block, Function, Op, Value, Yield
 from tilec.ir.dtypes import DType
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
-from tilec.ir.ops.arith import Cast, StochasticCast
+from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
+from tilec.ir.ops.stochastic import StochasticCast
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType, Warps
 

@@ -12,13 +12,10 @@ import numpy as np
 
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Value
-<<<<<<< HEAD
 from tilec.ir.dtypes import DType, as_float64, bool_, f32, f64
 from tilec.ir.fused import fused_multiply_add
-=======
-from tilec.ir.dtypes import DType, as_float64, bf16, bool_, f16, f32, f64, u32
->>>>>>> 25b2752 (Stochastic rounding to integers and floats of up to 8 bits)
 from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, match, same_type, tile
+from tilec.ir.ops.stochastic import StochasticCast
 
 
 class Arithmetic(Binary, abstract=True):
@@ -775,15 +772,13 @@ class Cast(Elementwise):
     value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
 
-<<<<<<< HEAD
-    Example:
-        r = tc.cast(x, i32)  # = x.astype(np.int32)
-        tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
-=======
     With `rounding="stochastic"`, f16, bf16 and f32 are rounded to a storage integer or float at random: away from zero with a probability that is
     the fraction of a last place that towards zero would cut off, itself cut to 16 bits. `bits` are u32, one for each element, as
     `tc.random_bits` gives; their upper 16 bits decide. What is exact never changes; out of range saturates.
->>>>>>> 25b2752 (Stochastic rounding to integers and floats of up to 8 bits)
+
+    Example:
+        r = tc.cast(x, i32)  # = x.astype(np.int32)
+        tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
     """
 
     builtin = "cast"
@@ -801,49 +796,17 @@ class Cast(Elementwise):
         return as_float64(x) if self.dtype.is_float or not self.dtype.computes else None
 
     @classmethod
-<<<<<<< HEAD
-    def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]
-        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}", code=Code.ARGUMENTS)
-=======
     def build(cls, b: Builder, x: Operand, dtype: DType, rounding: str = "nearest", bits: Value | None = None) -> Value:  # type: ignore[override]
-        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}")
-        require(rounding in ("nearest", "stochastic"), f"there is no rounding {rounding!r}", hint='it is "nearest" or "stochastic"')
+        require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}", code=Code.ARGUMENTS)
+        require(rounding in ("nearest", "stochastic"), f"there is no rounding {rounding!r}", hint='it is "nearest" or "stochastic"', code=Code.ARGUMENTS)
         random = "random bits, one u32 for each element: bits=tc.random_bits(seed, offsets)"
         if rounding == "stochastic":
-            require(bits is not None, f"stochastic rounding takes {random}")
+            require(bits is not None, f"stochastic rounding takes {random}", code=Code.ARGUMENTS)
             return b.emit(StochasticCast(*match(b, x, bits), dtype))  # type: ignore[arg-type]
-        require(bits is None, "bits are for stochastic rounding alone", hint='rounding="stochastic"')
->>>>>>> 25b2752 (Stochastic rounding to integers and floats of up to 8 bits)
+        require(bits is None, "bits are for stochastic rounding alone", hint='rounding="stochastic"', code=Code.ARGUMENTS)
         if not isinstance(x, Value):
             return match(b, x, dtype=dtype)[0]
         return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))
-
-
-class StochasticCast(Elementwise):
-    """A cast to a type of up to 8 bits that rounds at random, as `Cast` says."""
-
-    x: Value
-    bits: Value
-    dtype: DType
-
-    def element(self, *types: DType) -> DType:
-        source, random = types
-        require(source in (f16, bf16, f32), f"stochastic rounding takes f16, bf16 and f32, not {source}", hint="cast to f32 first")
-        fits = self.dtype.bits <= 8 and (self.dtype.is_int or (self.dtype.is_float and self.dtype.is_signed))
-        require(fits, f"stochastic rounding gives integers and floats of up to 8 bits, not {self.dtype}")
-        require(random == u32, f"the random bits are u32, not {random}", hint="tc.random_bits(seed, offsets) makes them")
-        return self.dtype
-
-    def eval(self, ctx: Any, x: Any, bits: Any) -> Any:
-        t, x = self.dtype, as_float64(x)
-        size = np.minimum(np.abs(np.where(np.isnan(x), 0.0, x)), np.where(np.signbit(x), -float(t.min), float(t.max)))
-        exponent = np.maximum(np.frexp(size)[1] - 1, 1 - t.bias) - t.mantissa_bits if t.is_float else np.zeros(x.shape, int)
-        places = np.floor(np.ldexp(size, 16 - exponent)).astype(np.int64)
-        rounded = np.ldexp((places + (bits.astype(np.int64) >> 16) >> 16).astype(np.float64), exponent)
-        result = np.copysign(rounded, x)
-        if t.is_int:
-            return np.where(np.isnan(x), 0, result).astype(t.carrier)
-        return np.where(np.isnan(x), np.nan if t.has_nan else t.max, result)
 
 
 def convert(x: Any, source: DType, target: DType) -> Any:
