@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from math import log2
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
@@ -24,14 +25,15 @@ MORE = 64  # elements
 
 
 @tc.kernel(warps=1)
-def converted(x: S[4096], y: T[4096], *, S: DType = int8, T: DType = f16, each: int = MORE):
+def converted(x: S[4096], y: T[4096], *, S: DType = int8, T: DType = f16, each: int = MORE, run: int = 16):
     tc.grid(1)
-    tc.store(y, [0], tc.cast(tc.load(x, [0], [32 * each]), T))
+    tc.store(y, [0], tc.cast(tc.load(x, [0], [32 * each], layout=tc.local(each // run).spatial(32).local(run)), T))
 
 
 def opcodes(source: DType, target: DType, arch: str, each: int) -> Counter[str]:
     """How often each opcode stands in the code, loads and stores of global memory apart."""
-    built = converted.compile(arch, S=source, T=target, each=each)
+    run = min(1 << int(log2(128 / min(source.bits, target.bits))), MORE)  # elements in 16 bytes, so that no layout has to change
+    built = converted.compile(arch, S=source, T=target, each=each, run=run)
     counts = disassemble(built.cubin).counts()
     return Counter({name: count for name, count in counts.items() if not name.startswith(("LDG", "STG"))})
 

@@ -1,6 +1,6 @@
 """A kernel in PTX that casts every code of many pairs of types, from each place of compact words, for the simulator.
 
-256 threads hold 8 to 32 elements each, which fill words: of thread t the code in place i is (t + i) mod 2**bits."""
+Threads hold 8 to 32 elements each, which fill words."""
 
 import math
 
@@ -18,7 +18,7 @@ THREADS = 256
 
 
 def codes_of(bits):
-    """[threads, places]"""
+    """Codes of a small type [256 threads, places]: of thread t in place i is (t + i) mod 2**bits."""
     return (np.arange(THREADS)[:, None] + np.arange(max(8, 32 // math.gcd(32, bits)))) % (1 << bits)
 
 
@@ -28,10 +28,12 @@ def run(pairs, arch, given, apart=False):
     The codes lie one after the other in words or, if `apart`, the first 8 each in a register of its own.
     """
     e = Emitter()
-    thread = e.call("i32", "llvm.nvvm.read.ptx.sreg.tid.x")
+    threads = len(next(iter(given.values())))
+    block = e.let(f"mul i32 {e.call('i32', 'llvm.nvvm.read.ptx.sreg.ctaid.x')}, {THREADS}")
+    thread = e.let(f"add i32 {block}, {e.call('i32', 'llvm.nvvm.read.ptx.sreg.tid.x')}")
 
     def word(array, number):
-        row = e.let(f"getelementptr i8, ptr addrspace(1) %{array}, i64 {4 * THREADS * number}")
+        row = e.let(f"getelementptr i8, ptr addrspace(1) %{array}, i64 {4 * threads * number}")
         return e.let(f"getelementptr i32, ptr addrspace(1) {row}, i32 {thread}")
 
     sources = list(dict.fromkeys(s for s, _ in pairs))
@@ -53,8 +55,8 @@ def run(pairs, arch, given, apart=False):
     body = "\n".join(e.body(e.text))
     head = f'define ptx_kernel void @k(ptr addrspace(1) %in, ptr addrspace(1) %out) "nvvm.reqntid"="{THREADS},1,1"'
     text = "\n".join(e.declared) + f"\n{head} {{\nentry:\n{body}\n  ret void\n}}\n"
-    memory, out = np.array(inputs, np.uint32), np.full((outputs, THREADS), 0xDEADBEEF, np.uint32)
-    run_ptx(to_ptx(text, arch), "k", (1,), (THREADS,), [memory, out], checks=False, costs=False)
+    memory, out = np.array(inputs, np.uint32), np.full((outputs, threads), 0xDEADBEEF, np.uint32)
+    run_ptx(to_ptx(text, arch), "k", (threads // THREADS,), (THREADS,), [memory, out], checks=False, costs=False)
     return {pair: out[rows].T.astype(pair[1].codes) for pair, rows in places.items()}
 
 
@@ -62,8 +64,9 @@ def pack(codes, dtype):
     """[words][threads] of codes of a type, as a list of rows; a wide element is a word, or two halves."""
     if dtype.bits == 32:
         return list(codes.T)
-    per_thread = [D.pack(row, dtype).view(np.uint32) for row in codes]
-    return list(np.array(per_thread).T)
+    if dtype.bits == 16:
+        return list(np.ascontiguousarray(codes.astype(np.uint16)).view(np.uint32).T)
+    return list(np.array([D.pack(row, dtype).view(np.uint32) for row in codes]).T)
 
 
 def elements(e, row, dtype, count):

@@ -1,4 +1,5 @@
-"""Every code of every type of up to 8 bits to every wider float, bit for bit: in the interpreter and as PTX in the simulator."""
+"""Every code of every type of up to 8 bits to every wider float, and every code of f16 and bf16 back, bit for bit: in the interpreter and as
+PTX in the simulator. What is expected comes from the formats' definitions."""
 
 from fractions import Fraction
 
@@ -90,3 +91,54 @@ def test_interpreted(expected):
         with np.errstate(all="ignore"):
             values = Cast(Value(TileType(s, ())), t).eval(None, s.decode(np.arange(1 << s.bits)))
             check(t.encode(t.round(values), saturate=False), want, (s, t))
+
+
+# Back
+
+
+def all_numbers(t):
+    """Codes [threads, 8] of a source: all of 16 bits; of f32 those beside the boundaries of narrower types, specials, and random ones."""
+    if t.bits == 16:
+        return np.random.default_rng(0).permutation(np.arange(1 << 16, dtype=np.uint16)).reshape(-1, 8)
+    values = [np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 3e38, -3e38, 1e-45])]
+    for s in SMALL:
+        if s.kind != "codebook":
+            finite = np.unique([float(v) for v, _ in (exact(c, s) for c in range(1 << s.bits)) if v == v and abs(v) < 1e300])
+            values += [finite, (finite[1:] + finite[:-1]) / 2]
+    with np.errstate(over="ignore"):
+        middle = np.unique(np.concatenate(values[1:])).astype(np.float32)
+    near = np.concatenate([values[0].astype(np.float32), middle, np.nextafter(middle, np.float32(np.inf)), np.nextafter(middle, np.float32(-np.inf))])
+    rest = np.random.default_rng(1).integers(0, 1 << 32, -near.size % 2048, np.uint32, endpoint=False)
+    return np.concatenate([near.view(np.uint32), rest]).reshape(-1, 8)
+
+
+def nearest(x, t):
+    """The codes of the numbers nearest to x (float64), saturated: ties to even codes or, between powers of two, away from zero."""
+    if t.is_int:
+        low, high = (-(1 << t.bits - 1), (1 << t.bits - 1) - 1) if t.is_signed else (0, (1 << t.bits) - 1)
+        return np.clip(np.rint(np.nan_to_num(x, nan=0.0, posinf=high, neginf=low)), low, high).astype(np.int64) & (1 << t.bits) - 1
+    half = [exact(c, t)[0] for c in range(1 << t.bits - 1)]
+    magnitudes = np.array([float(v) for v in half if v == v and v != float("inf")])
+    middles, size = (magnitudes[1:] + magnitudes[:-1]) / 2, np.abs(x)
+    code = np.searchsorted(middles, size)
+    tie = np.append(middles, np.inf)[code] == size
+    code = code + (tie & np.isfinite(size) & (code > 0 if t.mantissa_bits == 0 else code % 2 == 1))
+    code |= np.signbit(x).astype(np.int64) << t.bits - 1
+    return np.where(np.isnan(x), (1 << t.bits - 1) - 1, code)
+
+
+FORMATS = tuple(t for t in SMALL if t.is_int or (t.is_float and t != D.float8_e8m0))
+
+
+@pytest.mark.parametrize(("arch", "source"), [(a, s) for a in ("sm_80", "sm_89", "sm_120a") for s in WIDE], ids=str)
+def test_back(arch, source):
+    targets = [t for t in FORMATS if arch == "sm_80" or t.name in ("float8_e4m3", "float8_e5m2", "float6_e2m3", "float6_e3m2", "float4_e2m1")]
+    given = {source: all_numbers(source)}
+    given[source] = np.resize(given[source], (-(-len(given[source]) // 256) * 256, 8))
+    got = cast_kernels.run([(source, t) for t in targets], arch, given)
+    with np.errstate(invalid="ignore"):
+        values = source.decode(given[source])
+    for t in targets:
+        check(got[source, t], nearest(values, t), (source, t))
+        with np.errstate(all="ignore"):
+            check(t.encode(Cast(Value(TileType(source, ())), t).eval(None, values[:64])), nearest(values[:64], t), (source, t))

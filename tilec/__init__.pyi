@@ -263,8 +263,8 @@ class Tile:
             tc.dot(a, b[:8])  # error: a has 16 columns but b has 8 rows
         """
     def __rmatmul__(self, other: Operand) -> Tile: ...
-    def to(self, dtype: DType) -> Tile: ...
-    def cast(self, dtype: DType) -> Tile: ...
+    def to(self, dtype: DType, rounding: str = 'nearest', bits: Tile | None = None) -> Tile: ...
+    def cast(self, dtype: DType, rounding: str = 'nearest', bits: Tile | None = None) -> Tile: ...
     def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
     def prod(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
     def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tile: ...
@@ -445,12 +445,16 @@ def fma(x: Operand, y: Operand, z: Operand) -> Tile:
         tc.fma(n, m, 1)        # error: fma is not defined on i32
     """
 
-def cast(x: Operand, dtype: DType) -> Tile:
+def cast(x: Operand, dtype: DType, rounding: str = 'nearest', bits: Tile | None = None) -> Tile:
     """Converts each element to another type.
 
     To a floating type: rounded to nearest even; f16, bf16, f32 and f64 overflow to infinity, storage types saturate at their largest
     value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
+
+    With `rounding="stochastic"`, f16, bf16 and f32 are rounded to a storage integer or float at random: away from zero with a probability that is
+    the fraction of a last place that towards zero would cut off, itself cut to 16 bits. `bits` are u32, one for each element, as
+    `tc.random_bits` gives; their upper 16 bits decide. What is exact never changes; out of range saturates.
 
     Example:
         r = tc.cast(x, i32)  # = x.astype(np.int32)

@@ -47,6 +47,35 @@ def cast(e: Emitter, x: str, source: DType, target: DType) -> str:
     return e.let(f"trunc i32 {code} to i8")
 
 
+def stochastic(e: Emitter, x: str, random: str, source: DType, target: DType) -> str:
+    """`x` of f16, bf16 or f32 as a code of `target`, rounded by the upper half of `random`, an i32; `StochasticCast` says how.
+
+    The mantissa is shifted until 16 bits of it lie below the target's last place; half of the random bits are added to them.
+    """
+    x = nearest(e, x, source, f32)
+    nan = e.let(f"fcmp uno float {x}, {number(0.0)}")
+    bits = e.let(f"bitcast float {x} to i32")
+    negative = e.let(f"icmp slt i32 {bits}, 0")
+    limit = select(e, negative, "i32", bits_of(abs(float(target.min))), bits_of(float(target.max)))
+    size = e.call("i32", "llvm.umin.i32", f"i32 {i32_op(e, 'and', bits, SIGN - 1)}", f"i32 {limit}")
+    m = target.mantissa_bits if target.is_float else 7
+    least = 128 - target.bias if target.is_float else 127 + m  # the exponent of the smallest normal number; no integer reaches beyond its own
+    exponent = i32_op(e, "lshr", size, 23)
+    significand = i32_op(e, "or", i32_op(e, "and", size, (1 << 23) - 1), 1 << 23)
+    low = e.call("i32", "llvm.usub.sat.i32", f"i32 {least}", f"i32 {exponent}")
+    shift = e.call("i32", "llvm.umin.i32", f"i32 {i32_op(e, 'add', low, 7 - m)}", "i32 31")
+    places = i32_op(e, "lshr", significand, shift)
+    count = i32_op(e, "lshr", i32_op(e, "add", places, i32_op(e, "lshr", random, 16)), 16)
+    if target.is_int:
+        count = select(e, negative, "i32", i32_op(e, "sub", 0, count), count)
+        return _code(e, select(e, nan, "i32", 0, count), target)
+    above = e.call("i32", "llvm.usub.sat.i32", f"i32 {exponent}", f"i32 {least}")
+    code = i32_op(e, "add", count, i32_op(e, "shl", above, m))
+    sign = select(e, negative, "i32", 1 << target.bits - 1, 0)
+    largest = (1 << target.bits - 1) - 1  # NaN, if there is one
+    return _code(e, select(e, nan, "i32", largest, i32_op(e, "or", code, sign)), target)
+
+
 def select(e: Emitter, condition: str, kind: str, x: str | int, y: str | int) -> str:
     return e.let(f"select i1 {condition}, {kind} {x}, {kind} {y}")
 

@@ -22,6 +22,7 @@ class Field(NamedTuple):
 
 
 Byte = tuple[str, int]  # of a word, and which of its four
+QUAD = 4  # codes that lie in the bytes of a word
 
 
 def tell(e: Emitter, names: Sequence[str], row: Row, bits: int, first: int = 0) -> None:
@@ -52,6 +53,26 @@ def fields_of(e: Emitter, names: Sequence[str], bits: int) -> list[Field]:
         row = (e.call("i32", "llvm.nvvm.prmt", f"i32 {a}", f"i32 {b}", "i32 21520"),)  # 0x5410: the lower half of each
         found |= {high: Field(row, 16), low: Field(row, 0)}
     return [found[name] for name in names]
+
+
+def cut(e: Emitter, row: Sequence[str], start: int, bits: int) -> str:
+    """The element of `bits` bits from bit `start` of a row, as an i8."""
+    word, shift = divmod(start, 32)
+    value = e.let(f"lshr i32 {row[word]}, {shift}") if shift else row[word]
+    if shift + bits > 32:
+        value = e.let(f"or i32 {value}, {e.let(f'shl i32 {row[word + 1]}, {32 - shift}')}")
+    code = e.let(f"trunc i32 {value} to i8")
+    return e.let(f"and i8 {code}, {(1 << bits) - 1}") if bits < 8 else code
+
+
+def words_of(e: Emitter, names: Sequence[str], bits: int) -> Row:
+    """The whole words that these elements of `bits` bits fill if put side by side, if they lie so in some row already; else none."""
+    first = e.fields.get(names[0])
+    if first is None or first.start % 32 or len(names) * bits % 32:
+        return ()
+    if any(e.fields.get(name) != (first.row, first.start + i * bits) for i, name in enumerate(names)):
+        return ()
+    return first.row[first.start // 32 :][: len(names) * bits // 32]  # type: ignore[no-any-return]
 
 
 class Codes(NamedTuple):
@@ -86,17 +107,9 @@ class Codes(NamedTuple):
 
     def cut(self, row: Row) -> list[str]:
         """The elements of a row, which know that they are."""
-        names = [self.element(row, i * self.bits) for i in range(self.run)] if self.bits < 8 else self.bytes(row)
+        names = [cut(self.e, row, i * self.bits, self.bits) for i in range(self.run)] if self.bits < 8 else self.bytes(row)
         tell(self.e, names, row, self.bits)
         return names
-
-    def element(self, row: Row, start: int) -> str:
-        e = self.e
-        word, shift = divmod(start, 32)
-        value = e.let(f"lshr i32 {row[word]}, {shift}") if shift else row[word]
-        if shift + self.bits > 32:
-            value = e.let(f"or i32 {value}, {e.let(f'shl i32 {row[word + 1]}, {32 - shift}')}")
-        return e.let(f"and i8 {e.let(f'trunc i32 {value} to i8')}, {(1 << self.bits) - 1}")
 
     def bytes(self, row: Row) -> list[str]:
         words, count = len(row), 4 * len(row)
@@ -136,13 +149,64 @@ class Views:
             two = sources[:2]
             second = two[-1]
             choice = sum((i if b is None else b[1] + 4 * (b[0] != first) if b[0] in two else i) << 4 * i for i, b in enumerate(wanted))
-            word = self.e.call("i32", "llvm.nvvm.prmt", f"i32 {first}", f"i32 {second}", f"i32 {choice}")
+            word = self.prmt(first, second, choice)
             rest = [b if b is None or b[0] not in two else (word, i) for i, b in enumerate(wanted)]
             self.made[key] = word if len(sources) <= 2 else self.gather(rest)
         return self.made[key]
+
+    def prmt(self, a: str, b: str, choice: int) -> str:
+        """Four of the eight bytes of two words, a nibble of `choice` for each; 8 more to spread a byte's top bit."""
+        return self.e.call("i32", "llvm.nvvm.prmt", f"i32 {a}", f"i32 {b}", f"i32 {choice}")
 
     def lop3(self, a: str | int, b: str | int, c: str | int, function: str) -> str:
         """A bitwise function of three words, in Python's notation, as one instruction, which the assembler would make two of for two constants."""
         table = eval(function, {}, {"a": 0xF0, "b": 0xCC, "c": 0xAA}) & 0xFF
         operands = [f"${1 + i}" for i in range(3)]
         return self.e.asm("i32", f"lop3.b32 $0, {', '.join(operands)}, {table};", "=r,r,r,r", *(f"i32 {x}" for x in (a, b, c)))
+
+
+# Codes in the bytes of words, and side by side
+
+
+def quads_of(e: Emitter, names: Sequence[str]) -> list[str]:
+    """Words that hold four elements each, held as i8, in their bytes, with anything above their bits."""
+    quads = []
+    for first in range(0, len(names), QUAD):
+        four = names[first : first + QUAD]  # fewer at the end
+        known = e.fields.get(four[0])
+        if known and all(e.fields.get(name) == (known.row, known.start + 8 * i) for i, name in enumerate(four)) and known.start % 32 == 0:
+            quads.append(known.row[known.start // 32])
+            continue
+        wide = [e.let(f"zext i8 {name} to i32") for name in four]
+        views = Views(e)
+        quads.append(views.gather([(w, 0) for w in wide]))
+    return quads
+
+
+def packed_words(e: Emitter, quads: Sequence[str], bits: int) -> list[str]:
+    """Words of elements side by side, from words with one in each byte."""
+    if bits == 8:
+        return list(quads)
+    views = Views(e)
+    words = ["0"] * -(-len(quads) * QUAD * bits // 32)
+    for i, quad in enumerate(quads):
+        chunk = close(e, views, quad, bits)
+        word, start = divmod(i * QUAD * bits, 32)
+        add(e, words, word, chunk, start)
+        if start + QUAD * bits > 32:
+            add(e, words, word + 1, chunk, start - 32)
+    return words
+
+
+def close(e: Emitter, views: Views, quad: str, bits: int) -> str:
+    """Fields of 8 bits, of which the low ones count, moved together: two steps, of neighbours and of pairs of them."""
+    field = (1 << bits) - 1
+    pairs = views.lop3(quad, e.let(f"lshr i32 {quad}, {8 - bits}"), field * 0x00010001, "a & c | b & ~c")
+    both = (1 << 2 * bits) - 1
+    joined = views.lop3(pairs, e.let(f"lshr i32 {pairs}, {16 - 2 * bits}"), both, "a & c | b & ~c")
+    return e.let(f"and i32 {joined}, {(1 << 4 * bits) - 1}")
+
+
+def add(e: Emitter, words: list[str], word: int, chunk: str, start: int) -> None:
+    moved = e.let(f"shl i32 {chunk}, {start}") if start > 0 else e.let(f"lshr i32 {chunk}, {-start}") if start else chunk
+    words[word] = moved if words[word] == "0" else e.let(f"or i32 {words[word]}, {moved}")

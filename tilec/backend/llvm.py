@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tilec.backend import arith, packed, ramps, words
+from tilec.backend.casts import stochastic
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
 from tilec.backend.target import Target
 from tilec.errors import Code, Loc, TileError
@@ -27,6 +28,7 @@ from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.debug import Breakpoint, Print
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose, View
+from tilec.ir.ops.stochastic import StochasticCast
 from tilec.ir.ops.sync import Barrier
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType, Warps
@@ -228,6 +230,8 @@ def elementwise(g: Generator, op: Elementwise) -> Sequence[Registers]:
     given = list(zip(*(g[v] for v in op.operands), strict=True))
     if isinstance(op, Cast):
         return [words.cast(g.e, g[op.x], op.x.type.dtype, op.dtype, g.target)]
+    if isinstance(op, StochasticCast):
+        return [[stochastic(g.e, x, bits, op.x.type.dtype, op.dtype) for x, bits in given]]
     columns = ramps.alike(g, op, given)
     seen: dict[tuple[str, ...], str] = {}
     if packed.packs(op):

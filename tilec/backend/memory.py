@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tilec.backend import hints, inductions
 from tilec.backend.emit import llvm_type
-from tilec.backend.fields import Codes, bytes_of, tell
+from tilec.backend.fields import Codes, bytes_of, packed_words, quads_of, tell, words_of
 from tilec.backend.llvm import Generator, Registers, emits, from_code, registers_of, to_code
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType
@@ -444,7 +444,8 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked:
     type = kind if run == 1 else f"<{run} x {kind}>"
     for register in range(0, len(values), run):
         raw = [to_memory(g, v, access.dtype) for v in values[register : register + run]]
-        vector = raw[0] if run == 1 else g.e.join(kind, raw)
+        kept = () if kind != "i8" else words_of(g.e, raw, 8)
+        vector = from_words(g, kept, size) if kept else raw[0] if run == 1 else g.e.join(kind, raw)
         address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
         if access.hints:
@@ -454,6 +455,12 @@ def store_vectors(g: Generator, access: GlobalAccess, values: Registers, masked:
         else:
             store_words_where(g, address, size, g.e.let(f"bitcast {type} {vector} to {word_type(size)}"), condition)
     return []
+
+
+def from_words(g: Generator, words: Sequence[str], size: int) -> str:
+    """So many bytes of words as a vector of i8."""
+    whole = words[0] if len(words) == 1 else g.e.join("i32", words)
+    return g.e.let(f"bitcast {word_type(size)} {whole} to <{size} x i8>")
 
 
 def word_type(size: int) -> str:
@@ -597,25 +604,18 @@ def load_words(g: Generator, address: str, word: int, count: int, condition: str
 
 
 def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
-    bits, (word, count) = access.dtype.bits, pieces_of(access)
-    kind = f"i{8 * word}"
-    for register in range(0, len(values), access.run):
+    bits, run, (size, count) = access.dtype.bits, access.run, pieces_of(access)
+    for register in range(0, len(values), run):
         address = access.byte(byte_offset(g, access.element(register), bits))
-        words = ["0"] * count
-        for i, value in enumerate(values[register : register + access.run]):
-            first, shift = divmod(i * bits, 8 * word)
-            wide = value if word == 1 else g.e.let(f"zext i8 {value} to {kind}")
-            words[first] = joined(g, kind, words[first], g.e.let(f"shl {kind} {wide}, {shift}") if shift else wide)
-            if shift + bits > 8 * word:
-                words[first + 1] = g.e.let(f"lshr {kind} {wide}, {8 * word - shift}")
-        for i, value in enumerate(words):
-            at = address if i == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {i * word}")
-            g.e.line(f"store {kind} {value}, ptr addrspace(1) {at}, align {word}")
+        codes = values[register : register + run]
+        words = words_of(g.e, codes, bits) or packed_words(g.e, quads_of(g.e, codes), bits)
+        for i in range(count):
+            at = address if i == 0 else g.e.let(f"getelementptr inbounds i8, ptr addrspace(1) {address}, i64 {size * i}")
+            word, byte = divmod(size * i, 4)
+            piece = g.e.let(f"lshr i32 {words[word]}, {8 * byte}") if byte else words[word]
+            piece = piece if size == 4 else g.e.let(f"trunc i32 {piece} to i{8 * size}")
+            g.e.line(f"store i{8 * size} {piece}, ptr addrspace(1) {at}, align {size}")
     return []
-
-
-def joined(g: Generator, kind: str, a: str, b: str) -> str:
-    return b if a == "0" else g.e.let(f"or {kind} {a}, {b}")
 
 
 def bit_place(g: Generator, access: GlobalAccess, register: int, width: int) -> tuple[str, str]:

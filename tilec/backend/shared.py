@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilec.backend.addresses import SharedAccess
-from tilec.backend.fields import bytes_of, tell
+from tilec.backend.fields import bytes_of, tell, words_of
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
-from tilec.backend.memory import Place, first_holder, from_memory, i32_add, in_memory, to_memory
+from tilec.backend.memory import Place, first_holder, from_memory, from_words, i32_add, in_memory, to_memory
 from tilec.backend.packed_shared import PackedAccess, load_packed, store_packed
 from tilec.ir.notes import Refused
 from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
@@ -77,7 +77,8 @@ def store_shared(g: Generator, op: StoreShared) -> None:
     first = first_holder(g, op.value.type)
     stores = []
     for register in range(0, len(values), run):
-        vector = values[register] if run == 1 else g.e.join(kind, values[register : register + run])
+        kept = () if kind != "i8" else words_of(g.e, values[register : register + run], 8)
+        vector = from_words(g, kept, size) if kept else values[register] if run == 1 else g.e.join(kind, values[register : register + run])
         type = kind if run == 1 else f"<{run} x {kind}>"
         stores.append((access.inside(register, first), f"store {type} {vector}, ptr addrspace(3) {access.address(register)}, align {size}"))
     emit_where(g, stores)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tilec.backend import casts
 from tilec.backend.emit import Emitter, llvm_type
+from tilec.backend.narrow import narrow, narrows
 from tilec.backend.target import Target
 from tilec.backend.unpack import unpack, unpacks
 from tilec.ir.dtypes import DType, bf16, f16, f32
@@ -19,6 +20,8 @@ def cast(e: Emitter, names: Sequence[str], source: DType, target: DType, machine
     made: dict[str, str] = {}
     if varying and unpacks(source, target):
         made = dict(zip(varying, unpack(e, varying, source, target, machine), strict=True))
+    elif varying and narrows(source, target):
+        made = dict(zip(varying, narrow(e, varying, source, target, machine), strict=True))
     elif source == f32 and target in (f16, bf16):
         kind = llvm_type(target)
         for two in zip(varying[::2], varying[1::2], strict=False):

@@ -15,6 +15,7 @@ from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, as_float64, bool_, f32, f64
 from tilec.ir.fused import fused_multiply_add
 from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, match, same_type, tile
+from tilec.ir.ops.stochastic import StochasticCast
 
 
 class Arithmetic(Binary, abstract=True):
@@ -775,6 +776,10 @@ class Cast(Elementwise):
     value. To a storage integer (1 to 8 bits): rounded to nearest even, saturated. To a computing integer: from floats towards
     zero and saturated, NaN gives 0; from integers modulo 2**bits. To bool: `x != 0`.
 
+    With `rounding="stochastic"`, f16, bf16 and f32 are rounded to a storage integer or float at random: away from zero with a probability that is
+    the fraction of a last place that towards zero would cut off, itself cut to 16 bits. `bits` are u32, one for each element, as
+    `tc.random_bits` gives; their upper 16 bits decide. What is exact never changes; out of range saturates.
+
     Example:
         r = tc.cast(x, i32)  # = x.astype(np.int32)
         tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
@@ -795,8 +800,14 @@ class Cast(Elementwise):
         return as_float64(x) if self.dtype.is_float or not self.dtype.computes else None
 
     @classmethod
-    def build(cls, b: Builder, x: Operand, dtype: DType) -> Value:  # type: ignore[override]
+    def build(cls, b: Builder, x: Operand, dtype: DType, rounding: str = "nearest", bits: Value | None = None) -> Value:  # type: ignore[override]
         require(isinstance(dtype, DType), f"a type is wanted, as in tc.cast(x, f16), not {dtype!r}", code=Code.ARGUMENTS)
+        require(rounding in ("nearest", "stochastic"), f"there is no rounding {rounding!r}", hint='it is "nearest" or "stochastic"', code=Code.ARGUMENTS)
+        random = "random bits, one u32 for each element: bits=tc.random_bits(seed, offsets)"
+        if rounding == "stochastic":
+            require(bits is not None, f"stochastic rounding takes {random}", code=Code.ARGUMENTS)
+            return b.emit(StochasticCast(*match(b, x, bits), dtype))  # type: ignore[arg-type]
+        require(bits is None, "bits are for stochastic rounding alone", hint='rounding="stochastic"', code=Code.ARGUMENTS)
         if not isinstance(x, Value):
             return match(b, x, dtype=dtype)[0]
         return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))
