@@ -14,6 +14,8 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import or_
 
 from tilec.errors import require
 from tilec.ir.bitmaps import LANE, Pair, Program, View, read
@@ -57,6 +59,10 @@ def attempt(draw: random.Random, bits: int, starts: list[int], floating: bool, m
         return grown is not None
 
     moves = [[0, *draw.sample(PROPER, views)] for _ in range(unit)]
+    lane = (1 << LANE) - 1
+    shown = [[shape.mask(Pair(((w, r),), a)) >> r for r in moves[w] for a in starts] for w in range(unit)]  # of a word: 16 bits of its rotations
+    if any(reduce(or_, of_word) & lane != lane for of_word in shown):
+        return None
     for word in range(unit):
         single = [Pair(((word, r),), a) for r in moves[word] for a in starts]
         double = [Pair(((word, r), (word, q)), a) for r in moves[word] for q in moves[word] if r < q for a in starts]
@@ -65,7 +71,7 @@ def attempt(draw: random.Random, bits: int, starts: list[int], floating: bool, m
             for pair in draw.sample(candidates, len(candidates)):
                 if len(pairs) - before < LANE // bits:
                     take(pair)
-    for _ in range(200):
+    for _ in range(200 if unit > 1 else 1):
         if len(pairs) == unit * LANE // bits:
             return pairs
         words = draw.sample(range(unit), draw.randint(min(2, unit), unit))
