@@ -110,6 +110,7 @@ class AssignLayouts(Rewriter):
         self.target = target
         self.strategy = strategy
         self.free: set[Value] = set()  # old values that are made in any layout when wanted
+        self.firm: set[Value] = set()  # old values that lie as their consumer wants them, from the start
         self.soft: set[Value] = set()  # old values whose layout is but a guess: what a loop carries that began free, and what follows from it
         self.made: list[dict[tuple[Value, Layout], Value]] = []  # by enclosing block: old value and layout -> new value
         self.level: dict[Value, int] = {}  # how deep the block is in which a new value was made
@@ -236,10 +237,11 @@ class AssignLayouts(Rewriter):
             return self.clone(op)
         if not fixed:
             return self.anywhere(op)
-        leader = max(fixed, key=lambda v: (v not in self.soft, not self(v).type.layout.is_replicated))  # the first of equals
+        leader = max(fixed, key=lambda v: (v in self.firm, v not in self.soft, not self(v).type.layout.is_replicated))  # the first of equals
         layout = self(leader).type.layout
-        if leader in self.soft:
-            self.soft.add(op.results[0])
+        for kind in (self.soft, self.firm):
+            if leader in kind:
+                kind.add(op.results[0])
         return self.clone(op, **{f: self.get(getattr(op, f), layout) for f in operand_names(op)})
 
     def shape(self, op: Any) -> Any:
@@ -313,6 +315,9 @@ class AssignLayouts(Rewriter):
         if isinstance(user, Transpose):
             wanted = self.wish(user.result)
             return None if wanted is None else wanted.permute(inverse(user.axes))
+        if isinstance(user, Reshape) and user.x.type.shape and user.shape:
+            wanted = self.wish(user.result)
+            return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
         if isinstance(user, Store) and value is user.value:
             return self.default(value.type, fastest_axis(user))
         if not isinstance(user, Dot) or value is user.acc:

@@ -17,13 +17,13 @@ from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Add, Cast, Div, Fma, Lt, Mul, Sub, Where
-from tilec.ir.ops.base import Constant, Elementwise
+from tilec.ir.ops.base import Constant
 from tilec.ir.ops.matmul import Dot, stand_ins
 from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.scan import Padded
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
-from tilec.ir.ops.weights import Unpack
 from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
+from tilec.passes.weights import source, wanted
 
 
 class Plan(NamedTuple):
@@ -45,7 +45,7 @@ def plan(a: AssignLayouts, op: Dot) -> Plan | Refused:
     if isinstance(fragments, Refused):
         return fragments
     m, n, k = (-(-size // unit) * unit for size, unit in zip((m, n, k), fragments.shape, strict=True))
-    tile = packing.fragment() if is_packed(op.b) else None
+    tile = packing.fragment() if source(op.b) else None
     return Plan(left, right, fragments.shape, (m, n, k), matrix_layouts(fragments, m, n, k, a.warps, a.strategy, tile))
 
 
@@ -66,12 +66,6 @@ def dot(a: AssignLayouts, op: Dot) -> Any:
     if result.type.shape == op.acc.type.shape:
         return result
     return a.b.emit(Slice(result, (0, 0), (1, 1), op.acc.type.shape, layouts[2], acc.type.group))
-
-
-def is_packed(x: Value) -> bool:
-    """Whether a tile is made of weights that were packed for this."""
-    op = x.owner
-    return isinstance(op, Unpack) or (isinstance(op, Elementwise) and any(map(is_packed, op.operands)))
 
 
 def whole(a: AssignLayouts, x: Value) -> Value:
@@ -97,8 +91,11 @@ def operand(a: AssignLayouts, old: Value, dtype: DType, layout: Layout, along: i
 
 
 def beside(a: AssignLayouts, op: Any, value: Value) -> Layout | None:
-    """What is computed with a product's result is wanted as the result lies."""
+    """What is computed with a product's result, or with packed weights, is wanted as these lie."""
     for other in op.operands:
+        weights = source(other) if other is not value else None
+        if weights is not None:
+            return wanted(a, weights)
         if isinstance(other.owner, Dot) and other is not value:
             made = plan(a, other.owner)
             exact = not isinstance(made, Refused) and made.layouts[2].shape == value.type.shape

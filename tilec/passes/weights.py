@@ -103,7 +103,16 @@ def unpack(a: AssignLayouts, op: Unpack) -> Any:
     layout = wanted(a, op)
     words = a.get(op.words, words_layout(layout, op.packed.bits))  # type: ignore[arg-type]
     scale, zero = (tuple(a.get(v, layout) for v in values) for values in (op.scale, op.zero))
+    a.firm.add(op.result)
     return a.clone(op, words=words, scale=scale, zero=zero, layout=layout)
+
+
+def source(x: Value) -> Unpack | None:
+    """The packed weights that a tile is made of, if it is."""
+    if isinstance(x.owner, Unpack):
+        return x.owner
+    found = map(source, x.owner.operands) if isinstance(x.owner, Elementwise) else ()
+    return next((op for op in found if op is not None), None)
 
 
 def wanted(a: AssignLayouts, op: Unpack) -> Layout:
