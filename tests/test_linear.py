@@ -11,9 +11,11 @@ from linear_cases import SCALES, WEIGHTS, case, check, weight_type
 
 import tilec as tc
 from tilec import TileError, bf16, f16
+from tilec.backend import tools
+from tilec.backend.sass import disassemble, is_mma
 from tilec.kernels.forms import Form, form
 from tilec.kernels.libraries import OfNumpy
-from tilec.kernels.linear import Linear
+from tilec.kernels.linear import Linear, kernel_of
 from tilec.kernels.plan import CHANNELS, EACH, SUMS
 from tilec.quant import Quantized, quantize_linear
 
@@ -76,7 +78,7 @@ SAMPLE = [  # type, computed in, M, N, K, form, what is wished
     ("float4_e2m1", f16, 1, 64, 256, Form(16, 128, 4, 4, 1), {"group": 16, "scale": tc.dtype("e4m3"), "two_level": "tensor"}),
     ("float6_e3m2", bf16, 9, 140, 384, Form(16, 128, 4, 4, 3), {"group": 128, "scale": tc.f32, "zeros": None}),
     ("float8_e5m2", f16, 7, 33, 200, Form(16, 128, 4, 4, 1), {"group": 40}),
-    ("int8", bf16, 70, 100, 130, Form(128, 128, 8, 3, 1), {"group": 26, "scale": tc.dtype("e8m0")}),
+    ("int8", bf16, 70, 100, 130, Form(64, 128, 4, 2, 1), {"group": 26, "scale": tc.dtype("e8m0")}),
     ("int1", f16, 2, 40, 272, Form(16, 128, 4, 4, 2), {"group": 272, "zeros": tc.f16}),
 ]
 
@@ -87,7 +89,7 @@ def test_a_sample_as_ptx(name, to, m, n, k, how, wished):
     exchange at the end, once for a block, may take two passes where one is ideal.)"""
     c = case(np.random.default_rng(), weight_type(name), to, m, n, k, **wished)
     layer = Linear(c.q, c.bias, to)
-    x, y = OfNumpy(c.given()).rows(c.given(), c.q.order), tc.Tensor.from_values(np.full((m, n), np.nan), to)
+    x, y = OfNumpy(c.given()).rows(c.given(), layer.held(OfNumpy(c.given())).get("order")), tc.Tensor.from_values(np.full((m, n), np.nan), to)
     kernel, args, constants = layer.call(x, y, OfNumpy(c.given()), how)
     args = [np.full_like(a, 777) if a is args[7] else a for a in args]  # `work` needs no zeros
     report = kernel.simulate(*args, **constants)
@@ -124,11 +126,23 @@ def test_where_scales_go(name, to, options, on, below):
 def test_forms():
     """Few rows share the sum over K among blocks until every multiprocessor has two; many rows do not."""
     for m, n, k in ((1, 8192, 8192), (16, 1024, 28672), (40, 512, 512)):
-        how = form(m, n, k, 4, 108)
+        how = form(m, n, k, 4)
         assert how.bm >= min(m, 128)
         assert -(-n // how.bn) * -(-m // how.bm) * how.splits <= 2 * 108 or how.splits == 1
         assert k / 128 / how.splits >= 4 or how.splits == 1
     assert form(4096, 8192, 8192, 4).splits == 1
+
+
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize(("how", "most"), [(Form(32, 128, 4, 4, 1), 3.8), (Form(64, 128, 4, 3, 1), 2.4), (Form(128, 256, 8, 2, 1), 1.4)])
+def test_a_weight_is_converted_once_for_all_rows_of_a_tile(how, most):
+    """Other instructions for each matrix instruction of the loop: warps that hold the same columns would convert their weights again."""
+    layer = Linear(quantize_linear(np.ones((256, 256)), "int4", 128))
+    built = kernel_of(how.warps).compile("sm_80", **layer.constants(how))
+    issued = [i for i in disassemble(built.cubin).hot_loop().instructions if i.issued]
+    products = sum(is_mma(i.opcode) for i in issued)
+    assert (len(issued) - products) / products <= most
+    assert built.resources.spill_bytes == 0
 
 
 # use

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tilec import cdiv
 
 TILE = 128  # rows of weights that are loaded at once
+SHARED = 99 << 10  # bytes of shared memory that a block of any GPU may have (sm_86, sm_89, sm_120)
 
 
 class Form(NamedTuple):
@@ -19,12 +20,30 @@ class Form(NamedTuple):
     splits: int
 
 
-def form(m: int, n: int, k: int, bits: int, multiprocessors: int = 108) -> Form:
-    """The form for m rows of activations. Few rows are bound by the weights' bytes, which want blocks on every multiprocessor and many
-    copies under way; many rows by the matrix instructions, which want large tiles."""
-    bm = next((rows for rows in (16, 32, 64) if m <= rows), 128)
-    bn, warps = (128, 4) if bm < 128 else (128, 8)
-    stages = 4 if bm <= 32 else 3
-    tiles, steps = cdiv(m, bm) * cdiv(n, bn), cdiv(k, TILE)
-    splits = max(1, min(2 * multiprocessors // tiles, steps // 4, 16)) if bm < 128 else 1
-    return Form(bm, bn, warps, stages, splits)
+TILES = ((128, 256, 8), (64, 256, 8), (64, 128, 4), (64, 128, 8), (32, 128, 4), (16, 128, 4))  # rows, columns, warps
+
+
+def form(
+    m: int, n: int, k: int, bits: int, group: int = TILE, sums: bool = False, multiprocessors: int = 108, shared: int = SHARED
+) -> Form:  # fmt: skip
+    """The form for m rows of activations and weights [k, n] of some bits, in groups of `group`, perhaps with scales on their `sums`, on a GPU of so
+    many multiprocessors and bytes of shared memory for a block. Few rows are bound by the weights' bytes, which want blocks on every
+    multiprocessor and many copies under way; many rows by the matrix instructions, which want large tiles: a weight is converted once for all
+    rows of a tile."""
+    rows, steps = next((r for r in (16, 32, 64) if m <= r), 128), cdiv(k, TILE)
+    for bm, bn, warps in TILES:
+        tiles = cdiv(m, bm) * cdiv(n, bn)
+        splits = max(1, min(2 * multiprocessors // tiles, steps // 4, 16)) if bm < 128 else 1
+        fit = stages(bm, bn, bits, group, splits, shared)
+        held = bm * bn // (32 * warps)  # registers of a thread for the result
+        if bm <= rows and bn <= max(n, 128) and fit >= 2 and held <= (32 if sums else 64 if group < 32 else 128):  # what needs no spills
+            break
+    return Form(bm, bn, warps, max(1, min(4, steps, fit)), splits)
+
+
+def stages(bm: int, bn: int, bits: int, group: int, splits: int, shared: int) -> int:
+    """How many stages fit: activations, weights, scales and zero points of each, beside what the results are exchanged through at the end and the
+    finer scales in the loop."""
+    few = max(1, TILE // group)
+    stage = bm * TILE * 2 + TILE * bn * bits // 8 + 2 * few * bn * 4
+    return (shared - bm * (bn + 8) * (4 if splits > 1 else 2) - 4 * few * (bn + 8) * 2) // stage

@@ -22,7 +22,7 @@ from tilec.errors import require
 from tilec.ir.arrays import is_torch
 from tilec.kernels.forms import TILE, Form, form
 from tilec.kernels.libraries import Library, OfNumpy, OfTorch
-from tilec.kernels.plan import CHANNELS, EACH, SUMS, of_rows, plan, whole_zeros
+from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
 
 M, N, K, G, H, R, T = tc.dims("M N K G H R T")
@@ -116,11 +116,13 @@ class Linear:
         dummy = Tensor.from_values(np.zeros((1, rows)), self.to)
         zeros, self.whole = dummy, True
         if q.zeros is not None:
-            zeros = Tensor.from_values(of_rows(q.zero_values(), q.group, self.plan.group), self.to)
+            zeros = Tensor.from_values(of_rows(q.zero_values(), q), self.to)
             self.whole = whole_zeros(zeros.values(), q.dtype)
         scales = dummy if self.plan.scales is None else Tensor.from_values(self.plan.scales, self.plan.scale_type)
-        words = Tensor.from_codes(np.ascontiguousarray(q.codes.codes().T), self.packed)
+        codes, order = columns(q)
+        words = Tensor.from_codes(np.ascontiguousarray(codes.T), self.packed)
         self._host = {"w": words, "scales": scales, "zeros": zeros, "channel": channel, "bias": bias.astype(np.float32)}
+        self._host |= {} if order is None else {"order": order}
 
     @property
     def nbytes(self) -> int:
@@ -133,8 +135,8 @@ class Linear:
         text = f"{q!r} in {self.to}: scales on {self.plan.on}, as {self.plan.why}"
         if q.zeros is not None:
             text += "; zero points are whole numbers, and join the conversion" if self.whole else "; zero points are subtracted from each weight"
-        if self.plan.group != q.group and self.plan.scales is not None:
-            text += f"; groups of {q.group} are kept as groups of {self.plan.group}, which divide {TILE}"
+        if self.plan.group != q.group and self.plan.on != CHANNELS:
+            text += f"; groups of {q.group} are kept as groups of {self.plan.group}"
         return text
 
     def __call__(self, x: Any) -> Any:
@@ -142,28 +144,36 @@ class Linear:
         shape, kind = tuple(x.shape), library.kind(x)
         require(shape[-1:] == self.weight.shape[1:], f"x has shape {list(shape)}, but the layer has {self.weight.shape[1]} inputs")
         require(kind == self.to, f"x is {kind}, but the layer computes in {self.to}", hint=f"convert x, or make the layer with to={kind}")
-        flat = library.rows(x, self.weight.order)
-        m, (n, k) = math.prod(shape[:-1]), self.weight.shape
+        held, m, n = self.held(library), math.prod(shape[:-1]), self.weight.shape[0]
+        flat = library.rows(x, held.get("order"))
         y = library.empty((m, n), self.to)
         if m and n:
-            self.launch(flat, y, library, form(m, n, k, self.weight.dtype.bits, library.multiprocessors))
+            self.launch(flat, y, library, self.form(m, library))
         return library.shaped(y, (*shape[:-1], n))
 
+    def form(self, m: int, library: Library) -> Form:
+        """The form for m rows."""
+        k, n = self._host["w"].shape
+        return form(m, n, k, self.weight.dtype.bits, self.plan.group, self.plan.on == SUMS, library.multiprocessors, library.shared)
+
+    def held(self, library: Library) -> dict[str, Any]:
+        """What the kernel is given at every call, where the library's arrays lie."""
+        if library.place not in self._held:
+            self._held[library.place] = {name: library.hold(a) for name, a in self._host.items()}
+        return self._held[library.place]
+
     def launch(self, x: Any, y: Any, library: Library, how: Form) -> None:
-        """One product, in a form of one's choice: x [M, K], y [M, N]."""
+        """One product, in a form of one's choice: x [M, K'] in the order of the kernel's columns, y [M, N]."""
         kernel, args, constants = self.call(x, y, library, how)
         kernel(*args, **constants)
 
     def call(self, x: Any, y: Any, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The kernel that is launched, its arguments and its constants."""
-        m, n = x.shape[0], self.weight.shape[0]
-        held = self._held.setdefault(library.place, {})
-        if not held:
-            held.update({name: library.hold(a) for name, a in self._host.items()})
+        (m, n), held = y.shape, self.held(library)
         parts, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
-        work, turn = (library.scratch(held, name, size, kind) for name, size, kind in (("work", parts * n, f32), ("turn", tiles, i32)))
+        work, turn = library.workspace(parts * n, tiles)
         tensors = (held[name] for name in ("w", "scales", "zeros", "channel", "bias"))
-        return kernel_of(how.warps), (x, *tensors, y, library.cut(work, (parts, n)), library.cut(turn, (tiles,))), self.constants(how)
+        return kernel_of(how.warps), (x, *tensors, y, work.reshape(parts, n), turn), self.constants(how)
 
     def constants(self, how: Form) -> dict[str, Any]:
         """The kernel's constants for a form."""

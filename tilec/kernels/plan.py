@@ -22,6 +22,7 @@ from tilec.quant import Quantized
 Array = npt.NDArray[Any]
 
 EACH, SUMS, CHANNELS = "each weight", "the sum of each group", "the sum of each channel"  # what a scale is applied to
+FINEST = 16  # rows of the smallest groups: finer ones would cost more than the weights
 SMALL, USUAL = 2.0**-8, 2.0  # bounds of scales, see `tc.dequantize`
 
 
@@ -47,7 +48,7 @@ def plan(q: Quantized, to: DType) -> Plan:
     group = kernel_group(q)
     if q.scales.shape[1] == 1:
         return Plan(CHANNELS, "a channel has one scale", group, None, to, scales[:, 0] * second / unit, unit=unit)
-    spread = of_rows(scales, q.group, group)
+    spread = of_rows(scales, q)
     small, large = extremes(q.dtype, to)
     most = 2.0 ** math.floor(math.log2(to.max / large))  # a scale under which no weight overflows
     bounds = [(USUAL, "a scaled weight is rounded once")]
@@ -67,16 +68,30 @@ def plan(q: Quantized, to: DType) -> Plan:
     return Plan(EACH, why, group, rounded / powers, to, second * powers)
 
 
+def columns(q: Quantized) -> tuple[Array, Array | None]:
+    """The codes [N, K'] as the kernel has them and what the activations' columns are then gathered by, if they are: columns of zeros, number K, fill
+    groups up to multiples of FINEST."""
+    codes = q.codes.codes()
+    missing = -q.group % FINEST if q.scales.shape[1] > 1 else 0
+    if not missing:
+        return codes, q.order
+    order = np.arange(q.shape[1], dtype=np.int32) if q.order is None else q.order
+    grouped = np.pad(order.reshape(-1, q.group), ((0, 0), (0, missing)), constant_values=q.shape[1])
+    filled = np.pad(codes.reshape(q.shape[0], -1, q.group), ((0, 0), (0, 0), (0, missing)))
+    return filled.reshape(q.shape[0], -1), grouped.reshape(-1)
+
+
 def kernel_group(q: Quantized) -> int:
     """Rows of the kernel's groups: whole tiles, if a channel has one group; else what divides both a group and a tile, if a tile does not divide it."""
     if q.scales.shape[1] == 1:
         return cdiv(q.shape[1], TILE) * TILE
-    return q.group if q.group % TILE == 0 else math.gcd(q.group, TILE)
+    filled = cdiv(q.group, FINEST) * FINEST
+    return filled if filled % TILE == 0 else math.gcd(filled, TILE)
 
 
-def of_rows(values: Array, group: int, smaller: int) -> Array:
-    """What is [N, G] for groups of some size as [rows, N] for smaller ones."""
-    return np.repeat(values, max(1, group // smaller), axis=1).T
+def of_rows(values: Array, q: Quantized) -> Array:
+    """What is [N, G] for a weight's groups as [rows, N] for the kernel's."""
+    return np.repeat(values, max(1, cdiv(q.group, FINEST) * FINEST // kernel_group(q)), axis=1).T
 
 
 def powers_below(scales: Array, below: float) -> Array:

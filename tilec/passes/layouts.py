@@ -23,7 +23,6 @@ from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
-from tilec.ir.notes import Refused
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, constant
 from tilec.ir.ops.control import For, If, While
@@ -32,6 +31,7 @@ from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
 from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.weights import Unpack
 from tilec.ir.shared import SharedLayout, row_major
 from tilec.ir.target import Fragments, Hardware
 from tilec.ir.types import TileType, Type
@@ -50,7 +50,7 @@ def assign_layouts(function: Function, target: Hardware) -> Function:
 
 
 def cost(function: Function) -> float:
-    """What the exchanges between threads and the loads of operands take: bytes through shared memory, a loop counted as ten rounds."""
+    """What exchanges between threads, loads of operands and conversions of weights take: bytes through shared memory, a loop counted as ten rounds."""
     return sum(block_cost(op, 1.0) for op in function.body.ops)
 
 
@@ -65,11 +65,14 @@ def block_cost(op: Op, rounds: float) -> float:
         return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
     if isinstance(op, LoadShared) and op.layout is not None:
         return rounds * held_bytes(op.result.type)
+    if isinstance(op, Unpack):
+        return rounds * CONVERSION * held_bytes(op.result.type)
     if isinstance(op, Reduce) and crosses_warps(op):
         return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
     return 0.0
 
 
+CONVERSION = 16  # what a weight's conversion, two instructions, costs by the load of an element by ldmatrix
 BARRIERS = 4096  # bytes that could be moved in the time of an exchange's barriers
 WORD = 4  # bytes that one shuffle moves for each thread
 
@@ -320,13 +323,7 @@ class AssignLayouts(Rewriter):
             return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
         if isinstance(user, Store) and value is user.value:
             return self.default(value.type, fastest_axis(user))
-        if not isinstance(user, Dot) or value is user.acc:
-            return None
-        (m, k), n = user.a.type.shape, user.b.type.shape[1]
-        fragments = self.target.matrix(*user.types, k)
-        if isinstance(fragments, Refused) or m % fragments.shape[0] or n % fragments.shape[1] or k % fragments.shape[2]:
-            return None
-        return matrix_layouts(fragments, m, n, k, self.warps, self.strategy)[0 if value is user.a else 1]
+        return None
 
     def store(self, op: Store | StoreShared) -> Any:
         if not op.value.type.shape:
@@ -504,9 +501,10 @@ def matrix_layouts(
     fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str, tile: Layout | None = None
 ) -> tuple[Layout, Layout, Layout]:
     """Layouts of a, b and c for a block of `warps`, which share out c's rows and columns so that they load least, or rows alone: then each
-    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over. `tile` is what of b, at least, lies
-    together in a warp: a fragment, or several."""
+    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over. `tile` is what of b lies together in a
+    warp, where b is converted in registers: several fragments, so dear that few warps should have the same ones."""
     fm, fn, fk = fragments.shape
+    dear = CONVERSION if tile else 1
     tile = tile or fragments.b
     tk, tn = tile.shape
     rows, columns = m // fm, n // tn
@@ -517,7 +515,7 @@ def matrix_layouts(
         if rows % x == 0 and columns % y == 0
     ]  # fmt: skip
     by_rows = strategy == "whole rows"
-    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, m // plan[0] + n // plan[1], plan))
+    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, m // plan[0] + dear * n // plan[1], plan))
     idle = replicated(warps // (x * y), rank=2)
     a = idle * local(rows // x, k // fk) * spatial(x, 1) * replicated(y, rank=2) * fragments.a
     b = idle * local(k // tk, columns // y) * replicated(x, rank=2) * spatial(1, y) * tile

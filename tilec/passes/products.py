@@ -90,6 +90,15 @@ def operand(a: AssignLayouts, old: Value, dtype: DType, layout: Layout, along: i
     return a.b.emit(Where(inside, x, a.b.emit(Constant(0 if dtype.is_int else 0.0, dtype, shape, layout, group))))
 
 
+def wish(a: AssignLayouts, op: Dot, value: Value) -> Layout | None:
+    """An operand is wanted as the product has it, if that takes it as it is."""
+    made = plan(a, op)
+    if value is op.acc or isinstance(made, Refused) or (made.left, made.right) != op.types[:2]:
+        return None
+    layout = made.layouts[0 if value is op.a else 1]
+    return layout if layout.shape == value.type.shape else None
+
+
 def beside(a: AssignLayouts, op: Any, value: Value) -> Layout | None:
     """What is computed with a product's result, or with packed weights, is wanted as these lie."""
     for other in op.operands:
@@ -104,4 +113,5 @@ def beside(a: AssignLayouts, op: Any, value: Value) -> Layout | None:
 
 
 RULES[Dot] = dot
+WISHES[Dot] = wish
 WISHES.update(dict.fromkeys((Add, Sub, Mul, Div, Fma), beside))
