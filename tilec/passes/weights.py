@@ -37,6 +37,9 @@ DOWN, ACROSS = ROWS.bit_length() - 1, COLUMNS.bit_length() - 1
 
 
 def lower_weights(function: Function, target: Hardware) -> Function:
+    concerned = any(isinstance(op, Dequantize) or (isinstance(op, Load) and isinstance(op.memory.type.dtype, Packed)) for op in function.walk())
+    if not concerned:
+        return function
     return remove_unused(LowerWeights().run(function))
 
 
