@@ -15,7 +15,7 @@ from tilec.backend import tools
 from tilec.backend.sass import disassemble, is_mma
 from tilec.kernels.forms import Form, form
 from tilec.kernels.libraries import OfNumpy
-from tilec.kernels.linear import Linear, kernel_of
+from tilec.kernels.linear import Linear, call, kernel_of
 from tilec.kernels.plan import CHANNELS, EACH, SUMS
 from tilec.quant import Quantized, quantize_linear
 
@@ -89,8 +89,8 @@ def test_a_sample_as_ptx(name, to, m, n, k, how, wished):
     exchange at the end, once for a block, may take two passes where one is ideal.)"""
     c = case(np.random.default_rng(), weight_type(name), to, m, n, k, **wished)
     layer = Linear(c.q, c.bias, to)
-    x, y = OfNumpy(c.given()).rows(c.given(), layer.held(OfNumpy(c.given())).get("order")), tc.Tensor.from_values(np.full((m, n), np.nan), to)
-    kernel, args, constants = layer.call(x, y, OfNumpy(c.given()), how)
+    x, y = OfNumpy(c.given()).rows(c.given(), layer.arrays.get("order")), tc.Tensor.from_values(np.full((m, n), np.nan), to)
+    kernel, args, constants = call(x, y, layer.arrays, layer.recipe, OfNumpy(c.given()), how)
     args = [np.full_like(a, 777) if a is args[7] else a for a in args]  # `work` needs no zeros
     report = kernel.simulate(*args, **constants)
     check(y, c)
@@ -138,7 +138,7 @@ def test_forms():
 def test_a_weight_is_converted_once_for_all_rows_of_a_tile(how, most):
     """Other instructions for each matrix instruction of the loop: warps that hold the same columns would convert their weights again."""
     layer = Linear(quantize_linear(np.ones((256, 256)), "int4", 128))
-    built = kernel_of(how.warps).compile("sm_80", **layer.constants(how))
+    built = kernel_of(how.warps).compile("sm_80", **layer.recipe.constants(how))
     issued = [i for i in disassemble(built.cubin).hot_loop().instructions if i.issued]
     products = sum(is_mma(i.opcode) for i in issued)
     assert (len(issued) - products) / products <= most

@@ -87,7 +87,7 @@ class OfTorch:
         key = self.place, raw_stream()(self.device.index) if self.on_gpu else 0
         found = self.workspaces.get(key)
         if found is None or found[0].shape[0] < sums or found[1].shape[0] < turns:
-            self.replaced.append(found)
+            self.replaced += [found] if found else []
             most = [max(a.shape[0], n) for a, n in zip(found, (sums, turns), strict=True)] if found else [max(sums, LEAST_WORK), max(turns, LEAST_TURNS)]
             found = self.workspaces[key] = self.fresh(*most)
         return found[0][:sums], found[1][:turns]

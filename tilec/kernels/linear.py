@@ -10,9 +10,10 @@ shared out by is its `form`; `explain()` tells the first, and why.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,13 +89,66 @@ def finish(y, acc, channel, bias, i, j, bn, X):
     tc.store(y, [i, j], tc.cast(scaled, X))
 
 
+class Recipe(NamedTuple):
+    """What a layer's kernel is made for: the kernel's constants but for the form, and W's shape as the kernel has it."""
+
+    W: str
+    X: str
+    S: str
+    on: str
+    group: int
+    has_zeros: bool
+    whole: bool
+    below: float
+    unit: float
+    n: int
+    k: int
+
+    def form(self, m: int, library: Library) -> Form:
+        """The form for m rows."""
+        return form(m, self.n, self.k, tc.dtype(self.W).bits, self.group, self.on == SUMS, library.multiprocessors, library.shared)
+
+    def constants(self, how: Form) -> dict[str, Any]:
+        """The kernel's constants for a form."""
+        given = {**self._asdict(), **{name: tc.dtype(getattr(self, name)) for name in "WXS"}}
+        return {name: v for name, v in given.items() if name not in "nk"} | {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits}
+
+
+TENSORS = ("w", "scales", "zeros", "channel", "bias")  # of a layer, in the kernel's order; and perhaps an `order`
+
+
+def product(x: Any, held: Mapping[str, Any], recipe: Recipe, library: Library) -> Any:
+    """y [..., N] for x [..., K] and a layer's tensors where x lies."""
+    shape = tuple(x.shape)
+    flat, y = library.rows(x, held.get("order")), library.empty((math.prod(shape[:-1]), recipe.n), tc.dtype(recipe.X))
+    if math.prod(y.shape):
+        kernel, args, constants = call(flat, y, held, recipe, library, recipe.form(y.shape[0], library))
+        kernel(*args, **constants)
+    return library.shaped(y, (*shape[:-1], recipe.n))
+
+
+def call(x: Any, y: Any, held: Mapping[str, Any], recipe: Recipe, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The kernel for a product in some form, its arguments and its constants: x [M, K] with its columns as the kernel has them, y [M, N]."""
+    m, n = y.shape
+    parts, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
+    work, turn = library.workspace(parts * n, tiles)
+    return kernel_of(how.warps), (x, *(held[t] for t in TENSORS), y, work.reshape(parts, n), turn), recipe.constants(how)
+
+
+@cache
+def kernel_of(warps: int) -> Any:
+    """The kernel with so many warps."""
+    return linear if warps == 4 else linear.of_warps(warps)
+
+
 @dataclass
 class Linear:
     """A linear layer with weights of few bits: `layer(x)` is x W^T + b.
 
     `weight` is W [N, K] (`tilec.quant`), `bias` [N] or None; `to`, f16 or bf16, is the type of x [..., K] and y [..., N]. x is an array of
     NumPy, a `tc.Tensor`, or a tensor of PyTorch; y is of the same kind. Without a GPU the interpreter computes. Nothing is allocated on a GPU but
-    the result, and nothing waited for, so that calls can be captured in a CUDA graph once one of that shape has been made.
+    the result, and nothing waited for, so that calls can be captured in a CUDA graph once one of that shape has been made; see `libraries` for
+    streams.
 
     Raises TileError for shapes and types that do not fit, and for weights that are no finite numbers of `to`.
     """
@@ -107,84 +161,56 @@ class Linear:
     def __post_init__(self) -> None:
         self.to = tc.dtype(self.to)
         require(self.to in (f16, bf16), f"activations are f16 or bf16, not {self.to}")
-        rows, _ = self.weight.shape
-        q, self.plan = self.weight, plan(self.weight, self.to)
-        self.packed = tc.packed(q.dtype, self.to)
+        q, (rows, _) = self.weight, self.weight.shape
+        p = self.plan = plan(q, self.to)
         bias = np.zeros(rows) if self.bias is None else np.asarray(self.bias, np.float64)
         require(bias.shape == (rows,), f"the bias has shape {bias.shape}, but there are {rows} outputs")
-        channel = self.plan.channel.astype(np.float32)
-        dummy = Tensor.from_values(np.zeros((1, rows)), self.to)
-        zeros, self.whole = dummy, True
-        if q.zeros is not None:
-            zeros = Tensor.from_values(of_rows(q.zero_values(), q), self.to)
-            self.whole = whole_zeros(zeros.values(), q.dtype)
-        scales = dummy if self.plan.scales is None else Tensor.from_values(self.plan.scales, self.plan.scale_type)
+        nothing = np.zeros((1, rows))
+        zeros = nothing if q.zeros is None else of_rows(q.zero_values(), q)
         codes, order = columns(q)
-        words = Tensor.from_codes(np.ascontiguousarray(codes.T), self.packed)
-        self._host = {"w": words, "scales": scales, "zeros": zeros, "channel": channel, "bias": bias.astype(np.float32)}
-        self._host |= {} if order is None else {"order": order}
+        packed = tc.packed(q.dtype, self.to)
+        self.recipe = Recipe(
+            str(packed), str(self.to), str(p.scale_type), p.on, p.group, q.zeros is not None, q.zeros is None or whole_zeros(zeros, q.dtype),
+            p.below, p.unit, *codes.shape,
+        )  # fmt: skip
+        self.arrays: dict[str, Any] = {
+            "w": Tensor.from_codes(np.ascontiguousarray(codes.T), packed),
+            "scales": Tensor.from_values(nothing if p.scales is None else p.scales, p.scale_type),
+            "zeros": Tensor.from_values(zeros, self.to),
+            "channel": p.channel.astype(np.float32),
+            "bias": bias.astype(np.float32),
+            **({} if order is None else {"order": order}),
+        }
 
     @property
     def nbytes(self) -> int:
         """Bytes of what is read for each product, the activations aside."""
-        return sum(int(a.nbytes) for a in self._host.values())
+        return sum(int(a.nbytes) for a in self.arrays.values())
 
     def explain(self) -> str:
         """Where scales and zero points go, and why."""
         q = self.weight
         text = f"{q!r} in {self.to}: scales on {self.plan.on}, as {self.plan.why}"
         if q.zeros is not None:
-            text += "; zero points are whole numbers, and join the conversion" if self.whole else "; zero points are subtracted from each weight"
+            how = "are whole numbers, and join the conversion" if self.recipe.whole else "are subtracted from each weight"
+            text += f"; zero points {how}"
         if self.plan.group != q.group and self.plan.on != CHANNELS:
             text += f"; groups of {q.group} are kept as groups of {self.plan.group}"
         return text
 
     def __call__(self, x: Any) -> Any:
         library = OfTorch(x) if is_torch(x) else OfNumpy(x)
-        shape, kind = tuple(x.shape), library.kind(x)
-        require(shape[-1:] == self.weight.shape[1:], f"x has shape {list(shape)}, but the layer has {self.weight.shape[1]} inputs")
-        require(kind == self.to, f"x is {kind}, but the layer computes in {self.to}", hint=f"convert x, or make the layer with to={kind}")
-        held, m, n = self.held(library), math.prod(shape[:-1]), self.weight.shape[0]
-        flat = library.rows(x, held.get("order"))
-        y = library.empty((m, n), self.to)
-        if m and n:
-            self.launch(flat, y, library, self.form(m, library))
-        return library.shaped(y, (*shape[:-1], n))
-
-    def form(self, m: int, library: Library) -> Form:
-        """The form for m rows."""
-        k, n = self._host["w"].shape
-        return form(m, n, k, self.weight.dtype.bits, self.plan.group, self.plan.on == SUMS, library.multiprocessors, library.shared)
+        check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
+        return product(x, self.held(library), self.recipe, library)
 
     def held(self, library: Library) -> dict[str, Any]:
         """What the kernel is given at every call, where the library's arrays lie."""
         if library.place not in self._held:
-            self._held[library.place] = {name: library.hold(a) for name, a in self._host.items()}
+            self._held[library.place] = {name: library.hold(a) for name, a in self.arrays.items()}
         return self._held[library.place]
 
-    def launch(self, x: Any, y: Any, library: Library, how: Form) -> None:
-        """One product, in a form of one's choice: x [M, K'] in the order of the kernel's columns, y [M, N]."""
-        kernel, args, constants = self.call(x, y, library, how)
-        kernel(*args, **constants)
 
-    def call(self, x: Any, y: Any, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """The kernel that is launched, its arguments and its constants."""
-        (m, n), held = y.shape, self.held(library)
-        parts, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
-        work, turn = library.workspace(parts * n, tiles)
-        tensors = (held[name] for name in ("w", "scales", "zeros", "channel", "bias"))
-        return kernel_of(how.warps), (x, *tensors, y, work.reshape(parts, n), turn), self.constants(how)
-
-    def constants(self, how: Form) -> dict[str, Any]:
-        """The kernel's constants for a form."""
-        p = self.plan
-        return {
-            "W": self.packed, "X": self.to, "S": p.scale_type, "on": p.on, "group": p.group, "has_zeros": self.weight.zeros is not None, "whole": self.whole,
-            "below": p.below, "unit": p.unit, "bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits,
-        }  # fmt: skip
-
-
-@cache
-def kernel_of(warps: int) -> Any:
-    """The kernel with so many warps."""
-    return linear if warps == 4 else linear.of_warps(warps)
+def check(shape: tuple[int, ...], kind: DType | str, inputs: int, to: DType) -> None:
+    """Raise TileError unless activations fit a layer."""
+    require(shape[-1:] == (inputs,), f"x has shape {list(shape)}, but the layer has {inputs} inputs")
+    require(kind == to, f"x is {kind}, but the layer computes in {to}", hint=f"convert x, or make the layer with to={kind}")

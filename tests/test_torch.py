@@ -1,0 +1,145 @@
+"""`tilec.torch` on PyTorch's CPU, where the kernel runs in the interpreter; without PyTorch, its one error."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linear_cases import bound, case, weight_type
+
+from tilec import TileError, bf16, f16
+from tilec.quant import quantize_linear
+
+needed = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="there is no PyTorch")
+
+
+def test_without_torch_it_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
+    monkeypatch.delitem(sys.modules, "tilec.torch", raising=False)
+    with pytest.raises(TileError, match="needs PyTorch, which is not installed"):
+        importlib.import_module("tilec.torch")
+
+
+def test_tilec_does_not_import_torch():
+    code = "import sys, tilec, tilec.kernels.linear; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def t():
+    return pytest.importorskip("torch")
+
+
+def layer_and_input(t, to=f16, **wished):
+    from tilec.torch import QuantLinear
+
+    c = case(np.random.default_rng(), weight_type("int5"), to, 6, 40, 96, **wished)
+    dtype = t.float16 if to == f16 else t.bfloat16
+    return QuantLinear(c.q, c.bias, dtype), t.from_numpy(c.x.values().astype(np.float32)).to(dtype), c
+
+
+def right(y, c):
+    return bool((np.abs(y.double().numpy().reshape(c.exact().shape) - c.exact()) <= bound(c)).all())
+
+
+@needed
+@pytest.mark.parametrize("to", [f16, bf16], ids=str)
+@pytest.mark.parametrize("order", [False, True])
+def test_it_computes(t, to, order):
+    layer, x, c = layer_and_input(t, to, order=order, group=24)
+    y = layer(x)
+    assert y.dtype == x.dtype
+    assert right(y, c)
+    assert layer(x.reshape(2, 3, 96)).shape == (2, 3, 40)
+    assert (layer(x.reshape(2, 3, 96)).reshape(6, 40) == y).all()
+    assert layer(x[0]).shape == (40,)
+    assert layer(x[:0]).shape == (0, 40)
+    assert not right(t.zeros_like(y), c)
+
+
+@needed
+def test_the_operator_keeps_its_promises(t):
+    """Schema, fake implementation, and what torch.export and torch.compile need."""
+    layer, x, _ = layer_and_input(t, order=True)
+    args = (x, layer.w, layer.scales, layer.zeros, layer.channel, layer.bias, layer.order, layer.recipe)
+    t.library.opcheck(t.ops.tilec.linear.default, args, test_utils=("test_schema", "test_faketensor"))
+    with t.device("meta"):
+        assert layer.to("meta")(t.empty(2, 5, 96, dtype=t.float16)).shape == (2, 5, 40)
+
+
+@needed
+def test_compiled_and_exported(t):
+    layer, x, _ = layer_and_input(t)
+    model = t.nn.Sequential(layer, t.nn.ReLU())
+    expected = model(x)
+    compiled = t.compile(model, backend="aot_eager", fullgraph=True)
+    assert (compiled(x) == expected).all()
+    program = t.export.export(model, (x,), dynamic_shapes=({0: t.export.Dim("rows", min=2, max=64)},))
+    assert (program.module()(x) == expected).all()
+    assert (program.module()(x[:3]) == expected[:3]).all()
+
+
+@needed
+def test_state_goes_round(t, tmp_path):
+    layer, x, _ = layer_and_input(t, order=True, bias=True)
+    t.save(layer.state_dict(), tmp_path / "layer.pt")
+    from tilec.torch import QuantLinear
+
+    other = QuantLinear(quantize_linear(np.ones((8, 32)), "uint3", 16))
+    other.load_state_dict(t.load(tmp_path / "layer.pt", weights_only=True))
+    assert (other(x) == layer(x)).all()
+    assert (other.in_features, other.out_features) == (96, 40)
+    assert str(other) == str(layer)
+    incomplete = {k: v for k, v in layer.state_dict().items() if k != "scales"}
+    with pytest.raises(RuntimeError, match="scales"):
+        other.load_state_dict(incomplete)
+
+
+@needed
+def test_from_a_linear_layer(t):
+    from tilec.torch import QuantLinear
+
+    dense = t.nn.Linear(128, 24, dtype=t.bfloat16)
+    layer = QuantLinear.from_linear(dense, "float8_e4m3", 64)
+    x = t.randn(3, 128, dtype=t.bfloat16)
+    assert layer(x).dtype == t.bfloat16
+    assert t.linalg.norm(layer(x).double() - dense(x).double()) < 0.05 * t.linalg.norm(dense(x).double())
+    assert QuantLinear.from_linear(t.nn.Linear(32, 8, bias=False), "int3", None, method="clip")(t.randn(2, 32).half()).shape == (2, 8)
+    assert json.loads(layer.recipe)["W"] == "float8_e4m3_packed_bf16"
+    assert "128, 24, float8_e4m3_packed_bf16" in str(layer)
+
+
+@needed
+def test_types_belong_to_the_packing(t):
+    layer, x, c = layer_and_input(t)
+    before = {n: b.dtype for n, b in layer.named_buffers()}
+    layer.to(t.bfloat16).double()
+    assert {n: b.dtype for n, b in layer.named_buffers()} == before
+    assert right(layer(x), c)
+
+
+@needed
+def test_what_is_refused(t):
+    layer, x, c = layer_and_input(t)
+    with pytest.raises(TileError, match=r"x is bf16, but the layer computes in f16"):
+        layer(x.bfloat16())
+    with pytest.raises(TileError, match=r"x has shape \[6, 95\], but the layer has 96 inputs"):
+        layer(x[:, :95])
+    from tilec.torch import QuantLinear
+
+    with pytest.raises(TileError, match=r"activations are f16 or bf16, not f32"):
+        QuantLinear(c.q, dtype=t.float32)
+
+
+@needed
+def test_the_manual_s_code():
+    """The blocks of docs/torch.md, which are marked `py` as the other manuals' run without PyTorch."""
+    blocks = re.findall(r"```py\n(.*?)```", (Path(__file__).parents[1] / "docs" / "torch.md").read_text(), re.S)
+    assert blocks
+    scope = {}
+    for block in blocks:
+        exec(compile(block, "docs/torch.md", "exec"), scope)
