@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from tilec.backend import casts
 from tilec.backend.emit import Emitter, llvm_type
 from tilec.backend.narrow import narrow, narrows
+from tilec.backend.spread import spread, spreads
 from tilec.backend.target import Target
-from tilec.backend.unpack import unpack, unpacks
+from tilec.backend.unpack import exact_in, unpack, unpacks
 from tilec.ir.dtypes import DType, bf16, f16, f32
 
 
@@ -22,6 +23,11 @@ def cast(e: Emitter, names: Sequence[str], source: DType, target: DType, machine
         made = dict(zip(varying, unpack(e, varying, source, target, machine), strict=True))
     elif varying and narrows(source, target):
         made = dict(zip(varying, narrow(e, varying, source, target, machine), strict=True))
+    elif varying and spreads(source, target):
+        made = dict(zip(varying, spread(e, varying, source, target, machine), strict=True))
+    elif varying and (between := between_small(source, target)) is not None:
+        wide = unpack(e, varying, source, between, machine)
+        made = dict(zip(varying, narrow(e, wide, between, target, machine), strict=True))
     elif source == f32 and target in (f16, bf16):
         kind = llvm_type(target)
         for two in zip(varying[::2], varying[1::2], strict=False):
@@ -31,3 +37,8 @@ def cast(e: Emitter, names: Sequence[str], source: DType, target: DType, machine
         if name not in made:
             made[name] = casts.cast(e, name, source, target)
     return [made[name] for name in names]
+
+
+def between_small(source: DType, target: DType) -> DType | None:
+    """For casts between types of up to 8 bits, the type of 16 that has all values of the source, if there is one."""
+    return next((t for t in (f16, bf16) if narrows(t, target) and unpacks(source, t) and exact_in(source, t)), None)
