@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from examples import load_benchmark
 
 import tilec as tc
+from examples import load_benchmark
 from tilec import f16, i32
 from tilec.backend.sass import disassemble
 from tilec.ir import dtypes as D
