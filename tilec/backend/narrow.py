@@ -154,7 +154,7 @@ class Narrowing:
         assert isinstance(t, Float)
         if t.has_nan:
             x = self.call("minimum", x, self.constant(t.max))
-            x = self.call("minnum", x, self.constant(t._magnitude((1 << t.bits - 1) - 1)))
+            x = self.call("minnum", x, self.constant((2 - 2.0**-t.mantissa_bits) * 2.0 ** ((1 << t.exponent_bits) - 1 - t.bias)))
         else:
             x = self.call("minnum", x, self.constant(t.max))
         x = self.call("maxnum", x, self.constant(-t.max))
