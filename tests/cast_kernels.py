@@ -22,10 +22,10 @@ def codes_of(bits):
     return (np.arange(THREADS)[:, None] + np.arange(max(8, 32 // math.gcd(32, bits)))) % (1 << bits)
 
 
-def run(pairs, arch, given, apart=False):
+def run(pairs, arch, given, apart=False, most=32):
     """The codes that each pair of types (source, target) gives for `given` (source -> codes [threads, places]), by pair.
 
-    The codes lie one after the other in words or, if `apart`, the first 8 each in a register of its own.
+    The codes lie one after the other in words or, if `apart`, each in a register of its own; `most` of them are cast.
     """
     e = Emitter()
     threads = len(next(iter(given.values())))
@@ -42,7 +42,7 @@ def run(pairs, arch, given, apart=False):
         rows = pack(given[s], s)
         row = [e.let(f"load i32, ptr addrspace(1) {word('in', len(inputs) + i)}") for i in range(len(rows))]
         inputs += rows
-        held[s] = elements(e, row, s, given[s].shape[1])[: 8 if apart else None]
+        held[s] = elements(e, row, s, given[s].shape[1])[:most]
         if not s.computes and not apart:
             tell(e, held[s], tuple(row), s.bits)
     outputs = 0

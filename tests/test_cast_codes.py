@@ -81,9 +81,9 @@ def check(got, want, pair):
 def test_simulated(arch, apart, expected):
     pairs = [(s, t) for s, t in expected if arch == "sm_80" or t != D.f32]
     given = {s: cast_kernels.codes_of(s.bits) for s in SOURCES}
-    got = cast_kernels.run(pairs, arch, given, apart)
+    got = cast_kernels.run(pairs, arch, given, apart, 8 if apart else 32)
     for pair in pairs:
-        check(got[pair], expected[pair][given[pair[0]][:, : 8 if apart else None]], pair)
+        check(got[pair], expected[pair][given[pair[0]][:, : 8 if apart else 32]], pair)
 
 
 def test_interpreted(expected):
@@ -142,3 +142,20 @@ def test_back(arch, source):
         check(got[source, t], nearest(values, t), (source, t))
         with np.errstate(all="ignore"):
             check(t.encode(Cast(Value(TileType(source, ())), t).eval(None, values[:64])), nearest(values[:64], t), (source, t))
+
+
+# Between small types
+
+BETWEEN = [(s, t) for s in SOURCES for t in (D.int8, D.uint8, D.float8_e4m3, D.float6_e3m2, D.int3) if s != t]
+
+
+@pytest.mark.parametrize(("arch", "apart"), [("sm_80", False), ("sm_80", True), ("sm_89", False)])
+def test_between_small_types(arch, apart):
+    """To larger integers from every place in words, the others from eight places, by way of casts that are tested from all of them."""
+    pairs = {True: [p for p in BETWEEN if p[0].is_int and p[1].bits == 8 and not apart], False: BETWEEN if arch == "sm_80" else BETWEEN[2::5]}
+    for whole in (True, False):
+        given = {s: cast_kernels.codes_of(s.bits) for s, _ in pairs[whole]}
+        got = cast_kernels.run(pairs[whole], arch, given, apart, 32 if whole else 8) if given else {}
+        for s, t in got:
+            values = np.array([float(v) * (-1 if negative and not v else 1) for v, negative in (exact(c, s) for c in range(1 << s.bits))])
+            check(got[s, t], nearest(values, t)[given[s][:, : got[s, t].shape[1]]], (s, t))

@@ -17,6 +17,7 @@ from typing import Any
 from tilec.backend import arith, packed, ramps, words
 from tilec.backend.casts import stochastic
 from tilec.backend.emit import Emitter, Lines, llvm_constant, llvm_type
+from tilec.backend.fields import Field, tell
 from tilec.backend.target import Target
 from tilec.errors import Code, Loc, TileError
 from tilec.ir.core import Block, Function, Op, Value, Yield
@@ -310,7 +311,14 @@ def view(g: Generator, op: View) -> Sequence[Registers]:
         for i in range(give):
             piece = g.e.let(f"lshr i{group + 1} {word}, {i * target.bits}")
             out.append(from_code(g, g.e.let(f"trunc i{group + 1} {piece} to i{target.bits}"), target))
+        if take == 1 and target.bits <= 8 and not target.is_bool and (place := place_in_words(g, g[op.x][first], source)):
+            tell(g.e, out[-give:], place.row, target.bits, place.start)
     return [out]
+
+
+def place_in_words(g: Generator, register: str, dtype: DType) -> Field | None:
+    """Where an element lies, if it is a word itself or known to lie in one."""
+    return Field((register,), 0) if dtype.is_int and dtype.bits == 32 and register.startswith("%") else g.e.fields.get(register)
 
 
 def to_code(g: Generator, register: str, dtype: DType) -> str:

@@ -88,10 +88,11 @@ class Narrowing:
                 half = e.call("i16", f"llvm.nvvm.f16x2.to.{self.native}", f"<2 x half> {e.join('half', two)}")
             else:
                 half = e.call("i16", f"llvm.nvvm.ff.to.{self.native}", f"float {two[1]}", f"float {two[0]}")
-            halves.append(e.let(f"zext i16 {half} to i32"))
+            halves.append(half)
+        word = e.let(f"bitcast <2 x i16> {e.join('i16', halves)} to i32")
         if self.t.bits > 4:
-            return self.views.prmt(halves[0], halves[1], 0x5410)
-        word = self.views.prmt(halves[0], halves[1], 0x4400)  # two nibbles in each byte: the second one's go down
+            return word
+        word = self.views.prmt(word, word, 0x2200)  # two nibbles in each byte: the second one's go down
         return self.views.lop3(word, self.i32("lshr", word, 4), 0xFF00FF00, "a & ~c | b & c")
 
     # arithmetic of lanes
@@ -153,7 +154,7 @@ class Narrowing:
         assert isinstance(t, Float)
         if t.has_nan:
             x = self.call("minimum", x, self.constant(t.max))
-            x = self.call("minnum", x, self.constant(t._magnitude((1 << t.bits - 1) - 1)))
+            x = self.call("minnum", x, self.constant((2 - 2.0**-t.mantissa_bits) * 2.0 ** ((1 << t.exponent_bits) - 1 - t.bias)))
         else:
             x = self.call("minnum", x, self.constant(t.max))
         x = self.call("maxnum", x, self.constant(-t.max))

@@ -145,7 +145,7 @@ class Lanes:
             return self.integers(pairs)
         if isinstance(t, Scale) and target == bf16:
             return [self.scale(p) for p in pairs]
-        if isinstance(t, Codebook) or t.bits == TABLE:
+        if isinstance(t, Codebook) or t.bits == TABLE or (t.bits < TABLE and target == f16):
             return Table(self).look_up(pairs)
         if placeable(t, target):
             return self.floats(pairs)
@@ -298,9 +298,10 @@ class Table:
         codes = np.arange(1 << self.t.bits, dtype=np.uint8)
         with np.errstate(all="ignore"):
             values = convert(self.t.decode(codes), self.t, lanes.target)
-            entries = lanes.target.encode(lanes.target.round(values), saturate=False).astype(int)
+            entries = lanes.target.encode(lanes.target.round(values) if lanes.target.computes else values, saturate=not lanes.target.computes).astype(int)
         self.entries = np.resize(entries, max(8, entries.size))
-        self.mirrored = self.entries.size == 16 and (self.entries[8:] == self.entries[:8] ^ 0x8000).all()
+        self.top = lanes.target.bits - 8  # where the byte with the sign begins
+        self.mirrored = self.entries.size == 16 and (self.entries[8:] == self.entries[:8] ^ 0x80 << self.top).all()
 
     def look_up(self, pairs: Sequence[Pair]) -> list[str]:
         return [self.lanes.lanes(self.views.gather([b for f in p for b in (self.found(f, 0), self.found(f, 8))])) for p in pairs]
@@ -320,7 +321,7 @@ class Table:
         if key not in made:
             index = self.index(field, turn, word, half)
             made[key] = self.prmt(self.packed(0, shift), index)
-            if self.mirrored and shift:
+            if self.mirrored and shift == self.top:
                 made[key] = self.views.lop3(made[key], self.tops(field, turn, word, half, False), SIGNS, "a | b & c")
             elif self.entries.size == 16 and not self.mirrored:
                 above, mask = self.prmt(self.packed(8, shift), index), self.tops(field, turn, word, half, True)
@@ -351,10 +352,19 @@ class Table:
             made[key] = self.prmt((made["left", x], x), choice)
         return made[key]
 
-    def packed(self, first: int, shift: int) -> tuple[int, int]:
-        """Bytes of eight entries in two words."""
+    def packed(self, first: int, shift: int) -> tuple[str, int]:
+        """Bytes of eight entries in two words, of which PRMT takes the second as it is."""
         low, high = (self.entries[first : first + 8] >> shift & 255).astype(np.uint8).view("<u4").tolist()
-        return low, high
+        return self.kept(low), high
+
+    def kept(self, word: int) -> str:
+        """A constant in a register of its own. One that ptxas knows for a constant it keeps in a uniform register, and moves it for each use: so
+        this one is joined with a zero that it cannot see, the lanes that are both below this one and not."""
+        made = self.views.made
+        if ("kept", word) not in made:
+            code = "{ .reg .b32 l, g; mov.u32 l, %lanemask_lt; mov.u32 g, %lanemask_ge; lop3.b32 $0, l, g, $1, 0xea; }"
+            made["kept", word] = self.e.asm("i32", code, "=r,n", f"i32 {word}")
+        return made["kept", word]
 
     def prmt(self, words: tuple[Any, Any], choice: Any) -> str:
         return self.e.call("i32", "llvm.nvvm.prmt", *(f"i32 {w}" for w in (*words, choice)))
