@@ -43,5 +43,5 @@ def matmul_v5(
 @matmul_v5.example
 def _(rng, m=128, n=128, k=160):
     a, b = rng.standard_normal((m, k)).astype(np.float16), rng.standard_normal((k, n)).astype(np.float16)
-    c, work, done = np.empty((m, n), np.float16), np.zeros((m, n), np.float32), np.zeros((m // 64) * (n // 64), np.int32)
+    c, work, done = np.empty((m, n), np.float16), np.zeros((m, n), np.float32), np.zeros(cdiv(m, 64) * cdiv(n, 64), np.int32)
     return (a, b, c, work, done), {"c": a.astype(np.float64) @ b.astype(np.float64)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from examples import NAMES, example
+from tilec.backend.target import TARGETS
 from tilec.compiler import Kernel, bisect, numbers, relative_norm
 from tilec.ir.dtypes import int3, nf4, uint4
 
@@ -19,6 +20,9 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     "quantized_matmul": [{"m": 1, "n": 8, "k": 64}, {"m": 130, "n": 66, "k": 128}],
     "attention": [{"h": 1, "n": 64}, {"h": 3, "n": 129}],
     "matmul_plain": [{"m": 128, "n": 256, "k": 64}],
+    "transpose": [{"m": 1, "n": 70}, {"m": 64, "n": 33}],
+    "histogram": [{"n": 1}, {"n": 4096}],
+    **{f"matmul_{step}": [{"m": 72, "n": 136, "k": 200}, {"m": 5, "n": 8, "k": 16}] for step in ("v0", "v1", "v2", "v3", "v4", "v5", "warps")},
 }
 CASES = [(name, sizes) for name in NAMES for sizes in [{}, *SIZES.get(name, [])]]
 
@@ -78,9 +82,27 @@ def test_other_weights(dtype: Any) -> None:
     assert report.findings == []
 
 
-def test_causal_attention() -> None:
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("size", [64, 128])
+def test_attention_of_head_sizes(size: int, causal: bool) -> None:
+    """Interpreted as parsed and after every stage, and simulated."""
     kernel = example("attention")
-    args, expected = kernel.example_args(None, h=2, n=200, causal=True)
-    report = kernel.simulate(*args, causal=True)
+    for stage in [None, *kernel.stages(D=size, causal=causal)]:
+        args, expected = kernel.example_args(None, h=2, n=130, D=size, causal=causal)
+        kernel.interpret(*args, stage=stage, D=size, causal=causal)
+        check(kernel, args, expected)
+    args, expected = kernel.example_args(None, h=1, n=200, D=size, causal=causal)
+    report = kernel.simulate(*args, D=size, causal=causal)
     check(kernel, args, expected)
     assert report.findings == []
+
+
+NEWEST = ["sm_90a", "sm_120a"]  # sm_80 is what all others run on here
+BUSIEST = ["attention", "matmul_warps"]  # for all; so is step 3 of the tutorial, elsewhere
+
+
+@pytest.mark.parametrize(("name", "arch"), [(n, a) for n in NAMES for a in (TARGETS if n in BUSIEST else NEWEST)])
+def test_it_compiles_for(name: str, arch: str) -> None:
+    built = example(name).compile(arch)
+    assert built.cubin.startswith(b"\x7fELF")
+    assert built.resources.spill_bytes == 0

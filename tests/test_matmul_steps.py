@@ -9,14 +9,13 @@ from examples import example
 from tilec import sim
 from tilec.arguments import Arguments
 from tilec.backend.sass import disassemble
+from tilec.backend.target import TARGETS
 from tilec.backend.tools import find
 from tilec.compiler import machine_arguments
 
-ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_103a", "sm_110a", "sm_120a"]
-
 
 @pytest.mark.skipif(not find("nvdisasm"), reason="machine code is read by nvdisasm")
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", TARGETS)
 def test_step_3_in_machine_code(arch):
     compiled = example("matmul_v3").compile(arch=arch)
     code = disassemble(compiled.cubin)

@@ -7,6 +7,7 @@ import pytest
 from everywhere import everywhere
 
 import tilec as tc
+from examples import example
 from tilec import cdiv, f32, float4_e2m1, float6_e3m2, i32, int2, int3, int4, int5, int6, int7, uint1
 from tilec.ir.shared import row_major
 from tilec.ir.types import SharedType
@@ -167,3 +168,19 @@ def apart(x: tc.f16[3, 8], y: tc.f16[3, 8]):
 def test_slices_that_begin_between_vectors():
     x = RNG.standard_normal((3, 8)).astype(np.float16)
     everywhere(apart, (x, np.zeros_like(x)), {"y": x})
+
+
+@pytest.mark.parametrize("dtype", [int6, int4, int3, int5, uint1, float6_e3m2], ids=str)
+def test_loads_of_loops_are_copied_ahead(dtype):
+    """With rows of whole words the weights of a product go through a ring of packed tiles."""
+    kernel = example("quantized_matmul")
+    args, expected = kernel.example_args(None, W=dtype, m=32, n=128, k=128)
+    report = kernel.simulate(*args, W=dtype)
+    assert report.findings == []
+    assert np.linalg.norm(args[3] - expected["y"]) <= 2**-8 * np.linalg.norm(expected["y"])
+    for stage, late in (("pipelined", True), ("placed", True)):
+        args[3][...] = np.nan
+        kernel.interpret(*args, W=dtype, stage=stage, late_copies=late)
+        assert np.linalg.norm(args[3] - expected["y"]) <= 2**-8 * np.linalg.norm(expected["y"])
+    tiles = [t for t in kernel.compile(W=dtype).metadata["shared"] if t["type"].startswith(f"{dtype}[")]
+    assert [t["bytes"] for t in tiles] == [3 * 32 * 64 * dtype.bits // 8]

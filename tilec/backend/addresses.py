@@ -15,20 +15,13 @@ from tilec.backend.llvm import Generator
 from tilec.backend.memory import VECTOR_BITS, Place, conjunction, i32_add, place_of
 from tilec.errors import Loc
 from tilec.ir.core import Value
+from tilec.ir.facts import slice_begins
 from tilec.ir.layout import Layout
 from tilec.ir.notes import explain_width
-from tilec.ir.ops.memory import LoadShared, SharedSlice, StoreShared
+from tilec.ir.ops.memory import LoadShared, StoreShared
 from tilec.ir.types import TileType
 
 Access = TypeVar("Access", bound="SharedAccess")
-
-
-def begins(g: Generator, memory: Value) -> int:
-    """A number that divides the element, from the shared tile's first on, at which a slice of it begins; 0 if that is the first."""
-    if not isinstance(memory.owner, SharedSlice):
-        return 0
-    given = memory.owner.memory
-    return math.gcd(begins(g, given), g.facts.divisor(memory.owner.index) * given.type.layout.slice(0, 1)[0])
 
 
 class SharedAccess:
@@ -40,7 +33,7 @@ class SharedAccess:
 
     def __init__(self, g: Generator, memory: Value, dims: Sequence[int], offsets: Sequence[Value], place: Place, layout: Layout | None):
         self.g, self.memory, self.dims, self.place, self.layout = g, memory.type, dims, place, layout
-        self.start, self.begins = g.scalar(memory), begins(g, memory)
+        self.start, self.begins = g.scalar(memory), slice_begins(g.facts, memory)
         self.offsets = [g.scalar(v) for v in offsets]
         self.divisors = [g.facts.divisor(v) for v in offsets]
         self.scale = [1] * len(dims)

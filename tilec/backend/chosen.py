@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from tilec.backend.addresses import SharedAccess, begins
+from tilec.backend.addresses import SharedAccess
 from tilec.backend.llvm import Generator, Registers, registers_of
 from tilec.backend.memory import VECTOR_BITS, GlobalAccess, conjunction, i32_add, place_of
 from tilec.backend.packed_shared import PackedAccess
 from tilec.ir.core import Value
+from tilec.ir.facts import slice_begins
 from tilec.ir.ops.gather import NOWHERE
 from tilec.ir.types import SharedType, TileType
 
@@ -169,7 +170,7 @@ class ChosenShared(ChosenAccess):
             "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(last),
             "a thread holds no more elements": registers_of(self.type),
             "the tile's offset is not known to divide by more": self.g.facts.divisor(self.op.offsets[last]),
-            "a slice begins between two vectors": begins(self.g, self.op.memory),
+            "a slice begins between two vectors": slice_begins(self.g.facts, self.op.memory),
         }
 
     def coordinates(self, register: int) -> list[str]:

@@ -37,6 +37,10 @@ class PackedAccess(SharedAccess):
         line = i32_add(self.g, self.line(), constant)
         return line if self.memory.layout.swizzle is None else self.swizzled(line)  # type: ignore[union-attr]
 
+    def address(self, register: int) -> str:
+        """A pointer to the byte that a register's element begins."""
+        return self.byte(self.bit(self.element(register)))
+
     def bit(self, element: str) -> str:
         """The bit at which an element begins."""
         bits = self.memory.item_bits

@@ -2,6 +2,7 @@
 
     %z = dot %x, %y, %acc         ->     %z = mma.m16n8k16.f32.f16 %x, %y, %acc      if its fragments divide the three layouts
     %x = load_shared %s, [..]     ->     %x = ldmatrix %s, [..]                      if its fragment divides the layout
+    store_shared %s, [..], %x     ->     stmatrix %s, [..], %x                       likewise, where there is one
 
 An instruction is taken if its fragment layouts divide the layouts of the tiles; what no instruction divides stays and is computed
 element by element.
@@ -14,11 +15,11 @@ from collections.abc import Iterable
 from tilec.backend.isa import ldmatrix, mma
 from tilec.backend.target import Target
 from tilec.ir.core import Function, Op, Rewriter, Value
-from tilec.ir.facts import Facts
+from tilec.ir.facts import Facts, slice_begins
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.matmul import Dot
-from tilec.ir.ops.memory import LoadShared
+from tilec.ir.ops.memory import LoadShared, StoreShared
 from tilec.ir.target import Fragments
 
 
@@ -48,15 +49,24 @@ class Select(Rewriter):
                 return self.b.emit(ldmatrix.LoadMatrix(self(op.memory), self(op.offsets), op.shape, op.dims, op.layout, op.group))
             if not getattr(op.memory.owner, "scratch", False):
                 say(op.loc, f"ld.shared instead of ldmatrix: {refused.why}")
+        if type(op) is StoreShared and op.value.type.shape and self.target.has("stmatrix"):
+            memory, value = self(op.memory), self(op.value)
+            if self.refuses_rows(op, ldmatrix.stored(memory.type, op.dims, value.type)) is None:
+                say(op.loc, vector_bytes=16)
+                return self.b.insert(ldmatrix.StoreMatrix(memory, self(op.offsets), value, op.dims))
         return self.clone(op)
 
     def refuses_ldmatrix(self, op: LoadShared) -> Refused | None:
         """Why ldmatrix can't load the tile; None if it can."""
-        found = ldmatrix.addresses(self(op.memory).type, op.dims, op.result.type)
+        return self.refuses_rows(op, ldmatrix.addresses(self(op.memory).type, op.dims, op.result.type))
+
+    def refuses_rows(self, op: LoadShared | StoreShared, found: object) -> Refused | None:
+        """Why the rows of a tile can't be addressed, `found` being how; None if they can."""
         if isinstance(found, Refused):
             return found
-        if any(self.facts.divisor(offset) % 8 for offset in op.offsets):
-            return Refused("the tile's offsets are not known to divide by 8")
+        row = ldmatrix.row_elements(self(op.memory).type)
+        if self.facts.divisor(op.offsets[-1]) % row or slice_begins(self.facts, self(op.memory)) % row:
+            return Refused(f"the tile's offset along rows is not known to divide by {row}")
         return None
 
 

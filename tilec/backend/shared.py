@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tilec.backend.addresses import SharedAccess
-from tilec.backend.fields import bytes_of, tell, words_of
+from tilec.backend.emit import llvm_type
+from tilec.backend.fields import Codes, bytes_of, tell, words_of
 from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
 from tilec.backend.memory import Place, first_holder, from_memory, from_words, i32_add, in_memory, to_memory
@@ -105,26 +107,58 @@ def emit_where(g: Generator, instructions: Sequence[tuple[str, str]]) -> None:
             g.e.start(f"next{number}")
 
 
-@emits(ldmatrix.LoadMatrix)
-def load_matrix(g: Generator, op: ldmatrix.LoadMatrix) -> Sequence[Registers]:
-    found = ldmatrix.addresses(op.memory.type, op.dims, op.result.type)
+def matrix_rows(g: Generator, op: ldmatrix.LoadMatrix | ldmatrix.StoreMatrix, found: Any) -> tuple[list[str], int, str]:
+    """A pointer to this lane's row for each instruction, the matrices of one, and what the instruction's name says of these."""
     assert not isinstance(found, Refused)
     layout, count, transposed = found
     offsets = [tuple(int(c) for c in row) for row in layout.coords()[0]]
-    access = SharedAccess(g, op.memory, op.dims, op.offsets, Place(g.base(layout), offsets, layout.shape, layout.shape), layout)
-    access.scale[op.dims.index(op.memory.type.rank - 1)] = 8
+    place = Place(g.base(layout), offsets, layout.shape, layout.shape)
+    access = (PackedAccess if op.memory.type.packed else SharedAccess)(g, op.memory, op.dims, op.offsets, place, layout)
+    access.scale[op.dims.index(op.memory.type.rank - 1)] = ldmatrix.row_elements(op.memory.type)
+    return [access.address(r) for r in range(layout.registers)], count, f"x{count}{'.trans' if transposed else ''}"
+
+
+@emits(ldmatrix.LoadMatrix)
+def load_matrix(g: Generator, op: ldmatrix.LoadMatrix) -> Sequence[Registers]:
+    rows, count, kind = matrix_rows(g, op, ldmatrix.addresses(op.memory.type, op.dims, op.result.type))
     result = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
-    name = f"llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}{'.trans' if transposed else ''}.b16.p3"
     out: Registers = []
-    for register in range(layout.registers):
-        whole = g.e.call(result, name, f"ptr addrspace(3) {access.address(register)}")
+    for row in rows:
+        whole = g.e.call(result, f"llvm.nvvm.ldmatrix.sync.aligned.m8n8.{kind}.b16.p3", f"ptr addrspace(3) {row}")
         words = [whole] if count == 1 else g.e.extract(whole, result, count)
-        out += [half for word in words for half in halves(g, word, op.result.type)]
+        out += [element for word in words for element in elements_of(g, word, op.result.type)]
     return [out]
 
 
-def halves(g: Generator, word: str, type: TileType) -> Registers:
-    """The two elements in a 32-bit word."""
-    kind = "half" if type.dtype.is_float and type.dtype.mantissa_bits == 10 else "bfloat" if type.dtype.is_float else "i16"
-    pair = g.e.let(f"bitcast i32 {word} to <2 x {kind}>")
-    return g.e.split(kind, pair, 2)
+@emits(ldmatrix.StoreMatrix)
+def store_matrix(g: Generator, op: ldmatrix.StoreMatrix) -> None:
+    type = op.value.type
+    rows, count, kind = matrix_rows(g, op, ldmatrix.stored(op.memory.type, op.dims, type))
+    each = ldmatrix.WORD_BITS // type.dtype.bits
+    words = [word_of(g, g[op.value][first : first + each], type) for first in range(0, len(g[op.value]), each)]
+    names = ", ".join(f"${i + 1}" for i in range(count))
+    code = f"stmatrix.sync.aligned.m8n8.{kind}.shared.b16 [$0], {{{names}}};"
+    constraints = ",".join(["r"] * (count + 1)) + ",~{memory}"
+    for i, row in enumerate(rows):
+        values = [f"i32 {w}" for w in words[i * count : (i + 1) * count]]
+        g.e.asm("void", code, constraints, f"ptr addrspace(3) {row}", *values, effect=True, convergent=True)
+
+
+def elements_of(g: Generator, word: str, type: TileType) -> Registers:
+    """The elements in a 32-bit word."""
+    bits, kind = type.dtype.bits, llvm_type(type.dtype)
+    if bits <= 8:
+        return Codes(g.e, ldmatrix.WORD_BITS // bits, bits).cut((word,))
+    if bits == 32:
+        return [word if kind == "i32" else g.e.let(f"bitcast i32 {word} to {kind}")]
+    return g.e.split(kind, g.e.let(f"bitcast i32 {word} to <2 x {kind}>"), 2)
+
+
+def word_of(g: Generator, elements: Registers, type: TileType) -> str:
+    """The inverse of `elements_of`."""
+    bits, kind = type.dtype.bits, llvm_type(type.dtype)
+    if bits <= 8:
+        return Codes(g.e, ldmatrix.WORD_BITS // bits, bits).row(elements)[0]
+    if bits == 32:
+        return elements[0] if kind == "i32" else g.e.let(f"bitcast {kind} {elements[0]} to i32")
+    return g.e.let(f"bitcast <2 x {kind}> {g.e.join(kind, elements)} to i32")

@@ -73,9 +73,11 @@ class Target:
         found = [i.fragments for i in candidates]
         return next((f for f in found if depth % f.shape[2] == 0), found[-1])
 
-    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
-        """The rows that `ldmatrix` would be given the addresses of."""
-        found = ldmatrix.addresses(memory, dims, tile)
+    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType, stored: bool = False) -> Layout | None:
+        """The rows that `ldmatrix`, or `stmatrix` if the tile is stored, would be given the addresses of."""
+        if stored and not self.has("stmatrix"):
+            return None
+        found = (ldmatrix.stored if stored else ldmatrix.addresses)(memory, dims, tile)
         return None if isinstance(found, Refused) else found[0]
 
     def check(self, threads: int, shared: int = 0) -> None:

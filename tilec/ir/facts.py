@@ -10,6 +10,7 @@ from tilec.ir.core import Function, Op, Value
 from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Shr, Sub
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
+from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.types import TensorType
 
 
@@ -97,6 +98,14 @@ class Facts:
             whole, rest = divmod(self.divisor(op.x), 1 << int(op.y.owner.value))
             return 1 if rest else whole
         return 1
+
+
+def slice_begins(facts: Facts, memory: Value) -> int:
+    """A number that divides the element, from the shared tile's first on, at which a slice of it begins; 0 if that is the first."""
+    if not isinstance(memory.owner, SharedSlice):
+        return 0
+    given = memory.owner.memory
+    return math.gcd(slice_begins(facts, given), facts.divisor(memory.owner.index) * given.type.layout.slice(0, 1)[0])
 
 
 VECTOR_BITS = 128  # of the widest access of a thread

@@ -28,8 +28,8 @@ class Hardware(Protocol):
         there is none."""
         ...
 
-    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType) -> Layout | None:
-        """Which row of 16 bytes each lane addresses when a tile is loaded by matrices of 8 rows, counted in rows along the memory's
+    def matrix_rows(self, memory: SharedType, dims: tuple[int, ...], tile: TileType, stored: bool = False) -> Layout | None:
+        """Which row of 16 bytes each lane addresses when a tile is loaded, or stored, by matrices of 8 rows, counted in rows along the memory's
         contiguous axis; None if it can't be loaded so."""
         ...
 

@@ -321,6 +321,8 @@ class AssignLayouts(Rewriter):
         if isinstance(user, Reshape) and user.x.type.shape and user.shape:
             wanted = self.wish(user.result)
             return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
+        if isinstance(user, Elementwise) and user.result.type.dtype.bits == value.type.dtype.bits:
+            return self.wish(user.result)
         if isinstance(user, Store) and value is user.value:
             return self.default(value.type, fastest_axis(user))
         return None

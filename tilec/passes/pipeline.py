@@ -8,7 +8,7 @@
                                                  %x = load_shared %s[now]
                                                  ...
 
-A load is taken if its place follows from the counter and from what the loop does not change, if whole bytes can be copied, and if the loop
+A load is taken if its place follows from the counter and from what the loop does not change, if whole words can be copied, and if the loop
 does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
 fewer stages are taken, with a warning that says so.
 
@@ -43,7 +43,7 @@ from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
 
-COPY_BITS = 128  # the widest copy of one thread
+COPY_BITS, WORD_BITS = 128, 32  # the widest copy of one thread, and the shortest
 
 
 def pipeline(function: Function, target: Hardware) -> Function:
@@ -112,7 +112,7 @@ class Pipeline(Rewriter):
             if memory.strided or memory.rank < 2 or isinstance(load.memory.owner, TensorView) or not isinstance(memory.shape[-1], str):
                 continue
             extent = self.function.param(memory.shape[-1])
-            unit = math.gcd(COPY_BITS // memory.dtype.bits, load.shape[load.dims.index(memory.rank - 1)])
+            unit = copied_at_once(memory.dtype.bits, load.shape[load.dims.index(memory.rank - 1)])
             if self.facts.divisor(extent) % unit and self.facts.divisor(load.offsets[-1]) % unit == 0:
                 units[extent] = math.lcm(unit, units.get(extent, 1))
         return units
@@ -245,13 +245,20 @@ def uncopyable(load: Load) -> Refused | None:
     bits = dtype.bits
     if load.cache not in (None, "ca", "cg") or load.evict == "no_allocate":
         return Refused("asynchronous copies don't have its cache hints")
-    if bits % 8 or dtype.is_bool:
+    if dtype.is_bool:
         return Refused(f"asynchronous copies don't move {dtype}")
     if not contiguous(load.memory) or memory.rank - 1 not in load.dims:
         return Refused("neighbours of the tile don't lie together in memory, and asynchronous copies take at least 4 bytes at once")
     if load.shape[load.dims.index(memory.rank - 1)] * bits % 32:
         return Refused("rows of the tile are no multiples of 4 bytes, of which asynchronous copies take whole ones")
     return None if math.prod(load.shape) * bits >= 32 * 32 else Refused("it is too small to be worth a copy")
+
+
+def copied_at_once(bits: int, row: int) -> int:
+    """Elements that one copy takes of a row of so many; of types that fill no bytes as many as fill the widest copies, else words."""
+    if bits % 8 == 0:
+        return math.gcd(COPY_BITS // bits, row)
+    return next(n for unit in (COPY_BITS, WORD_BITS, 1) if row % (n := unit // math.gcd(unit, bits)) == 0)
 
 
 def needed_for(load: Load, op: For) -> Any:

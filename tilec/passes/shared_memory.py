@@ -60,7 +60,8 @@ class LayOutShared(Rewriter):
             elif isinstance(op, LoadShared) and op.layout is not None:
                 self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory.type), op.dims, op.result.type))
             elif isinstance(op, StoreShared) and op.value.type.layout is not None:
-                self.note(op.memory, op.value.type.layout, op.dims, rounds)
+                by_rows = self.target.matrix_rows(plain(op.memory.type), op.dims, op.value.type, stored=True)
+                self.note(op.memory, op.value.type.layout, op.dims, rounds, by_rows)
             elif isinstance(op, Gather | Scatter) and isinstance(op.memory.type, SharedType) and not op.indices and op.tile_shape:
                 self.note(op.memory, (op.result if op.results else op.value).type.layout, op.dims, rounds)  # type: ignore[union-attr]
             elif isinstance(op, CopyAsync) and op.layout is not None:

@@ -1,7 +1,8 @@
-"""`ldmatrix`: a warp loads 8x8 matrices of 16-bit elements from rows of 16 bytes in shared memory, in the layout of mma's fragments.
+"""`ldmatrix` and `stmatrix`: a warp loads or stores 8 rows of 16 bytes in shared memory at once, in the layout of mma's fragments.
 
-The fragment of one matrix is that of the PTX ISA, section "ldmatrix": lane l receives elements 2(l%4) and 2(l%4)+1 of row l/4; with
-`.trans` of column l/4. Lanes 8j to 8j+7 supply the addresses of the rows of matrix j.
+The fragment of one matrix is that of the PTX ISA, sections "ldmatrix" and "stmatrix": of 16-bit elements lane l has 2(l%4) and 2(l%4)+1 of row
+l/4; with `.trans` of column l/4. Lanes 8j to 8j+7 supply the addresses of the rows of matrix j. To the instructions rows are bytes: lane l has
+bytes 4(l%4) to 4(l%4)+3 of row l/4, whatever elements these are; only transposed they must be of 16 bits.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from functools import lru_cache
 from tilec.errors import require
 from tilec.ir.layout import Digit, Layout, column_spatial, spatial
 from tilec.ir.notes import Refused
-from tilec.ir.ops.memory import LoadShared
+from tilec.ir.ops.memory import LoadShared, StoreShared
 from tilec.ir.types import SharedType, TileType
 
-ROW_MAJOR = spatial(8, 4).local(1, 2)
-COLUMN_MAJOR = column_spatial(4, 8).local(2, 1)
+ROW_BITS, WORD_BITS = 128, 32  # of a row, and of a lane's part of it
 
 
 class LoadMatrix(LoadShared):
-    """A tile [m, n] of 16-bit elements by `ldmatrix.x4`, `.x2` or `.x1`, transposed where its pairs run across the memory's rows."""
+    """A tile [m, n] by `ldmatrix.x4`, `.x2` or `.x1`, transposed where the elements of a register run across the memory's rows."""
 
     mnemonic = "ldmatrix"
 
@@ -31,24 +31,49 @@ class LoadMatrix(LoadShared):
         return result
 
 
+class StoreMatrix(StoreShared):
+    """A tile [m, n] by `stmatrix.x4`, `.x2` or `.x1`: the counterpart of `ldmatrix`, from sm_90 on."""
+
+    mnemonic = "stmatrix"
+
+    def infer(self) -> None:
+        super().infer()
+        found = stored(self.memory.type, self.dims, self.value.type)
+        require(not isinstance(found, Refused), f"stmatrix can't store this: {getattr(found, 'why', '')}")
+
+
+def row_elements(memory: SharedType) -> int:
+    """How many elements of a shared tile a row of 16 bytes is."""
+    return ROW_BITS // memory.item_bits
+
+
+def stored(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tuple[Layout, int, bool] | Refused:
+    """How a tile is stored by stmatrix, as `addresses` tells of loads."""
+    if tile.layout is not None and tile.layout.is_replicated:
+        return Refused("several threads hold the same elements")
+    return addresses(memory, dims, tile)
+
+
 @lru_cache(maxsize=256)
 def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tuple[Layout, int, bool] | Refused:
     """How a tile is loaded by ldmatrix: which row each lane addresses for each instruction, matrices an instruction, whether transposed.
 
-    The layout is of row starts: along the memory's contiguous axis it counts in rows of 8 elements.
+    The layout is of row starts: along the memory's contiguous axis it counts in rows of 16 bytes.
     """
-    if tile.dtype.bits != 16:
-        return Refused(f"it moves elements of 16 bits, and {tile.dtype} has {tile.dtype.bits}")
+    bits = memory.item_bits
+    if WORD_BITS % bits or bits != tile.dtype.bits:
+        return Refused(f"elements of {tile.dtype} don't fill registers of 32 bits in shared memory")
     if tile.rank != 2 or memory.rank - 1 not in dims:
         return Refused("the tile is no matrix whose rows or columns lie along the memory's last axis")
     if tile.layout is None or tile.layout.shape != tile.shape:
         return Refused("the tile does not fill its layout")
     along = dims.index(memory.rank - 1)  # the tile axis that a row of 16 bytes runs along
-    if memory.layout is None or memory.layout.run(memory.rank - 1) % 8:
-        return Refused("rows of 8 elements don't lie together in the shared tile")
-    for pairs_along, fragment in ((1, ROW_MAJOR), (0, COLUMN_MAJOR)):
+    if memory.layout is None or memory.layout.run(memory.rank - 1) % row_elements(memory):
+        return Refused("rows of 16 bytes don't lie together in the shared tile")
+    each = WORD_BITS // bits
+    for pairs_along, fragment in ((1, spatial(8, 4).local(1, each)), (0, column_spatial(4, 8).local(each, 1))):
         quotient = tile.layout.try_divide(fragment)
-        if quotient is not None:
+        if quotient is not None and (pairs_along == along or bits == 16):
             count, (low, high) = next((n, peeled) for n in (4, 2, 1) if (peeled := _peel(quotient.register_digits, n)))
             across = 1 - along
             digits = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in (*quotient.thread_digits, *low))
