@@ -60,6 +60,18 @@ def test_failures_are_found_and_shrunk(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 # what long runs found, shrunk
 FOUND = {
+    "a vector that is copied from before the tensor": """%t0: global f32[1], %t1: global f32[2, 2]
+  %0 = block_index : i32
+  %s = shared dtype=f32 shape=[2] : shared f32[2]
+  %1 = constant value=0 dtype=i32 : i32
+  %2 = constant value=-2 dtype=i32 : i32
+  copy_async %s, %t0, [%2] dims=[0]
+  commit
+  wait
+  sync
+  %x = load_shared %s, [%1] shape=[2] dims=[0] : f32[2]
+  store %t1, [%0, %1], %x dims=[1]
+""",
     "a tile whose replicas begin in the middle of a warp, converted by shuffles": """%t0: global float5_e2m2[48, 4], %t1: global float5_e2m2[2, 3, 32]
   %0 = block_index : i32
   %1 = constant value=0 dtype=i32 : i32
