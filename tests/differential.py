@@ -51,12 +51,13 @@ def count(function: Function, kind: type) -> int:
     return sum(isinstance(op, kind) for op in function.walk())
 
 
-def check_stages(program: Program, arch: str = "sm_80") -> Function:
+def check_stages(program: Program, arch: str = "sm_80", texts: bool = True) -> Function:
     """Each stage prints and parses, and gives what the stage before it gave; only a fused multiply-add may round otherwise. The last stage."""
     before, wanted = None, {}
     for name, function in stages(program.function, arch).items():
-        text = str(function)
-        assert str(tilec.parse(text)) == text
+        if texts:
+            text = str(function)
+            assert str(tilec.parse(text)) == text
         found = program.run(function)
         if before is not None and not (name == "fused" and count(function, Fma) > count(before, Fma)):
             assert found.keys() == wanted.keys()
@@ -78,10 +79,10 @@ def check_machine_code(program: Program, function: Function, arch: str) -> None:
         assert equal(program.decoded(tensor, found[tensor]), wanted[tensor]), f"{tensor} simulated"
 
 
-def check(program: Program, arch: str = "sm_80") -> bool:
-    """All of it. False for a program that asks for more shared memory than there is."""
+def check(program: Program, arch: str = "sm_80", texts: bool = True) -> bool:
+    """All of it; parsing what was printed, which takes longest, if asked for. False for a program that asks for more shared memory than there is."""
     try:
-        function = check_stages(program, arch)
+        function = check_stages(program, arch, texts)
     except TileError as error:
         if error.code == Code.SHARED_FULL:
             return False
@@ -134,7 +135,7 @@ class Without(Rewriter):
 def failure(program: Program, arch: str) -> str:
     """What goes wrong with a program, in a line; nothing if all is well."""
     try:
-        check(program, arch)
+        check(program, arch, texts=False)
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return ""
@@ -156,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         arch = ARCHITECTURES[seed % len(ARCHITECTURES)]
         program = random_program(seed, 2 + seed % 8)
         try:
-            done["programs" if check(program, arch) else "too large"] += 1
+            done["programs" if check(program, arch, seed % 8 == 0) else "too large"] += 1
         except Exception as error:
             done["failures"] += 1
             print(f"seed {seed} on {arch}: {type(error).__name__}: {error}", flush=True)

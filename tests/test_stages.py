@@ -41,7 +41,7 @@ def test_stages_and_machine_code_mean_the_same(program: Program, arch: str) -> N
 def test_failures_are_found_and_shrunk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A check that sorting fails: what is left of a long program is a sort, and hardly more."""
 
-    def check(program: Program, arch: str) -> bool:
+    def check(program: Program, arch: str, texts: bool = True) -> bool:
         used = remove_unused(differential.Without(0, 0).run(program.function))
         assert "sorted" not in str(used), "sorted wrongly"
         return True
