@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -50,12 +51,13 @@ def count(function: Function, kind: type) -> int:
     return sum(isinstance(op, kind) for op in function.walk())
 
 
-def check_stages(program: Program, arch: str = "sm_80") -> Function:
+def check_stages(program: Program, arch: str = "sm_80", texts: bool = True) -> Function:
     """Each stage prints and parses, and gives what the stage before it gave; only a fused multiply-add may round otherwise. The last stage."""
     before, wanted = None, {}
     for name, function in stages(program.function, arch).items():
-        text = str(function)
-        assert str(tilec.parse(text)) == text
+        if texts:
+            text = str(function)
+            assert str(tilec.parse(text)) == text
         found = program.run(function)
         if before is not None and not (name == "fused" and count(function, Fma) > count(before, Fma)):
             assert found.keys() == wanted.keys()
@@ -72,15 +74,15 @@ def check_machine_code(program: Program, function: Function, arch: str) -> None:
     wanted = program.run(function)
     found = program.machine_arguments()
     report = run_ptx(ptx_of(function, arch), "random", program.grid(), (function.threads,), [found[p.name] for p in function.params], shared_size(function))
-    assert report.findings == [], str(report)
+    assert report.findings == [], f"{sorted({f.kind for f in report.findings})}\n{report}"
     for tensor in wanted:
         assert equal(program.decoded(tensor, found[tensor]), wanted[tensor]), f"{tensor} simulated"
 
 
-def check(program: Program, arch: str = "sm_80") -> bool:
-    """All of it. False for a program that asks for more shared memory than there is."""
+def check(program: Program, arch: str = "sm_80", texts: bool = True) -> bool:
+    """All of it; parsing what was printed, which takes longest, if asked for. False for a program that asks for more shared memory than there is."""
     try:
-        function = check_stages(program, arch)
+        function = check_stages(program, arch, texts)
     except TileError as error:
         if error.code == Code.SHARED_FULL:
             return False
@@ -133,10 +135,15 @@ class Without(Rewriter):
 def failure(program: Program, arch: str) -> str:
     """What goes wrong with a program, in a line; nothing if all is well."""
     try:
-        check(program, arch)
+        check(program, arch, texts=False)
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return ""
+
+
+def alike(one: str, other: str) -> bool:
+    """The same failure, but for numbers."""
+    return re.sub(r"\d+", "", one) == re.sub(r"\d+", "", other)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,11 +157,12 @@ def main(arguments: list[str] | None = None) -> int:
         arch = ARCHITECTURES[seed % len(ARCHITECTURES)]
         program = random_program(seed, 2 + seed % 8)
         try:
-            done["programs" if check(program, arch) else "too large"] += 1
+            done["programs" if check(program, arch, seed % 8 == 0) else "too large"] += 1
         except Exception as error:
             done["failures"] += 1
             print(f"seed {seed} on {arch}: {type(error).__name__}: {error}", flush=True)
-            small = shrunk(program.function, lambda f, given=program.arguments, arch=arch: bool(failure(Program(f, given), arch)))
+            wrong = failure(program, arch)
+            small = shrunk(program.function, lambda f, p=program, arch=arch, wrong=wrong: alike(failure(Program(f, p.arguments), arch), wrong))
             print(f"shrunk: {failure(Program(small, program.arguments), arch)}\n{small}", flush=True)
         if (seed - first) % 100 == 99:
             print(f"{seed - first + 1} of {args.count} from seed {first}: {dict(done)}", flush=True)

@@ -7,20 +7,23 @@ from typing import Any
 
 from tilec.ir import dtypes
 from tilec.ir.core import Block, Value
-from tilec.ir.dtypes import bool_, i32, i64, u32, u64
+from tilec.ir.dtypes import bf16, bool_, f16, i32, i64, u32, u64
 from tilec.ir.layout import Layout, local
 from tilec.ir.ops import arith as ops
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import AtomicAdd, AtomicAnd, AtomicMax, AtomicMin, AtomicOr, AtomicXor
+from tilec.ir.ops.base import constant
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.memory import Load, Shared, SharedSlice, Store
 from tilec.ir.ops.shape import Arange
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.warps import InWarps
+from tilec.ir.ops.weights import Dequantize
 from tilec.ir.types import TileType
 
 COMMUTING = (AtomicAdd, AtomicMin, AtomicMax, AtomicAnd, AtomicOr, AtomicXor)  # so that the order of blocks does not matter
 COPIED = tuple(dtypes.dtype(name) for name in ("f32", "f16", "i32", "bf16", "i64", "u16", "uint8", "f64", "int8", "float8_e4m3"))
+STORED = tuple(dtypes.dtype(name) for name in ("int4", "uint4", "int6", "uint3", "int8", "float6_e3m2", "float4_e2m1", "float8_e5m2", "int2", "nf4"))
 SWIZZLES = ((), (1, 3, 3), (2, 2, 3), (3, 3, 3), (2, 0, 4))
 
 
@@ -55,6 +58,17 @@ class Accesses:
     def mask(self, shape: tuple[int, ...]) -> Value | None:
         return self.tile(bool_, shape) if self.maybe() else None
 
+    def memory(self, dtype: Any, extents: tuple[int, ...]) -> Value:
+        """A tensor, or a shared tile that holds something, made in the block where it is used."""
+        if self.maybe():
+            return self.tensor(dtype, extents)
+        memory = Shared.build(self.b, dtype, extents)
+        value = Load.build(self.b, self.tensor(dtype, extents), [0] * len(extents), extents)
+        self.b.insert(Sync())
+        Store.build(self.b, memory, value)
+        self.b.insert(Sync())
+        return memory
+
     def gather(self) -> Value:
         dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
         extents = tuple(max(1, n + self.pick((0, 3, -1))) for n in shape)
@@ -62,13 +76,32 @@ class Accesses:
         offsets: list[Any] = [self.offset(n) for n in shape]
         offsets[at] = self.indices(shape[at], extents[at])
         other = self.pick((0, 1))
-        return Gather.build(self.b, self.tensor(dtype, extents), offsets, shape, mask=self.mask(shape), other=other)
+        found = Gather.build(self.b, self.memory(dtype, extents), offsets, shape, mask=self.mask(shape), other=other)
+        self.b.insert(Sync())
+        return found
 
     def masked(self) -> Value:
         dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
         extents = tuple(max(1, n + self.pick((0, 8, -1))) for n in shape)
         other = self.tile(dtype, shape) if dtype.computes and self.maybe() else 0
-        return Load.build(self.b, self.tensor(dtype, extents), [self.offset(n) for n in shape], shape, mask=self.tile(bool_, shape), other=other)
+        mask, offsets = self.tile(bool_, shape), [self.offset(n) for n in shape]
+        found = Load.build(self.b, self.memory(dtype, extents), offsets, shape, mask=mask, other=other)
+        self.b.insert(Sync())
+        return found
+
+    def dequantize(self) -> Value:
+        x = self.some(lambda t: not t.dtype.computes, STORED)
+        if x.type.dtype.computes:
+            return ops.Cast.build(self.b, x, f16)
+        kind = self.pick((f16, bf16))
+        if self.maybe():
+            scale = constant(self.b, self.pick((0.5, -1.25, 2**-9)), kind)
+        else:
+            given = self.tile(kind, x.type.shape)
+            small = ops.Minimum.build(self.b, ops.Maximum.build(self.b, given, -1.5), 1.5)
+            scale = ops.Where.build(self.b, ops.Eq.build(self.b, given, given), small, 1.0)
+        zero = self.pick((None, 0.0, 3.0)) if x.type.dtype.is_int else None
+        return Dequantize.build(self.b, x, scale, None if zero is None else constant(self.b, zero, kind))
 
     def scatter(self) -> None:
         """Each element to a place of its own: rows in another order, those of the block behind one another."""
@@ -101,7 +134,7 @@ class Accesses:
         source = self.tensor(dtype, extents)
         self.b.insert(Sync())
         for i in range(count):
-            CopyAsync.build(self.b, SharedSlice.build(self.b, memory, i), source, [self.offset(n) for n in shape])
+            CopyAsync.build(self.b, SharedSlice.build(self.b, memory, i), source, [self.offset(n) for n in shape], mask=self.mask(shape))
             self.b.insert(Commit())
         first = self.choose(count)
         self.b.insert(Wait(count - 1 - first))

@@ -115,6 +115,33 @@ WRONG = {
     v = tc.load(x, [0], [block]) + tc.load(a, [0, 0], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "TILE0301", "types f32 and f16 do not mix", "tc.cast(x, f32)"),
+    "both ends of a sum": ("""
+    u = tc.load(x, [0], [block])
+    v = tc.load(a, [0, 0], [block])
+    u = u + v
+        ^^^^^
+""", "TILE0301", "note: u is f32[64], made here\n        u = tc.load(x", "note: v is f16[64], made here\n        v = tc.load(a"),
+    "both ends of a product": ("""
+    u = tc.load(a, [0, 0], [16, 32])
+    v = tc.dot(u, u)
+        ^^^^^^^^^^^^
+""", "TILE0406", "b.T is the transpose of b", "note: u is f16[16, 32], made here\n        u = tc.load(a"),
+    "both sides of an if": ("""
+    v = s
+    if n > 0:
+        v = tc.load(x, [0], [block])
+    else:
+        v = s * 2.0
+        ^
+    tc.store(x, [0], v)
+""", "TILE0107", "its values are f32[64] and f32", "note: the other side gives v here\n            v = tc.load(x"),
+    "where the variable of a loop begins": ("""
+    v = 0.0
+    for i in range(n):
+        v += tc.load(x, [0], [block])
+        ^
+    tc.store(x, [0], v)
+""", "TILE0107", "after one round", "note: it begins here\n        v = 0.0"),
     "storage type computes": ("""
     v = tc.load(w, [0, 0], [block, block]) * 2
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

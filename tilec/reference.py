@@ -292,7 +292,7 @@ def section(entry: Entry) -> str:
     if facts:
         parts.append("Types: " + "; ".join(facts) + ".")
     parts.append(f"Architectures: {architectures(entry)}.")
-    parts += [f"Refused: `{code}`, as {error.message}." for code, _ in example.wrong if (error := refusal(entry, code))]
+    parts += [f"Refused: `{code}`, {error.code}: {error.message}." for code, _ in example.wrong if (error := refusal(entry, code))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -231,10 +231,10 @@ class GlobalAccess:
         extent = g.extent(self.tensor, self.op.dims[self.fast])
         at = i32_add(g, self.starts[self.fast], self.place.offsets[register][self.fast])
         left = g.e.let(f"sub i32 {extent}, {at}")
-        positive = g.e.call("i32", "llvm.smax.i32", f"i32 {left}", "i32 0")
-        count = g.e.call("i32", "llvm.smin.i32", f"i32 {positive}", f"i32 {run}")
+        count = g.e.call("i32", "llvm.smin.i32", f"i32 {left}", f"i32 {run}")
         some = g.e.let(f"mul nuw nsw i32 {count}, {self.dtype.bits // 8}")
-        self.memo[key] = some if others == "true" else g.e.let(f"select i1 {others}, i32 {some}, i32 0")
+        begins = self._axis_inside(self.fast, self.place.offsets[register][self.fast])  # not before the tensor, either
+        self.memo[key] = g.e.let(f"select i1 {conjunction(g, [others, begins])}, i32 {some}, i32 0")
         return self.memo[key]
 
     def wholly_inside(self, register: int, run: int) -> str | None:

@@ -111,6 +111,10 @@ class Calls(Expressions):
             parameter = signature.parameters[key]
             if parameter.kind is not parameter.VAR_POSITIONAL:
                 self.check(name, key, value, str(parameter.annotation))
+        with self.conflict(values=[*args, *kwargs.values()]):
+            return self.emitted(op, bound, args, kwargs)
+
+    def emitted(self, op: type[Op], bound: inspect.BoundArguments, args: Any, kwargs: dict[str, Any]) -> Any:
         if hasattr(op, "build"):
             args, kwargs = [self.combiner(x) for x in args], {k: self.combiner(x) for k, x in kwargs.items()}
             return op.build(self.b, *args, **kwargs)

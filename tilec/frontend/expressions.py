@@ -30,7 +30,7 @@ from tilec.frontend.values import (
 from tilec.ir.core import OPS, Block, Builder, Effect, Op, Value, Yield
 from tilec.ir.dtypes import DType
 from tilec.ir.ops.arith import And, IntegerDivision, Neg, Not, Or, Where
-from tilec.ir.ops.base import Binary, tile
+from tilec.ir.ops.base import Binary, Constant, tile
 from tilec.ir.ops.control import If, condition
 from tilec.ir.ops.functions import Power
 from tilec.ir.ops.matmul import Dot
@@ -326,7 +326,23 @@ class Expressions:
         for given, other in ((x, y), (y, x)):
             if not isinstance(given, Value) and not is_number(given):
                 raise TileError(f"{symbol} is not defined on {show(other)} and {show(given)}", hint="operands are tiles and numbers", code=Code.UNDEFINED)
-        return SYMBOLS[symbol].build(self.b, x, y)  # type: ignore[attr-defined]
+        with self.conflict(values=(x, y)):
+            return SYMBOLS[symbol].build(self.b, x, y)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def conflict(self, *places: tuple[str, Loc | None], values: Any = ()) -> Iterator[None]:
+        """An error that is a disagreement gets notes at the other places that take part, if they are not on its own line."""
+        try:
+            yield
+        except TileError as error:
+            if error.code in CONFLICTS:
+                here = error.loc or self.b.loc
+                told = {(loc.file, loc.line) for loc in (here, *(loc for _, loc in error.notes)) if loc}
+                for text, loc in (*places, *made_at(values)):
+                    if loc is not None and (loc.file, loc.line) not in told:
+                        told.add((loc.file, loc.line))
+                        error.notes.append((text, loc))
+            raise
 
     def expr_UnaryOp(self, node: ast.UnaryOp) -> Any:
         x = self(node.operand)
@@ -530,6 +546,15 @@ class Expressions:
             hint = f"its fields are {', '.join(fields)}" if fields else None
             text = f"{what} fails when the kernel is compiled: {type(error).__name__}: {error}"
             raise TileError(text, hint=hint, code=Code.PYTHON_FAILS) from None
+
+
+CONFLICTS = {Code.TYPES_MIX, Code.SHAPES, Code.CHANGED, Code.STORED, Code.PRODUCT_TYPES, Code.PRODUCT_SHAPES, Code.MASK, Code.LAYOUT_FITS, Code.BITS}
+
+
+def made_at(xs: Any) -> list[tuple[str, Loc | None]]:
+    """Where the values among some things were made, in the words of a note."""
+    values = [x for x in leaves(xs) if isinstance(x, Value) and isinstance(x.owner, Op) and not isinstance(x.owner, Constant)]
+    return [(f"{v.name or 'an operand'} is {show(v)}, made here", v.owner.loc) for v in values]  # type: ignore[union-attr]
 
 
 def proposal(name: str, known: Iterable[str]) -> str | None:

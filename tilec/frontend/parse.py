@@ -234,9 +234,14 @@ class Statements(Calls):
         with self.at(s.test):
             condition(test)
         before = self.variables
-        (then, left), (orelse, right) = [self.region(body, dict(before)) for body in (s.body, s.orelse)]
+        then, left = self.region(s.body, dict(before))
+        first = dict(self.assigned_at)
+        orelse, right = self.region(s.orelse, dict(before))
         self.variables = dict(before)
-        merged = {n: self._merge(n, left, right, then, orelse, s) for n in sorted(assigned([*s.body, *s.orelse]))}
+        merged = {}
+        for n in sorted(assigned([*s.body, *s.orelse])):
+            with self.conflict((f"the other side gives {n} here", first.get(n))):
+                merged[n] = self._merge(n, left, right, then, orelse, s)
         chosen: dict[str, tuple[Any, Any]] = {n: m for n, m in merged.items() if isinstance(m, tuple)}
         for block, side in ((then, 0), (orelse, 1)):
             values = tuple(v for pair in chosen.values() for v in _tiles(pair[side]))
@@ -457,6 +462,7 @@ class _Carried:
         names = sorted(n for n in (self.assigned & live) - targets if n in before and not isinstance(before[n], Undefined))
         self.numbers = {n: before[n] for n in names}
         self.before = {n: rebuild(before[n], lambda x: materialize(frame.b, x)) for n in names}
+        self.began = {n: loc for n, loc in frame.assigned_at.items() if n in names}
         self.inits = tuple(v for n in names for v in _tiles(self.before[n]))
 
     def arguments(self) -> list[Value]:
@@ -494,7 +500,8 @@ class _Carried:
             hint = "start it with the type and shape that it has in the loop, as in tc.zeros(f32, [64, 64]) or f32(0)"
             if not is_number(start):
                 hint = "a variable that a loop changes keeps its type and shape: convert it, as in tc.cast(x, f32)"
-            raise TileError(f"{name} is {was} before the loop and {show(new)} after one round", hint=hint, code=Code.CHANGED)
+            notes = (("it begins here", self.began[name]),) if name in self.began else ()
+            raise TileError(f"{name} is {was} before the loop and {show(new)} after one round", hint=hint, notes=notes, code=Code.CHANGED)
         return found
 
     def after(self, results: Sequence[Value]) -> dict[str, Any]:
