@@ -5,7 +5,8 @@ import numpy as np
 from tilec.errors import require
 from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import signature
-from tilec.ir.interp import Memory, execute
+from tilec.ir.interp import execute
+from tilec.ir.memories import Memory
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType
 

@@ -20,8 +20,9 @@ from tests.program_accesses import Accesses
 from tilec.ir import dtypes
 from tilec.ir.core import Block, Builder, Function, Value, Yield
 from tilec.ir.dtypes import DType, bf16, bool_, f16, f32, f64, i16, i32, i64, u16, u32, u64
-from tilec.ir.interp import Memory, evaluate_launch, execute
+from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.layout import Layout, local, spatial
+from tilec.ir.memories import Memory
 from tilec.ir.ops import arith as ops
 from tilec.ir.ops import functions as more
 from tilec.ir.ops.base import Broadcast, constant

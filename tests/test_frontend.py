@@ -521,7 +521,8 @@ def test_print_and_breakpoint(capsys):
     function = Mini(k).parse()
     assert next(op.names for op in function.walk() if op.mnemonic == "breakpoint") == ("i", "square")
     del function.body.ops[[op.mnemonic for op in function.body.ops].index("breakpoint")]
-    from tilec.ir.interp import Memory, execute
+    from tilec.ir.interp import execute
+    from tilec.ir.memories import Memory
 
     execute(function, [Memory(np.zeros(2, np.int64))])
     assert capsys.readouterr().out.splitlines() == ["[block 0] square of 0 is 0", "[block 1] square of 1 is 1"]

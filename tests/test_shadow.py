@@ -11,7 +11,7 @@ import tilec as tc
 from examples import FOLDER, NAMES, WITH_DOT, example
 from tilec import cdiv, f16, f32, i32, int4, int8
 from tilec.cli import main
-from tilec.ir.interp import Memory
+from tilec.ir.memories import Memory
 from tilec.ir.shadow import shadow
 from tilec.ir.types import TensorType
 

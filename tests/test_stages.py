@@ -18,7 +18,8 @@ from tilec.backend import cubin
 from tilec.backend.llvm import to_llvm
 from tilec.backend.target import target
 from tilec.ir.core import Function
-from tilec.ir.interp import Memory, execute
+from tilec.ir.interp import execute
+from tilec.ir.memories import Memory
 from tilec.ir.types import TensorType
 from tilec.passes.shared_memory import shared_size
 from tilec.passes.simplify import remove_unused

@@ -11,7 +11,7 @@ from tilec.errors import Code, TileError, require
 from tilec.ir.arrays import DeviceArray, read, row_major, torch_name
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, bf16, from_numpy
-from tilec.ir.interp import Memory
+from tilec.ir.memories import Memory
 from tilec.ir.ops.base import show
 from tilec.ir.tensor import Tensor
 from tilec.ir.types import TensorType

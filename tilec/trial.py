@@ -15,7 +15,8 @@ from tilec.errors import TileError, require
 from tilec.ir.core import Function, Value
 from tilec.ir.describe import dimensions, strides
 from tilec.ir.dtypes import DType
-from tilec.ir.interp import Memory, execute
+from tilec.ir.interp import execute
+from tilec.ir.memories import Memory
 from tilec.ir.ops.memory import Store
 from tilec.ir.tensor import Tensor
 from tilec.ir.text import parse

@@ -18,7 +18,8 @@ import numpy as np
 from tilec.ir.compare import Errors
 from tilec.ir.core import Effect, Function, Op
 from tilec.ir.dtypes import DType
-from tilec.ir.interp import Array, Context, Memory, Program, SharedMemory, computing, execute, rounding
+from tilec.ir.interp import Array, Context, Program, computing, execute, rounding
+from tilec.ir.memories import Memory, SharedMemory
 
 Place = tuple[str, int]  # file and line
 

@@ -1,0 +1,359 @@
+"""What a run in NumPy reads and writes: tensors, views of them, shared tiles, and the asynchronous copies under way to these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilec.errors import Code
+from tilec.ir.dtypes import DType
+from tilec.ir.types import Warps
+
+if TYPE_CHECKING:
+    from tilec.ir.interp import Context
+
+Array = np.ndarray[Any, Any]
+
+
+class Memory:
+    """A tensor in global memory: its elements as carriers, shared by all blocks."""
+
+    def __init__(self, data: Array, name: str = "", edge: Any = 0):
+        self.data = data
+        self.name = name
+        self.edge = edge  # what lies over the edge
+        self.changed = False
+        self.recodings: dict[str, Memory] = {}
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        """The tile [blocks, *shape] at the offsets."""
+        blocks = max(len(o) for o in offsets) if offsets else 1
+        out = np.full((blocks, *op.shape), self.edge, self.data.dtype)
+        self._check_indexed(ctx, op, offsets)
+        if math.prod(op.shape) < 64:
+            index, inside = self._elements(op, offsets)
+            np.copyto(out, self.data[index], where=inside)
+            return out
+        for block, (there, here) in enumerate(self._windows(op, offsets, blocks)):
+            out[block][here] = _oriented(self.data[there], op.dims)
+        return out
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        """Put the tile at the offsets, for active blocks, in the order of the blocks; nothing over the edge."""
+        self.changed = True
+        self._check_indexed(ctx, op, offsets)
+        blocks = max(len(value), *(len(o) for o in offsets)) if offsets else len(value)
+        if blocks == 1 and ctx.mask is not None and not ctx.mask.any():
+            return
+        for block, (there, here) in enumerate(self._windows(op, offsets, blocks)):
+            if blocks == 1 or ctx.mask is None or ctx.mask[block]:
+                target = self.data[there]
+                _oriented(target, op.dims)[...] = value[min(block, len(value) - 1)][here]
+
+    def extents(self) -> tuple[Any, ...]:
+        """The number of elements along each axis."""
+        return self.data.shape
+
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        """Another tensor on the same memory; offset and strides count elements."""
+        return TensorView(self, offset, extents, strides)
+
+    def recoded(self, kind: str, how: Callable[[Array], Array]) -> Memory:
+        """The same bits, which are only read, as elements of another kind: made once."""
+        if kind not in self.recodings:
+            self.recodings[kind] = Memory(how(self.data), self.name)
+        return self.recodings[kind]
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
+        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
+        return self.data[self._clipped(coordinates)] if self.data.size else np.zeros(np.broadcast_shapes(inside.shape), self.data.dtype)
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        """Put elements at coordinates, in the order of the blocks and of the elements, where they are inside and the block is active."""
+        self.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.data[tuple(index)] = value[where]
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        """Apply `rule(old, value, compare)` to elements one after another, and give the old ones (0 for those that are not inside)."""
+        self.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value, ctx.blocks)
+        flat = np.ravel_multi_index(tuple(index), self.data.shape)
+        return one_by_one(self.data.reshape(-1), flat, where, value, compare, rule)
+
+    def chosen(
+        self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, blocks: int = 1
+    ) -> tuple[Array, list[Array], Array]:
+        """Which elements are accessed, for active blocks, at least `blocks` of them; the places of these along each axis; the value in the
+        access's whole shape."""
+        blocks = max(blocks, 1 if ctx.mask is None else len(ctx.mask))
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (blocks, *[1] * (value.ndim - 1)))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * (value.ndim - 1))
+        return where, [np.broadcast_to(c, shape)[where] for c in coordinates], np.broadcast_to(value, shape)
+
+    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
+        return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.data.shape, strict=True))
+
+    def _check_indexed(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> None:
+        for axis, (offset, extent) in enumerate(zip(offsets, self.data.shape, strict=True)):
+            if axis not in op.dims:
+                bad = (offset < 0) | (offset >= extent)
+                if bad.any():
+                    shown = int(offset[np.argmax(bad)])
+                    ctx.fail(bad, f"index {shown} is out of bounds for axis {axis} of {self.name or 'the tensor'}, which has {extent} elements")
+
+    def _elements(self, op: Any, offsets: Sequence[Array]) -> tuple[tuple[Array, ...], Array]:
+        index = op.index(offsets)
+        inside: Any = np.ones((), bool)
+        for at, extent in zip(index, self.data.shape, strict=True):
+            inside = inside & (at >= 0) & (at < extent)
+        return tuple(np.clip(at, 0, extent - 1) for at, extent in zip(index, self.data.shape, strict=True)), inside
+
+    def _windows(self, op: Any, offsets: Sequence[Array], blocks: int) -> Iterator[tuple[Any, tuple[slice, ...]]]:
+        """For each block: what of the memory the tile covers, and which part of the tile that is."""
+        extents = self.data.shape
+        starts = [np.broadcast_to(o, blocks).tolist() for o in offsets]
+        length = dict(zip(op.dims, op.tile_shape, strict=True))
+        for origin in zip(*starts, strict=True) if starts else [()] * blocks:
+            there: list[Any] = []
+            here: dict[int, slice] = {}
+            for axis, (start, extent) in enumerate(zip(origin, extents, strict=True)):
+                if axis not in length:
+                    there.append(min(max(start, 0), extent - 1))
+                    continue
+                low, high = max(start, 0), min(start + length[axis], extent)
+                high = max(low, high)
+                there.append(slice(low, high))
+                here[axis] = slice(low - start, high - start)
+            yield (*there, ...), tuple(here[d] for d in op.dims)
+
+
+def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
+    """A window's axes (in memory order) in the order of the tile's axes."""
+    return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
+
+
+Update = Callable[[Array, Array, Any], Array]
+
+
+def one_by_one(data: Array, index: Array, where: Array, value: Array, compare: Any, rule: Update) -> Array:
+    """Update elements of flat data in order, those of one place one after another; the old ones in the shape of `where`."""
+    values, others = value[where], None if compare is None else np.broadcast_to(compare, where.shape)[where]
+    old = np.zeros(values.shape, data.dtype)
+    order = np.argsort(index, kind="stable")
+    first = np.r_[True, np.diff(index[order]) != 0] if len(order) else np.zeros(0, bool)
+    turn = np.empty(len(order), np.int64)  # how many of the same place come before
+    turn[order] = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    for now in range(int(turn.max(initial=-1)) + 1):
+        chosen = turn == now
+        old[chosen] = data[index[chosen]]
+        data[index[chosen]] = rule(old[chosen], values[chosen], None if others is None else others[chosen])
+    result = np.zeros(where.shape, data.dtype)
+    result[where] = old
+    return result
+
+
+class TensorView:
+    """A tensor on a tensor's memory; where it begins, its extents and its strides may differ from block to block."""
+
+    def __init__(self, base: Memory, origin: Array, sizes: Sequence[Array], strides: Sequence[Array]):
+        self.base, self.origin, self.sizes, self.strides = base, origin, sizes, strides
+
+    def extents(self) -> tuple[Array, ...]:
+        return tuple(self.sizes)
+
+    def view(self, offset: Array, extents: Sequence[Array], strides: Sequence[Array]) -> TensorView:
+        return TensorView(self.base, self.origin + offset, extents, strides)
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        values = np.where(inside, self.read_at(ctx, coordinates, inside), self.base.data.dtype.type(0))
+        return np.broadcast_to(values, (len(values), *op.tile_shape))
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        coordinates, inside = self._inside(ctx, op, offsets)
+        self.write_at(ctx, coordinates, inside, value)
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        return self.base.data.reshape(-1)[np.where(inside, self.flat(ctx, coordinates, inside), 0)]
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        self.base.changed = True
+        where, index, value = self.chosen(ctx, coordinates, inside, value)
+        self.base.data.reshape(-1)[tuple(index)] = value[where]
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        self.base.changed = True
+        where, (flat,), value = self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value, ctx.blocks)
+        return one_by_one(self.base.data.reshape(-1), flat, where, value, compare, rule)
+
+    def chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, list[Array], Array]:
+        return self.base.chosen(ctx, [self.flat(ctx, coordinates, inside)], inside, value)
+
+    def flat(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        """The number of each element in the memory; an error if an element of the view lies outside."""
+        rank = coordinates[0].ndim - 1
+        steps = [np.reshape(s, (-1, *[1] * rank)) for s in (self.origin, *self.strides)]
+        at = steps[0] + sum(c * s for c, s in zip(coordinates, steps[1:], strict=True))
+        bad = inside & ((at < 0) | (at >= self.base.data.size))
+        ctx.fail(bad, f"the view reaches beyond the memory of {self.base.name or 'the tensor'}, which has {self.base.data.size} elements")
+        return np.asarray(at)
+
+    def _inside(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[list[Array], Any]:
+        coordinates = op.index(offsets)
+        inside: Any = np.ones((1,) * (1 + len(op.tile_shape)), bool)
+        for axis, (at, extent) in enumerate(zip(coordinates, self.sizes, strict=True)):
+            good = (at >= 0) & (at < np.reshape(extent, (-1, *[1] * len(op.tile_shape))))
+            if axis in op.dims:
+                inside = inside & good
+            else:
+                ctx.fail(~good, f"index {int(at[~good][0]) if not good.all() else 0} is out of bounds for axis {axis} of the view")
+        return coordinates, inside
+
+
+class SharedMemory:
+    """A shared tile of every block, or a slice of one: carriers, and whether each has been stored."""
+
+    def __init__(self, data: Array, state: Array, leading: tuple[Array, ...] = ()):
+        self.data = data
+        self.state = state
+        self.leading = leading  # indices of the axes that slices have taken, by block
+
+    @staticmethod
+    def new(blocks: int, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
+        return SharedMemory(np.zeros((blocks, *shape), dtype.carrier), np.full((blocks, *shape), EMPTY, np.int8))
+
+    def slice(self, ctx: Context, at: Array) -> SharedMemory:
+        """The part at an index (by block) of the first axis."""
+        extent = self.data.shape[1 + len(self.leading)]
+        bad = (at < 0) | (at >= extent)
+        if bad.any():
+            ctx.fail(bad, f"index {int(at[bad][0])} is out of bounds for the shared tile's first axis, which has {extent} elements")
+        return SharedMemory(self.data, self.state, (*self.leading, np.clip(at, 0, extent - 1)))
+
+    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
+        index = self._index(ctx, op, offsets)
+        self._check_stored(ctx, self.state[index] != STORED, self.state[index])
+        return self.data[index]
+
+    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
+        index = self._index(ctx, op, offsets)
+        self.put(index, value, STORED, ctx.mask)
+
+    def put(self, index: Any, value: Array, state: Any, mask: Array | None) -> None:
+        """Store at an index; only in the blocks of the mask."""
+        if mask is not None:
+            active = mask.reshape(-1, *[1] * (value.ndim - 1))
+            value = np.where(active, value, self.data[index])
+            state = np.where(active, state, self.state[index])
+        self.data[index] = value
+        self.state[index] = state
+
+    def extents(self) -> tuple[int, ...]:
+        return self.data.shape[1 + len(self.leading) :]
+
+    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
+        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
+        index = self._clipped(coordinates)
+        self._check_stored(ctx, (self.state[index] != STORED) & inside, self.state[index])
+        return self.data[index]
+
+    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
+        """Put elements at coordinates where they are inside and the block is active."""
+        rank = value.ndim - 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * rank)
+        index = tuple(np.broadcast_to(i, shape)[where] for i in self._clipped(coordinates))
+        self.data[index] = np.broadcast_to(value, shape)[where]
+        self.state[index] = STORED
+
+    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
+        """The index of elements at coordinates, which are brought inside."""
+        rank = coordinates[0].ndim - 1 if coordinates else 0
+        return (*self._blocks(rank), *(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.extents(), strict=True)))
+
+    def _check_stored(self, ctx: Context, missing: Array, state: Array) -> None:
+        """An error where something is missing that is read."""
+        if missing.any():
+            landing = (missing & (state == LANDING)).any()
+            what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
+            ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        """As `Memory.update`, in each block's own tile."""
+        rank = value.ndim - 1
+        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
+        where = np.broadcast_to(inside, shape)
+        if ctx.mask is not None:
+            where = where & ctx.mask.reshape(-1, *[1] * rank)
+        index = tuple(np.broadcast_to(c, shape)[where] for c in (*self._blocks(rank), *coordinates))
+        flat = np.ravel_multi_index(index, self.data.shape)
+        if (self.state.reshape(-1)[flat] != STORED).any():
+            missing = np.zeros(shape, bool)
+            missing[where] = self.state.reshape(-1)[flat] != STORED
+            ctx.fail(missing, "this updates shared memory that was never stored", Code.UNINITIALIZED)
+        return one_by_one(self.data.reshape(-1), flat, where, np.broadcast_to(value, shape), compare, rule)
+
+    def whole(self) -> Any:
+        """The index of everything that this slice holds."""
+        rank = self.data.ndim - 1 - len(self.leading)
+        axes = [np.arange(n).reshape([-1 if i == a else 1 for i in range(rank)]) for a, n in enumerate(self.data.shape[1 + len(self.leading) :])]
+        return (*self._blocks(rank), *axes)
+
+    def _blocks(self, rank: int) -> tuple[Array, ...]:
+        return tuple(i.reshape(-1, *[1] * rank) for i in (np.arange(len(self.data)), *self.leading))
+
+    def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Any, ...]:
+        index = op.index(offsets)
+        extents = self.data.shape[1 + len(self.leading) :]
+        for axis, (at, extent) in enumerate(zip(index, extents, strict=True)):
+            bad = (at < 0) | (at >= extent)
+            if bad.any():
+                ctx.fail(bad, f"coordinate {int(at[bad][0])} is out of bounds for axis {axis} of the shared tile, which has {extent} elements")
+        return (*self._blocks(len(op.tile_shape)), *(np.clip(at, 0, extent - 1) for at, extent in zip(index, extents, strict=True)))
+
+
+EMPTY, STORED, LANDING = 0, 1, 2  # the state of an element of shared memory
+
+
+class Copies:
+    """Asynchronous copies under way. They land at once, or, `late`, only at the wait: until then what they write is poisoned.
+
+    Groups of warps that run at once have `parts` of their own, for which the whole block's commits and waits count, too.
+    """
+
+    def __init__(self, late: bool):
+        self.late = late
+        self.open: list[Any] = []
+        self.groups: list[list[Any]] = []
+        self.parts: dict[Warps, Copies] = {}
+
+    def part(self, group: Warps) -> Copies:
+        """Those of a group of warps."""
+        return self.parts.setdefault(group, Copies(self.late))
+
+    def start(self, ctx: Context, target: SharedMemory, value: Array) -> None:
+        index = target.whole()
+        if self.late:
+            self.open.append((target, index, value, ctx.mask))
+        target.put(index, value, LANDING if self.late else STORED, ctx.mask)
+
+    def commit(self) -> None:
+        self.groups.append(self.open)
+        self.open = []
+        for part in self.parts.values():
+            part.commit()
+
+    def wait(self, ctx: Context, pending: int) -> None:
+        for part in self.parts.values():
+            part.wait(ctx, pending)
+        while len(self.groups) > pending:
+            for target, index, value, mask in self.groups.pop(0):
+                target.put(index, value, STORED, mask)
