@@ -39,7 +39,7 @@ def scaled(
     for k in tc.range(0, K, bk, stages=stages):
         scale = tc.load(scales, [k // GROUP, j], [1, bn])
         acc = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), scale, below=below), acc)
-    tc.store(y, [i, j], tc.cast(acc, X))
+    whole_rows(y, i, j, tc.cast(acc, X))
 
 
 @tc.kernel(warps=4)
@@ -56,7 +56,16 @@ def on_sums(
     for k in tc.range(0, K, bk, stages=stages):
         part = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), unit, dtype=X))
         acc = acc + part * tc.load(scales, [k // GROUP, j], [1, bn])
-    tc.store(y, [i, j], tc.cast(acc, X))
+    whole_rows(y, i, j, tc.cast(acc, X))
+
+
+@tc.function
+def whole_rows(y, i, j, tile):
+    """Store a tile by way of shared memory: a thread holds pairs of a fragment's columns, and whole sectors are wanted."""
+    staged = tc.shared(tile.dtype, tile.shape)
+    tc.store(staged, tile)
+    tc.sync()
+    tc.store(y, [i, j], tc.load(staged))
 
 
 class Count(NamedTuple):

@@ -302,3 +302,15 @@ def test_programs_are_found_by_search(name, to):
     codes = np.random.default_rng().integers(0, 1 << element.bits, (50, program.weights), dtype=np.uint8)
     assert (program.unpack(program.pack(codes)) == codes).all()
     assert bitmaps.read(search.line(program), element.bits, element.is_float, to, element.mantissa_bits) == program
+
+
+@pytest.mark.parametrize("name", ["int4", "int3", "e3m2", "nf4"])
+def test_every_sector_is_used_and_no_bank_twice(name):
+    kind, rng = tc.packed(name), np.random.default_rng()
+    w = tc.Tensor.from_codes(rng.integers(0, 1 << kind.bits, (256, 256), dtype=np.uint8), kind)
+    x, s = rng.standard_normal((16, 256)).astype(np.float16), rng.uniform(0.01, 0.1, (2, 256)).astype(np.float16)
+    y = np.full((16, 256), np.nan, np.float16)
+    report = BENCHMARK.scaled.simulate(x, w, s, y, W=kind)
+    exact = x.astype(float) @ (f16.round(w.values()) * np.repeat(s.astype(float), 128, axis=0))
+    assert np.linalg.norm(y - exact) < 2**-9 * np.linalg.norm(exact)
+    assert (report.findings, report.global_efficiency, report.shared_conflicts) == ([], 1.0, 0)
