@@ -1,6 +1,7 @@
 """The demo's model: its pieces against definitions, the whole against PyTorch's own encoder layers."""
 
 import importlib.util
+import json
 import math
 import sys
 from pathlib import Path
@@ -75,3 +76,14 @@ def test_every_linear_layer_can_be_replaced_and_padding_does_not_matter(model):
     assert seen == {name: w.shape for name, w in model.linears().items()}
     assert len(seen) == 36
     np.testing.assert_allclose(model.embed(lines[1:2])[0], together[1], atol=1e-6)
+
+
+def test_the_manual_s_table_and_plot_are_of_the_results():
+    import plot
+
+    results = json.loads((plot.DOCS / "demo.json").read_text())
+    assert (plot.DOCS / "demo.md").read_text() == plot.document(results)
+    assert (plot.DOCS / "demo.svg").read_text() == plot.svg(results)
+    integers, floats = ({r["bits"] for r in results["rows"] if r["type"].startswith(kind)} for kind in ("int", "float"))
+    assert (integers, floats) == ({8, 7, 6, 5, 4, 3, 2}, {8, 7, 6, 5, 4, 3})
+    assert all(r["least"] > 0.99 for r in results["rows"] if r["bits"] == 8)
