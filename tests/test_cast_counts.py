@@ -16,7 +16,7 @@ LIMITS = [
     ("float8_e4m3", "f16", "sm_89", 0.5), ("float8_e5m2", "f16", "sm_80", 0.5), ("float4_e2m1", "f16", "sm_120a", 0.75),
     ("int4", "int8", "sm_80", 1.13), ("float4_e2m1", "float8_e4m3", "sm_89", 1.13),
     ("f16", "int8", "sm_80", 2.25), ("f16", "int4", "sm_80", 3.75), ("f16", "float6_e3m2", "sm_80", 7.13), ("f32", "uint8", "sm_80", 3.75),
-    ("f32", "float8_e4m3", "sm_89", 0.75),
+    ("f32", "float8_e4m3", "sm_89", 0.5),
 ]  # fmt: skip
 
 
@@ -25,6 +25,11 @@ def test_instructions_for_each_element(source, target, arch, limit):
     counts = load_benchmark("casts").converting(D.dtype(source), D.dtype(target), arch)
     assert 0 < sum(counts.values()) / 64 <= limit, counts
     assert not [name for name in counts if re.match(r"F2F\b|I2F|F2I|LDL|STL", name)]
+
+
+@pytest.mark.parametrize(("name", "limit"), [("int8", 2.9), ("int4", 2.98), ("e2m1", 3.11), ("nf4", 4.13)])
+def test_loops_with_row_major_weights(name, limit):
+    assert load_benchmark("casts").in_loop(D.dtype(name), "sm_80") <= limit
 
 
 @tc.kernel(warps=1)
