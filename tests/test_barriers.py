@@ -9,13 +9,13 @@ from everywhere import everywhere
 
 import tilec as tc
 from examples import FOLDER, example
-from tilec import compiler, f32, i32
+from tilec import compiler, f16, f32, f64, i32, int4
 from tilec.backend.target import target
 from tilec.compiler import load_kernel
 from tilec.passes.hazards import check_hazards, judged
 from tilec.passes.simplify import simplify
 
-N = tc.dims("N")
+N, W = tc.dims("N"), tc.types("W")
 RNG = np.random.default_rng()
 
 
@@ -64,6 +64,38 @@ def test_they_are_what_ptx_has():
     assert {int(n) for n in re.findall(r"bar\.arrive\s+\S+, (\d+);", ptx)} == {64, 96}
     assert re.search(r"bar\.sync\s+7, 96;", ptx)
     assert re.search(r"bar\.arrive\s+7, 96;", ptx)
+
+
+@tc.kernel(warps=3)
+def fetched(x: W[9, 24], rows: i32[8], y: W[8, 24], z: W[8, 24], *, W: tc.DType = f16):
+    """A warp fetches rows that a table names; both groups wait for one another, and the tile goes back the same way."""
+    tc.grid(2)
+    s, t = tc.shared(W, [8, 24]), tc.shared(W, [8, 24])
+    full, back = tc.barrier(3), tc.barrier(3)
+    with tc.warps(0, 1):
+        tc.copy_async(s, x, [tc.load(rows, [0], [8]), 0], mask=tc.arange(24)[None, :] < 20)
+        tc.commit()
+        tc.wait(0)
+        tc.sync(full)
+        tc.sync(back)
+        one = tc.cast(tc.full(f32, [8, 24], 1.0), W)
+        tc.store(z, [0, 0], tc.load(t, mask=tc.arange(8)[:, None] < 7, other=one))
+    with tc.warps(1, 2):
+        tc.sync(full)
+        v = tc.load(s)
+        tc.store(t, v)
+        tc.store(y, [0, 0], v)
+        tc.arrive(back)
+
+
+@pytest.mark.parametrize("dtype", [f16, int4, f64], ids=str)
+def test_two_groups_wait_for_one_another(dtype):
+    x, rows = tc.Tensor.from_values(RNG.integers(0, 2, (9, 24)).astype(float), dtype), RNG.integers(-1, 10, 8).astype(np.int32)
+    there = ((rows >= 0) & (rows < 9))[:, None] & (np.arange(24) < 20)
+    y = np.where(there, x.values()[np.clip(rows, 0, 8)], 0)
+    z = np.where(np.arange(8)[:, None] < 7, y, 1)
+    outputs = [tc.Tensor.from_values(np.zeros((8, 24)), dtype) for _ in range(2)]
+    everywhere(fetched, (x, rows, *outputs), {"y": y, "z": z}, W=dtype)
 
 
 LINES = (FOLDER / "matmul_warps.py").read_text().splitlines()

@@ -8,6 +8,8 @@ from everywhere import everywhere
 
 import tilec as tc
 from tilec import bf16, f16, f32, float8_e4m3, i32, int4, int8, uint1, uint4
+from tilec.backend.sass import disassemble
+from tilec.backend.tools import find
 
 X, A = tc.types("X A")
 RNG = np.random.default_rng()
@@ -106,3 +108,11 @@ def test_tf32_and_8_bit_floats(dtype, mode, arch):
     report = everywhere(floats, (*given, np.zeros((64, 64), np.float32)), {"y": x @ w.T}, arch=arch, A=dtype, mode=mode)
     assert moves(floats, arch, A=dtype, mode=mode) == {("ldmatrix", "")}
     assert report.shared_conflicts == 0
+
+
+@pytest.mark.skipif(not find("nvdisasm"), reason="machine code is read by nvdisasm")
+@pytest.mark.parametrize("arch", ["sm_90a", "sm_120a"])
+def test_it_is_one_instruction(arch):
+    """64 x 64 elements of 16 bits by 4 warps, 512 bytes an instruction: 4 a warp, each way."""
+    counts = disassemble(product.compile(arch).cubin).counts()
+    assert (counts["STSM.16.M88.4"], counts["STSM.16.MT88.4"]) == (4, 4)

@@ -35,7 +35,7 @@ from tilec.ir.ops.semaphores import Fence
 from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.target import Hardware
-from tilec.ir.types import SharedType, TileType, Warps
+from tilec.ir.types import BarrierType, SharedType, TileType, Warps
 from tilec.passes.order import Came, Committed, Event, Fault, Met, Replay, Touch, Unordered, Waited
 
 STEPS = 20_000  # ops of one run
@@ -140,6 +140,8 @@ def runs(function: Function) -> Iterator[Run]:
     facts = [int(op.y.owner.value) for op in function.launch.ops if isinstance(op, Mod) and isinstance(op.y.owner, Constant)]
     steps = [int(op.step.owner.value) for op in function.walk() if isinstance(op, For) and isinstance(op.step.owner, Constant)]
     parts = [int(op.y.owner.value) for op in function.walk() if isinstance(op, FloorDiv) and isinstance(op.y.owner, Constant)]
+    if not any(isinstance(v.type, BarrierType) for v in rings):  # groups that meet count their rounds, which others step through
+        parts = []
     unit = 1
     for n in (*facts, *steps, *parts):
         unit = math.lcm(unit, n) if n and math.lcm(unit, n) <= UNITS else unit
