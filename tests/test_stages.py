@@ -61,6 +61,13 @@ def test_failures_are_found_and_shrunk(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 # what long runs found, shrunk
 FOUND = {
+    "half of a word that nothing wrote, and nothing looks at": """%t0: global bf16[2, 5], %t1: global int5[12, 5]
+  %0 = block_index : i32
+  %1 = constant value=0 dtype=i32 : i32
+  %x = load %t0, [%0, %1] shape=[5] dims=[1] : bf16[5]
+  %y = cast %x dtype=int5 : int5[5]
+  store %t1, [%0, %1], %y dims=[1]
+""",
     "a vector that is copied from before the tensor": """%t0: global f32[1], %t1: global f32[2, 2]
   %0 = block_index : i32
   %s = shared dtype=f32 shape=[2] : shared f32[2]

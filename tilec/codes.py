@@ -143,6 +143,7 @@ OF_MODULES = {
     "tilec.ir.dtypes": Code.TYPE_NAME,
     "tilec.ir.hosttext": Code.LAUNCH,
     "tilec.ir.interp": Code.OUT_OF_BOUNDS,
+    "tilec.ir.memories": Code.OUT_OF_BOUNDS,
     "tilec.ir.layout": Code.LAYOUT,
     "tilec.ir.ops": Code.UNDEFINED,
     "tilec.ir.ops.access": Code.OFFSETS,

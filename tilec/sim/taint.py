@@ -7,6 +7,7 @@ only if a load met bytes that nothing wrote, or if some register may be read bef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ STORES = {"st", "atom", "red", "stmatrix"}
 # Opcodes that move the bits of some sources as their meaning says, given the other sources: which sources these are.
 THROUGH = {"shl": (0,), "shr": (0,), "prmt": (0, 1), "bfe": (0,), "bfi": (0, 1), "shf": (0, 1), "shfl": (0,), "selp": (0, 1), "mov": (0,),
            "brev": (0,), "cvta": (0,)}  # fmt: skip
+PACKED = {"add", "sub", "mul", "fma", "min", "max", "neg", "abs"}  # of x2 types: each half for itself
 BITWISE = {"xor", "not", "lop3"}
 
 
@@ -192,6 +194,10 @@ class Taint:
         if name in BITWISE:
             return lambda M, mask, arguments: self.bitwise(mask, op, dests)
 
+        packed = name in PACKED and all(isinstance(x, Register) and unsigned(x.type) == np.uint32 for _, x in dests)
+        if packed and re.search(r"\.(b?f16|[us]16)x2$", op.site.text.partition(";")[0].split("%")[0].split()[-1]):
+            return lambda M, mask, arguments: self.halves(mask, op, dests)
+
         def smear(M: Any, mask: Any, arguments: Any) -> None:
             u = self.any_of(op)
             for _, x in dests:
@@ -252,6 +258,18 @@ class Taint:
         self.set(mask, dests[0][1], u)
         for _, x in dests[1:]:
             self.set(mask, x, u != 0 if not clean(u) else 0)
+
+    def halves(self, mask: Any, op: Op, dests: list[Any]) -> None:
+        """Two numbers of 16 bits in a word, computed apart."""
+        u: Mask = 0
+        for f, x in op.sources:
+            if f.kind == "value":
+                v = self.of(x, np.dtype(np.uint32))
+                u = v if clean(u) else u if clean(v) else u | v
+        if not clean(u):
+            u = np.where(u & np.uint32(0xFFFF), np.uint32(0xFFFF), np.uint32(0)) | np.where(u >> np.uint32(16), np.uint32(0xFFFF0000), np.uint32(0))
+        for _, x in dests:
+            self.set(mask, x, u)
 
     def through(self, M: Any, mask: Any, op: Op, arguments: Any, dests: list[Any], data: tuple[int, ...]) -> None:
         if op.row.opcode == "mov":
