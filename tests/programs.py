@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tests.program_accesses import Accesses
+from tests.program_walks import Walks
 from tilec.ir import dtypes
 from tilec.ir.core import Block, Builder, Function, Value, Yield
 from tilec.ir.dtypes import DType, bf16, bool_, f16, f32, f64, i16, i32, i64, u16, u32, u64
@@ -95,7 +96,7 @@ class Program:
         return evaluate_launch(self.function, arguments)
 
 
-class Maker(Accesses):
+class Maker(Accesses, Walks):
     """Builds one program. `scope` holds the values that may be used where the builder stands."""
 
     def __init__(self, choose: Choose, seed: int = 0):
@@ -148,7 +149,7 @@ class Maker(Accesses):
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
             self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join,
             self.element, self.scan, self.sort, self.gather, self.masked, self.scatter, self.atomic, self.copied, self.stated, self.group,
-            self.dequantize,
+            self.dequantize, self.walk,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()

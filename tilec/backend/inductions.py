@@ -31,15 +31,22 @@ def moves(g: Generator, offset: Value) -> int | None:
     if isinstance(op, Add | Sub):
         x, y = moves(g, op.x), moves(g, op.y)
         return None if x is None or y is None else x + y if isinstance(op, Add) else x - y
-    if isinstance(op, Cast) and op.dtype.is_int and op.dtype.bits >= op.x.type.dtype.bits:
-        return moves(g, op.x)
+    if isinstance(op, Cast):
+        return moves(g, op.x) if extends(op, walk.counter) else None
     factor: Any = op.y.owner if isinstance(op, Mul | Shr | FloorDiv) else None
     if not isinstance(factor, Constant) or not op.x.type.dtype.is_signed:
         return None
-    step, by = moves(g, op.x), int(factor.value) if not isinstance(op, Shr) else 1 << int(factor.value)
+    step, by = moves(g, op.x), int(factor.value)
+    by = 1 << by if isinstance(op, Shr) and by >= 0 else by
     if step is None or isinstance(op, Mul):
         return None if step is None else step * by
-    return step // by if by & -by == by and step % by == 0 == g.facts.divisor(op.x) % by else None
+    return step // by if 0 < by == by & -by and step % by == 0 == g.facts.divisor(op.x) % by else None
+
+
+def extends(op: Cast, counter: Value) -> bool:
+    """Whether a cast changes no number of an offset that moves on: of arithmetic that may wrap, only bits of the same width are the same."""
+    bits, given = op.dtype.bits, op.x.type.dtype
+    return op.dtype.is_int and (bits == given.bits or (bits > given.bits and given.is_signed and op.x is counter))
 
 
 def at_start(g: Generator, offset: Value) -> str:

@@ -148,6 +148,8 @@ class GlobalAccess:
         if steps is None or all(stride.isdigit() for n, stride in zip(steps, self.strides, strict=True) if n):
             return None  # what is added anew in each round is cheaper than to be carried
         g = self.g
+        if g.e.by_level([g.scalar(self.tensor), g.origins.get(self.tensor, "0"), *self.strides])[1]:
+            return None  # a view that is made in the loop
         coordinates = [inductions.at_start(g, v) for v in self.op.offsets]
         for axis, base in zip(self.op.dims, self.place.base, strict=True):
             coordinates[axis] = i32_add(g, coordinates[axis], base)
@@ -216,8 +218,10 @@ class GlobalAccess:
     def bytes_inside(self, register: int, run: int) -> str:
         """Of a vector from `register` on, the bytes that lie within the tensor, an i32; it is aligned."""
         g = self.g
-        assert self.fast is not None
         size = run * self.dtype.bits // 8
+        if self.fast is None:  # one element
+            inside = self.inside(register)
+            return str(size) if inside == "true" else g.e.let(f"select i1 {inside}, i32 {size}, i32 0")
         last = self.place.offsets[register + run - 1]
         key = ("bytes", last)
         if key in self.memo:
@@ -239,7 +243,8 @@ class GlobalAccess:
 
     def wholly_inside(self, register: int, run: int) -> str | None:
         """Whether an aligned vector lies inside, an i1; None if a part of it may."""
-        assert self.fast is not None
+        if self.fast is None:
+            return self.inside(register)
         last = self.place.offsets[register + run - 1]
         along = self._axis_inside(self.fast, last[self.fast])
         if along != "true" and not self.whole_runs(run):

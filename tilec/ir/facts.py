@@ -92,9 +92,9 @@ class Facts:
             return self.divisor(op.x) * self.divisor(op.y)
         if isinstance(op, Cast) and op.dtype.is_int and op.dtype.bits >= op.x.type.dtype.bits:
             return self.divisor(op.x)
-        if isinstance(op, Shl) and isinstance(op.y.owner, Constant):
+        if isinstance(op, Shl) and isinstance(op.y.owner, Constant) and op.y.owner.value >= 0:
             return self.divisor(op.x) << int(op.y.owner.value)
-        if isinstance(op, Shr) and isinstance(op.y.owner, Constant) and op.x.type.dtype.is_int:
+        if isinstance(op, Shr) and isinstance(op.y.owner, Constant) and op.y.owner.value >= 0:
             whole, rest = divmod(self.divisor(op.x), 1 << int(op.y.owner.value))
             return 1 if rest else whole
         return 1

@@ -156,7 +156,7 @@ class Pipeline(Rewriter):
     def start_copies(self, op: For, loads: list[Load], memories: list[Value], at: Value, stop: Value, slot: Value) -> None:
         """Copies of the round whose counter is `at`, as one group. Rounds beyond the loop's end copy nothing that could not be read."""
         saved = dict(self.map)
-        if any(len(load.dims) < load.memory.type.rank for load in loads):
+        if any(len(load.dims) < load.memory.type.rank or load.memory.owner in op.body.ops for load in loads):
             copies, nothing = Block(), Block()
             with self.into(copies):
                 self.copies_of(op, loads, memories, at, slot)
@@ -185,7 +185,7 @@ class Pipeline(Rewriter):
             self.b.insert(CopyAsync(self.b.emit(SharedSlice(memory, slot)), self(load.memory), offsets, load.dims, load.layout))
 
     def places(self, load: Load, op: For, at: Value) -> tuple[Value, ...]:
-        """A load's offsets for another value of the counter: what computes them, anew."""
+        """A load's offsets for another value of the counter: what computes them, and its view, anew."""
         self.map[op.body.args[0]] = at
         for inner in needed_for(load, op):
             self.replace(inner, self.clone(inner))
@@ -225,7 +225,7 @@ def refuses_to_move(load: Load, op: For, written: set[Value], waits: bool) -> Re
     """Why a load can't start rounds ahead; None if it can."""
     if waits:
         return Refused("the loop waits for other blocks")
-    if load.memory in written:
+    if viewed(load.memory) in written:
         return Refused(f"the loop writes {load.memory.name}")
     if needed_for(load, op) is None:
         return Refused("its place depends on what the loop carries or reads")
@@ -262,10 +262,10 @@ def copied_at_once(bits: int, row: int) -> int:
 
 
 def needed_for(load: Load, op: For) -> Any:
-    """The ops of the loop's body that compute a load's offsets, in order; None if one of them can't be done rounds ahead."""
+    """The ops of the loop's body that compute a load's offsets and make its view, in order; None if one of them can't be done rounds ahead."""
     inside = {v: inner for inner in op.body.ops for v in inner.results}
     carried = set(op.body.args[1:])
-    wanted, found = list(load.offsets), set()
+    wanted, found = [load.memory, *load.offsets], set()
     while wanted:
         value = wanted.pop()
         if value in carried:
