@@ -9,7 +9,7 @@ import pytest
 
 import tilec as tc
 from tests.everywhere import everywhere
-from tilec import DType, bf16, cdiv, f16, f32, int4
+from tilec import DType, bf16, cdiv, f16, f32, int4, quant
 from tilec.backend import tools
 from tilec.ir import bitmaps
 from tilec.ir.bitmaps import Nibbles
@@ -85,6 +85,49 @@ def test_what_is_no_weight_is_refused():
         w[1, 2] = codes[0]
         with pytest.raises(tc.TileError, match=r"the weight at \[1, 2\] is no finite number"):
             tc.Tensor.from_codes(w, tc.packed(name, to))
+
+
+def test_packing():
+    """Values, or codes as they are; and back."""
+    rng = np.random.default_rng()
+    values = rng.integers(-4, 4, (2, 130, 40))
+    w = quant.pack(values, "int3", to="bf16")
+    assert w.dtype == tc.packed("int3", bf16)
+    assert w.nbytes == 2 * 256 * 64 * 3 // 8
+    np.testing.assert_array_equal(w.values(), values)
+    np.testing.assert_array_equal(np.asarray(quant.unpack(w)), values)
+    codes = tc.Tensor.from_codes(rng.integers(0, 64, (128, 32), dtype=np.uint8), "e3m2")
+    np.testing.assert_array_equal(quant.unpack(quant.pack(codes)).bytes, codes.bytes)
+    for bad, message in (((values,), "needs a type"), ((codes, "int6"), "the weights are float6_e3m2, not int6")):
+        with pytest.raises(tc.TileError, match=message):
+            quant.pack(*bad)
+    for wrong in (values, values % 8 + 0.5, values % 8 + 1):
+        with pytest.raises(tc.TileError, match="codes of int3 are unsigned integers below 8"):
+            tc.Tensor.from_codes(wrong, tc.packed("int3"))
+
+
+def test_an_offset_that_is_no_tile_is_an_error_when_interpreted_too():
+    @tc.kernel
+    def shifted(w: tc.packed("int4")[K, N], i: tc.i32, y: f16[K, N]):
+        tc.grid(1)
+        tc.store(y, [0, 0], f16(tc.load(w, [i, 0], [128, 32])))
+
+    w, y = quant.pack(np.zeros((256, 32)), "int4"), np.zeros((256, 32), np.float16)
+    shifted.interpret(w, 128, y)
+    with pytest.raises(tc.TileError, match="the row of a tile of w is 64, which is no multiple of 128"):
+        shifted.interpret(w, 64, y)
+
+
+def test_a_number_scales_in_the_type_that_weights_are_packed_for():
+    @tc.kernel
+    def halved(w: tc.packed("int4", "bf16")[K, N], y: bf16[K, N]):
+        tc.grid(1)
+        tc.store(y, [0, 0], tc.dequantize(tc.load(w, [0, 0], [128, 32]), 0.5))
+
+    y = tc.Tensor.from_values(np.zeros((128, 32)), bf16)
+    values = np.random.default_rng().integers(-8, 8, (128, 32))
+    halved.interpret(quant.pack(values, "int4", bf16), y)
+    np.testing.assert_array_equal(y.values(), values / 2)
 
 
 def test_types_are_named():
@@ -192,7 +235,7 @@ def test_zero_points(name, to):
 def test_promises_are_checked():
     kind = tc.packed(int4)
     w, s = tc.Tensor.from_codes(np.zeros((128, 64), np.uint8), kind), np.full((1, 64), 2.5, np.float16)
-    with pytest.raises(tc.TileError, match=r"2\.5 is not below 2\.0"):
+    with pytest.raises(tc.TileError, match=r"2\.5 is not below 2, .* below=4 is"):
         dequantized.interpret(w, s, np.zeros((128, 64), np.float16))
     dequantized.interpret(w, s, np.zeros((128, 64), np.float16), below=4.0)
     half = np.full((1, 64), 0.5, np.float16)
@@ -267,9 +310,9 @@ def test_whole_tiles_are_wanted(tmp_path):
         assert message in str(error.value)
         assert f"{path}:8" in str(error.value)
 
-    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, 0], [64, 64])))", "by tiles of 128 x 32, not [64, 64]")
-    refused("tc.store(y, [0, 0], f16(tc.load(w, [n, 0], [128, 64])))", "the row of a tile of w is not known to be a multiple of 128")
-    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, n], [128, 64])))", "the column of a tile of w is not known to be a multiple of 32")
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, 0], [64, 64])))", "by multiples of tiles of 128 x 32, not by [64, 64]")
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [n, 0], [128, 64])))", "the row of a tile of w is a multiple of 128, but here it is not known")
+    refused("tc.store(y, [0, 0], f16(tc.load(w, [0, n], [128, 64])))", "the column of a tile of w is a multiple of 32, but here it is not known")
     refused("tc.store(w, [0, 0], tc.load(w, [0, 0], [128, 64]))", "is read by whole tiles")
     refused("v = tc.tensor_view(w, 0, shape=[128, 64])", "a view of int4_packed has no meaning")
 

@@ -1312,13 +1312,13 @@ def tensor_view(source: Memory, offset: Index = 0, *, shape: Sequence[Index], st
         tc.tensor_view(T, 0, shape=[R, C], strides=[C])  # error: a view of 2 axes has 1 strides
     """
 
-def dequantize(w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0, dtype: DType = f16) -> Tile:
+def dequantize(w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0, dtype: DType | None = None) -> Tile:
     """`(w - zero) * scale`, rounded once, to the type of `scale`: f16 or bf16. (The entries of a codebook are rounded to it first.)
 
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
     2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks it. A number as `scale` has the type
-    `dtype`; powers of two may cost nothing.
+    `dtype`, by default that which the weights are packed for, or f16; powers of two may cost nothing.
 
     Example:
         r = tc.dequantize(w, b / 4)  # = w * (b / 4)

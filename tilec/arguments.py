@@ -266,6 +266,8 @@ def array_type(array: np.ndarray) -> DType | str:
 
 def conversion(value: Any, dtype: DType) -> str:
     """How to make an array of a type."""
+    if dtype.element is not dtype:
+        return f"make one by tilec.quant.pack(w, {str(dtype)!r}), or by tc.tensor(buffer, {str(dtype)!r}, shape) of words that are packed so already"
     numpy_name = {"f16": "np.float16", "f32": "np.float32", "f64": "np.float64"}.get(str(dtype))
     if numpy_name and isinstance(value, np.ndarray):
         return f"convert it: array.astype({numpy_name})"

@@ -81,6 +81,8 @@ class Code(enum.IntEnum):
     DIVERGENCE = 520
     STOPPED = 521
     NAMED_BARRIER = 522
+    PACKED_TILE = 523
+    PROMISE = 524
     # layouts
     LAYOUT = 601
     LAYOUT_FITS = 602

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import os
 import sys
 import warnings
@@ -27,7 +28,7 @@ from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
 from tilec.blame import blame
-from tilec.errors import Code, TileError, hearing, presented, require
+from tilec.errors import Code, TileError, caller, hearing, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import REQUIRED, Signature, signature
@@ -473,6 +474,10 @@ class Kernel:
         """Fresh arguments and expected results of the registered example. Outputs are poisoned, so that nothing stays by accident."""
         if self._example is None:
             raise TileError(f"{self.signature.name} has no example", hint=f"register one with @{self.signature.name}.example", code=Code.EXAMPLE)
+        known = inspect.signature(self._example).parameters
+        for name in sizes:
+            hint = f"it takes {', '.join(list(known)[1:]) or 'none'}"
+            require(name in known, f"the example of {self.signature.name} takes no {name}", hint=hint, code=Code.EXAMPLE)
         args, expected = self._example(np.random.default_rng(rng), **sizes)
         names = [p.name for p in self.signature.parameters]
         for name in expected:
@@ -564,7 +569,9 @@ def _key(constants: dict[str, Any]) -> Any:
 
 @functools.cache
 def _notice() -> None:
-    warnings.warn("no GPU was found: kernels run in the interpreter", stacklevel=4)
+    at = caller()
+    text = "no GPU was found: kernels run in the interpreter"
+    warnings.warn_explicit(text, UserWarning, at.file if at else "<kernel>", at.line if at else 1)
 
 
 # comparing stages

@@ -59,9 +59,12 @@ class Tensor:
 
     @classmethod
     def from_codes(cls, codes: npt.ArrayLike, dtype: DType | str) -> Tensor:
-        """A new tensor of these codes (unsigned, below 2**bits)."""
-        wanted = dtypes.dtype(dtype)
-        return cls(wanted.to_bytes(np.asarray(codes)), wanted, np.shape(codes))
+        """A new tensor of these codes: unsigned integers below 2**bits. Raises TileError for others; `from_values` takes values."""
+        wanted, given = dtypes.dtype(dtype), np.asarray(codes)
+        good = given.dtype.kind in "iub" and (not given.size or (given.min() >= 0 and int(given.max()) >> wanted.bits == 0))
+        hint = f"values are rounded to codes by tc.Tensor.from_values(values, {wanted.element})"
+        require(good, f"codes of {wanted.element} are unsigned integers below {1 << wanted.bits}", hint=hint)
+        return cls(wanted.to_bytes(given), wanted, given.shape)
 
     @property
     def size(self) -> int:
@@ -90,6 +93,12 @@ class Tensor:
     def values(self) -> Array:
         """The elements decoded to the type's carrier (float64, int64, uint64 or bool), in the tensor's shape."""
         return self.dtype.decode(self.codes())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """For NumPy: the array itself where it has the type, else the values."""
+        own = np.dtype(self.dtype.numpy).kind != "u" or (self.dtype.is_int and not self.dtype.is_signed)
+        found = self.numpy() if own and self.dtype.bits % 8 == 0 and self.dtype.bits >= 16 else self.values()
+        return found.astype(dtype) if dtype is not None else found
 
     def numpy(self) -> Array:
         """The elements as NumPy can hold them: of the type's own NumPy type, or their codes (bf16 as uint16, 8 bits and less as uint8).

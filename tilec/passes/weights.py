@@ -15,15 +15,15 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from tilec.errors import require
+from tilec.errors import Code, require
 from tilec.ir import packing
 from tilec.ir.core import Builder, Function, Op, Rewriter, Value
 from tilec.ir.dtypes import DType, f32, i32, i64
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
-from tilec.ir.notes import Refused
+from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Add, Cast, Mul, Shr, Sub
-from tilec.ir.ops.base import Elementwise, constant
+from tilec.ir.ops.base import Constant, Elementwise, constant
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load
 from tilec.ir.ops.views import row_major
@@ -58,6 +58,9 @@ class LowerWeights(Rewriter):
             if isinstance(x, Unpack) and x.packed.direct and not x.scale and x.dtype == x.packed.element and op.result.type.dtype == x.packed.to:  # type: ignore[attr-defined]
                 scale, zero, below = ((self(op.scale),), self(op.zero), op.below) if isinstance(op, Dequantize) else ((), (), 1.0)
                 return self.b.emit(Unpack(x.words, scale, zero, x.packed, op.result.type.dtype, below))
+            if isinstance(x, Unpack) and x.packed.direct:  # type: ignore[attr-defined]
+                to = op.result.type.dtype
+                say(op.loc, f"weights one by one, as they are packed to be computed in {x.packed.to} and not in {to}: tc.packed({x.dtype}, {to}) would do")  # type: ignore[attr-defined]
         if isinstance(op, Dequantize):
             wide = cast_of(self(op.x), op.scale.type.dtype, self.b)
             for zero in op.zero:
@@ -70,7 +73,9 @@ class LowerWeights(Rewriter):
         *lead, row, column = self(op.offsets)
         for name, offset, unit in (("row", op.offsets[-2], ROWS), ("column", op.offsets[-1], COLUMNS)):
             known = self.facts.divisor(offset) % unit == 0
-            require(known, f"the {name} of a tile of {op.memory.name} is not known to be a multiple of {unit}, as {kind} wants", hint="tc.assume would tell")
+            said = f"is {offset.owner.value}" if isinstance(offset.owner, Constant) else "is not known to be one"
+            hint = f"count it in tiles, as in i * {unit}, or from a loop in steps of {unit}; tc.assume tells of parameters: tc.assume(n % {unit} == 0)"
+            require(known, f"the {name} of a tile of {op.memory.name} is a multiple of {unit}, but here it {said}", hint=hint, code=Code.PACKED_TILE)
         zero = constant(self.b, 0, i32)
         places = (*lead, tiles(self.b, row, DOWN), tiles(self.b, column, ACROSS), zero)
         shape = (op.shape[0] // ROWS, op.shape[1] // COLUMNS, WORDS * kind.bits)
@@ -86,6 +91,7 @@ class LowerWeights(Rewriter):
             grid = [self.covering(b, x, n, bits) for x, n, bits in ((rows, shape[-2], DOWN), (columns, shape[-1], ACROSS))]
             extents = (*lead, *grid, constant(b, WORDS * kind.bits, i32))
             self.words[memory] = b.emit(PackedWords(self(memory), constant(b, 0, i64), extents, row_major(b, extents)))
+            self.words[memory].name = memory.name
         return self.words[memory]
 
     def covering(self, b: Builder, extent: Value, n: int | str, bits: int) -> Value:

@@ -42,7 +42,8 @@ class Access(Op, abstract=True):
     def check_packing(self, memory: TensorType | SharedType) -> None:
         """Refuse a tensor that is packed for its consumer's registers, if the op can't take it."""
         whole = memory.dtype.element is memory.dtype or self.takes_packed
-        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint="as in tc.load(w, [k, j], [128, 64])")
+        hint = "as in tc.load(w, [k, j], [128, 64]); kernels don't write them"
+        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint=hint, code=Code.PACKED_TILE)
 
     def index(self, offsets: Sequence[Any]) -> list[Any]:
         """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""

@@ -53,10 +53,16 @@ class Load(Access, Placed, Hinted):
         kind = self.memory.type.dtype
         if kind.element is not kind:
             whole = self.dims == (self.memory.type.rank - 2, self.memory.type.rank - 1) and self.shape[0] % 128 == self.shape[1] % 32 == 0
-            require(whole, f"a tensor of {kind} is read by tiles of 128 x 32, not {show(self.shape)}", hint="as in tc.load(w, [k, j], [128, 64])")
+            require(whole, f"a tensor of {kind} is read by multiples of tiles of 128 x 32, not by {show(self.shape)}",
+                    hint="as in tc.load(w, [k, j], [128, 64])", code=Code.PACKED_TILE)  # fmt: skip
         return self.placed(kind.element, self.shape)
 
     def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
+        if self.memory.type.dtype.element is not self.memory.type.dtype:
+            for what, offset, unit in (("row", offsets[-2], 128), ("column", offsets[-1], 32)):
+                bad = offset % unit != 0
+                shown = int(offset[bad.argmax()])
+                ctx.fail(bad, f"the {what} of a tile of {self.memory.name} is {shown}, which is no multiple of {unit}", code=Code.PACKED_TILE)
         return memory.read(ctx, self, offsets)
 
     @classmethod

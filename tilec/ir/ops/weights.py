@@ -13,6 +13,7 @@ from tilec.ir.dtypes import DType, bf16, f16, u32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, Operand, Placed, describe, match, tile
+from tilec.ir.ops.memory import Load
 from tilec.ir.ops.views import TensorView
 from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
 from tilec.ir.types import TensorType, TileType
@@ -24,7 +25,7 @@ class Dequantize(Elementwise):
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
     the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
     2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks it. A number as `scale` has the type
-    `dtype`; powers of two may cost nothing.
+    `dtype`, by default that which the weights are packed for, or f16; powers of two may cost nothing.
 
     Example:
         r = tc.dequantize(w, b / 4)  # = w * (b / 4)
@@ -50,9 +51,11 @@ class Dequantize(Elementwise):
 
     @classmethod
     def build(  # type: ignore[override]
-        cls, b: Builder, w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0, dtype: DType = f16
+        cls, b: Builder, w: Operand, scale: Operand, zero: Operand | None = None, *, below: float = 2.0, dtype: DType | None = None
     ) -> Value:
-        kind = tile(scale).dtype if isinstance(scale, Value) else dtype
+        source = w.owner.memory.type.dtype if isinstance(w, Value) and isinstance(w.owner, Load) else None
+        to = source.to if isinstance(source, Packed) else f16
+        kind = tile(scale).dtype if isinstance(scale, Value) else dtype or to
         x, *rest = match(b, w, scale, *([] if zero is None else [zero]), dtype=kind)
         return b.emit(cls(x, rest[0], tuple(rest[1:]), float(below)))
 
@@ -60,10 +63,11 @@ class Dequantize(Elementwise):
 def scaled(ctx: Any, x: Any, scale: Any, zero: Any, below: float) -> Any:
     """The rule of `Dequantize` on carriers; the caller rounds."""
     largest = float(np.abs(scale).max(initial=0.0))
-    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below}, as tc.dequantize was told", Code.ASSUMPTION)
+    enough = 2.0 ** np.ceil(np.log2(largest + 1))
+    ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below:g}, as tc.dequantize was told: below={enough:g} is", Code.PROMISE)
     wide = x.astype(np.float64)
     for z in zero:
-        ctx.fail(z != np.rint(z), "a zero point is no whole number", Code.ASSUMPTION)
+        ctx.fail(z != np.rint(z), "a zero point is no whole number: convert the weights, subtract it, and scale", Code.PROMISE)
         wide = wide - z
     return wide * scale
 
