@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import gpu  # noqa: E402
+import gpu_linear  # noqa: E402
 import gpu_tasks  # noqa: E402
 import launch  # noqa: E402
 
@@ -44,6 +45,17 @@ def test_all_goes_well(tmp_path, capsys, monkeypatch):
     differences = written["results"]["kernel: matmul_v0"]["differences"]
     assert 0 < differences["c"] < 2**-9  # it was computed, in f16
     assert written["results"]["sanitizer: racecheck"] == {"right": True, "skipped": "compute-sanitizer was not found"}
+
+
+def test_the_linear_layer_is_tried(tmp_path):
+    """Small layers against float64; the large shapes are there, and one of their kind runs."""
+    names = gpu_tasks.tasks()
+    assert {f"time: int4 {m}x{n}x{k}, groups of 128" for k, n in gpu_linear.SHAPES for m in (1, 16, 256, 4096)} <= set(names)
+    with stubbed(GPU()):
+        assert gpu.main(["--only", "linear: (int4|uint4|float4)", "--no-sanitizer"], STUBBED, tmp_path) == 0
+    results = json.loads(next(tmp_path.iterdir()).read_text())["results"]
+    assert len(results) == 3
+    assert all(0 < r["differences"]["y"] < 2**-6 for r in results.values())
 
 
 @pytest.mark.parametrize(
