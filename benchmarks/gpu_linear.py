@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gpu_kernels
@@ -14,7 +16,7 @@ import tilec as tc
 from tilec import bf16, f16
 from tilec.backend import driver
 from tilec.backend.timing import Buffer, milliseconds
-from tilec.kernels.forms import SHARED
+from tilec.kernels.forms import MEASURED, SHARED, Form, estimated, key
 from tilec.kernels.linear import Linear, Recipe, kernel_of
 from tilec.kernels.plan import CHANNELS, EACH, SMALL, USUAL
 from tilec.quant import quantize_linear
@@ -79,19 +81,37 @@ def timed(name: str, m: int, n: int, k: int, group: int | None, repeats: int = 2
         "scales": np.full((groups if group else 1, n), 2.0**-9, np.float16), "zeros": np.zeros((1, n), np.float16), "channel": np.ones(n, np.float32),
         "bias": np.zeros(n, np.float32), "y": np.full((m, n), np.nan, np.float16),
     }  # fmt: skip
-    how = recipe.form(m, Here())
-    tiles = math.ceil(m / how.bm) * math.ceil(n / how.bn) if how.splits > 1 else 1
-    host |= {"work": np.zeros((m if how.splits > 1 else 1, n), np.float32), "turn": np.zeros(tiles, np.int32)}
+    here = Here()
+    asked = (m, n, k, kind.bits, recipe.group, False, here.multiprocessors, here.shared)
+    tried = alternatives(estimated(*asked), math.ceil(k / 128))
+    host |= {"work": np.zeros((m, n), np.float32), "turn": np.zeros(math.ceil(m / 16) * math.ceil(n / 128), np.int32)}
     held = {part: Buffer(array) for part, array in host.items()}
     given = [tc.tensor(b, kind, (k, n)) if part == "w" else b for part, b in held.items()]
     try:
-        ms = milliseconds(lambda: kernel_of(how.warps)(*given, **recipe.constants(how)), repeats)
+        times = {how: milliseconds(functools.partial(kernel_of(how.warps), *given, **recipe.constants(how)), repeats) for how in tried}
         finite = bool(np.isfinite(held["y"].numpy()).all())
     finally:
         for b in held.values():
             b.free()
     read = host["w"].nbytes + (host["scales"].nbytes if group else 0)
-    return {"right": finite, "ms": ms, "gb_per_s": read / ms / 1e6, "tflops": 2 * m * n * k / ms / 1e9, "form": list(how)}
+    how, ms = min(times.items(), key=lambda item: item[1])
+    told = {"form": list(how), "forms": {str(list(f)): t for f, t in times.items()}, "key": key(*asked)}
+    return {"right": finite, "ms": ms, "gb_per_s": read / ms / 1e6, "tflops": 2 * m * n * k / ms / 1e9, **told}
+
+
+def alternatives(how: Form, steps: int) -> list[Form]:
+    """A form and others like it: half and double as many parts of the sum over K, a stage less."""
+    parts = {max(1, min(16, steps, p)) for p in (how.splits // 2, how.splits, 2 * how.splits)}
+    return sorted({how, *(how._replace(splits=p) for p in parts), how._replace(stages=max(1, how.stages - 1))})
+
+
+def refresh(results: dict[str, dict[str, Any]], path: Path = MEASURED) -> int:
+    """Write the fastest forms of results into the table that `form` reads; how many there were."""
+    found = {r["key"]: r["form"] for r in results.values() if r.get("right") and "key" in r}
+    if found:
+        old = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**old, **found}, indent=1) + "\n")
+    return len(found)
 
 
 def dense(m: int, n: int, k: int, repeats: int = 20) -> dict[str, Any]:
