@@ -169,6 +169,7 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
     if device is None:
         print("there is no GPU here, or no driver for it: nothing was run")
         return 0
+    from gpu_linear import refresh
     from gpu_tasks import tasks
 
     if given.work:
@@ -185,7 +186,7 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] | None = None
             print(row(name, results[name]), flush=True)
     wrong = [name for name, result in results.items() if not result["right"]]
     print(f"{len(results) - len(wrong)} right, {len(wrong)} wrong{': ' + ', '.join(wrong) if wrong else ''}")
-    print(f"written to {save(device, results, folder)}")
+    print(f"written to {save(device, results, folder)}; {refresh(results)} forms of the linear layer measured")
     return int(bool(wrong))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gpu_kernels
+import gpu_linear
 import launch
 
 import tilec as tc
@@ -29,7 +30,7 @@ def tasks() -> dict[str, Task]:
     """By name, in the order in which they run."""
     kernels = {f"kernel: {name}": case.run for name, case in gpu_kernels.cases().items()}
     questions: dict[str, Task] = {f"question: {q.__name__.replace('_', ' ')}": q for q in (tools, subnormals, rounding, launch_overhead)}
-    return {**kernels, **questions, **{f"time: {name}": task for name, task in times().items()}}
+    return {**kernels, **questions, **{f"time: {name}": task for name, task in times().items()}, **gpu_linear.tasks()}
 
 
 def optional(name: str) -> Any:

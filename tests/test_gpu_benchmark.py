@@ -13,10 +13,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import gpu  # noqa: E402
+import gpu_linear  # noqa: E402
 import gpu_tasks  # noqa: E402
 import launch  # noqa: E402
 
 from tilec import sim  # noqa: E402
+from tilec.kernels import forms  # noqa: E402
 
 STUBBED = [sys.executable, str(Path(__file__).parent / "gpu_stubbed.py")]
 NAMES = [f"kernel: decode {t}" for t in ("int3", "int4", "int5", "int6", "int7", "uint2")]
@@ -44,6 +46,28 @@ def test_all_goes_well(tmp_path, capsys, monkeypatch):
     differences = written["results"]["kernel: matmul_v0"]["differences"]
     assert 0 < differences["c"] < 2**-9  # it was computed, in f16
     assert written["results"]["sanitizer: racecheck"] == {"right": True, "skipped": "compute-sanitizer was not found"}
+
+
+def test_the_linear_layer_is_tried(tmp_path):
+    """Small layers against float64; the large shapes are there, and one of their kind runs."""
+    names = gpu_tasks.tasks()
+    assert {f"time: int4 {m}x{n}x{k}, groups of 128" for k, n in gpu_linear.SHAPES for m in (1, 16, 256, 4096)} <= set(names)
+    with stubbed(GPU()):
+        assert gpu.main(["--only", "linear: (int4|uint4|float4)", "--no-sanitizer"], STUBBED, tmp_path) == 0
+    results = json.loads(next(tmp_path.iterdir()).read_text())["results"]
+    assert len(results) == 3
+    assert all(0 < r["differences"]["y"] < 2**-6 for r in results.values())
+
+
+def test_measured_forms_are_used(tmp_path, monkeypatch):
+    path = tmp_path / "forms.json"
+    asked = (5, 8192, 8192, 4, 128, False, 132, 227 << 10)
+    fastest, told = forms.Form(32, 128, 8, 2, 7), forms.key(*asked)
+    assert gpu_linear.refresh({"a": {"right": True, "key": told, "form": list(fastest)}, "b": {"right": False, "key": "x", "form": []}}, path) == 1
+    monkeypatch.setattr(forms, "MEASURED", path)
+    assert forms.form(*asked) == forms.form(8, *asked[1:]) == fastest
+    assert forms.form(9, *asked[1:]) == forms.estimated(9, *asked[1:]) != fastest
+    assert fastest not in (forms.form(*asked[:-1], 99 << 10), forms.form(*asked[:3], 8, *asked[4:]))
 
 
 @pytest.mark.parametrize(
