@@ -71,7 +71,8 @@ class Pipeline(Rewriter):
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
         each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
-        others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and o not in loads]
+        twice = bool(self.doubtful_extents(loads))  # then the plain loop has all of them
+        others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and (twice or o not in loads)]
         scratch = max((SharedType(o.result.type.dtype, o.shape, padded(o.result.type)).nbytes for o in others), default=0)
         for stages in range(op.stages, 1, -1):
             try:

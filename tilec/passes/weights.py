@@ -86,6 +86,7 @@ class LowerWeights(Rewriter):
             grid = [self.covering(b, x, n, bits) for x, n, bits in ((rows, shape[-2], DOWN), (columns, shape[-1], ACROSS))]
             extents = (*lead, *grid, constant(b, WORDS * kind.bits, i32))
             self.words[memory] = b.emit(PackedWords(self(memory), constant(b, 0, i64), extents, row_major(b, extents)))
+            self.words[memory].name = memory.name
         return self.words[memory]
 
     def covering(self, b: Builder, extent: Value, n: int | str, bits: int) -> Value:
