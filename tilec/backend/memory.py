@@ -20,7 +20,7 @@ from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.memory import Load, Store
-from tilec.ir.ops.views import TensorView, contiguous
+from tilec.ir.ops.views import RUNTIME, TensorView, contiguous
 
 VECTOR_BITS = 128
 WORD = 32  # bits of what an atomic takes
@@ -273,7 +273,8 @@ class GlobalAccess:
             if all(self._axis_inside(tile_axis, c) == "true" for c in (min(ends), max(ends))):
                 continue
             n, extent = self.place.shape[tile_axis], self.tensor.type.shape[axis]
-            remedy = f" (tc.assume({extent} % {n} == 0) would tell)" if isinstance(extent, str) and self.g.extent_divisor(self.tensor, axis) % n else ""
+            open_ = isinstance(extent, str) and extent != RUNTIME and self.g.extent_divisor(self.tensor, axis) % n
+            remedy = f" (tc.assume({extent} % {n} == 0) would tell)" if open_ else ""
             found.append(f"axis {axis} of {self.tensor.name} may end within the tile{remedy}")
         return "; ".join(found) or "the layout has padding"
 

@@ -35,6 +35,7 @@ from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If
+from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.sync import Sync
@@ -71,7 +72,8 @@ class Pipeline(Rewriter):
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
         each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
-        others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and o not in loads]
+        factors = [v for o in self.function.walk() if isinstance(o, Dot) for v in (o.a, o.b)] if self.doubtful_extents(loads) else []
+        others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and (o not in loads or o.result in factors)]  # in the plain loop
         scratch = max((SharedType(o.result.type.dtype, o.shape, padded(o.result.type)).nbytes for o in others), default=0)
         for stages in range(op.stages, 1, -1):
             try:
