@@ -652,3 +652,15 @@ def test_kernels_are_found_in_nested_functions_and_types_known():
     function = Mini(outer(4)).parse()
     assert isinstance(function.params[0].type, TensorType)
     assert next(op for op in function.walk() if op.mnemonic == "store").value.type.shape == (4,)
+
+
+def test_names_of_other_languages_are_explained():
+    @tc.kernel
+    def k(x: tc.f32[N]):
+        tc.grid(1)
+        tc.store(x, [tc.program_id(0) * 32], tc.zeros(tc.f32, [32]))
+
+    with pytest.raises(tc.TileError, match=r"has no program_id[\s\S]*here it is tc\.block_index"):
+        k.compile("sm_80")
+    with pytest.raises(tc.TileError, match=r"the oldest is sm_80"):
+        k.compile("sm_75")

@@ -213,7 +213,8 @@ def target(name: str | Target) -> Target:
     if isinstance(name, Target):
         return name
     if name not in TARGETS:
-        raise TileError(f"no architecture is called {name!r}", hint=nearest(name, TARGETS))
+        older = str(name) in ("sm_50", "sm_52", "sm_60", "sm_61", "sm_70", "sm_72", "sm_75")
+        raise TileError(f"no architecture is called {name!r}", hint=f"the oldest is {next(iter(TARGETS))}" if older else nearest(name, TARGETS))
     return TARGETS[name]
 
 

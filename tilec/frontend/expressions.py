@@ -480,8 +480,10 @@ class Expressions:
         try:
             return self.outside(getattr(x, name))
         except AttributeError:
-            what = f"the module {x.__name__}" if isinstance(x, type(ast)) else show(x)
-            raise TileError(f"{what} has no {name}", hint=proposal(name, dir(x)), code=Code.UNKNOWN) from None
+            module = isinstance(x, type(ast))
+            elsewhere = ELSEWHERE.get(name) if module else None
+            hint = f"here it is {elsewhere}" if elsewhere else proposal(name, dir(x))
+            raise TileError(f"{f'the module {x.__name__}' if module else show(x)} has no {name}", hint=hint, code=Code.UNKNOWN) from None
 
     def attribute(self, x: Value, name: str) -> Any:
         """An attribute of a tile, tensor or shared tile."""
@@ -555,6 +557,15 @@ def made_at(xs: Any) -> list[tuple[str, Loc | None]]:
     """Where the values among some things were made, in the words of a note."""
     values = [x for x in leaves(xs) if isinstance(x, Value) and isinstance(x.owner, Op) and not isinstance(x.owner, Constant)]
     return [(f"{v.name or 'an operand'} is {show(v)}, made here", v.owner.loc) for v in values]  # type: ignore[union-attr]
+
+
+# what users of Triton, CUDA and PyTorch may look for
+ELSEWHERE = {
+    "program_id": "tc.block_index(axis)", "num_programs": "tc.block_count(axis)", "blockIdx": "tc.block_index(axis)",
+    "constexpr": "a parameter behind a bare *", "syncthreads": "tc.sync()", "debug_barrier": "tc.sync()", "mean": "tc.sum(x, axis) / n",
+    "gelu": "0.5 * x * (1 + tc.erf(x * 0.5**0.5))", "silu": "x * tc.sigmoid(x)", "relu": "tc.maximum(x, 0)", "matmul": "tc.dot(a, b)",
+    "device_print": "tc.print", "multiple_of": "tc.assume(n % 16 == 0)",
+}  # fmt: skip
 
 
 def proposal(name: str, known: Iterable[str]) -> str | None:

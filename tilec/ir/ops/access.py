@@ -10,7 +10,7 @@ import numpy as np
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.ops.base import describe, index, show
-from tilec.ir.types import SharedType, TensorType
+from tilec.ir.types import SharedType, TensorType, TileType
 
 
 class Access(Op, abstract=True):
@@ -85,7 +85,10 @@ def memory_of(x: Any) -> TensorType | SharedType:
     """The type of a tensor or shared tile; an error for anything else."""
     if isinstance(x, Value) and isinstance(x.type, TensorType | SharedType):
         return x.type
-    raise TileError(f"a tensor or a shared tile is wanted first, not {describe(x.type) if isinstance(x, Value) else repr(x)}", code=Code.NOT_A_TILE)
+    scalar = isinstance(x, Value) and isinstance(x.type, TileType) and x.type.is_scalar and x.name
+    hint = f"a tensor has dimensions: annotate it as {x.name}: {x.type.dtype}[N]" if scalar else None
+    what = describe(x.type) if isinstance(x, Value) else repr(x)
+    raise TileError(f"a tensor or a shared tile is wanted first, not {what}", hint=hint, code=Code.NOT_A_TILE)
 
 
 def offsets_of(b: Builder, offsets: Any) -> tuple[Value, ...]:

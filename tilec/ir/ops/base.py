@@ -14,7 +14,7 @@ import numpy as np
 
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Kind, Op, Value
-from tilec.ir.dtypes import DType, i32
+from tilec.ir.dtypes import DType, f32, i32
 from tilec.ir.types import TensorType, TileType, Warps
 
 Operand = Value | int | float | bool  # what authors may pass where a tile is wanted
@@ -69,6 +69,9 @@ class Binary(Elementwise, abstract=True):
 
     @classmethod
     def build(cls, b: Builder, x: Operand, y: Operand) -> Value:  # type: ignore[override]
+        for v in (x, y):
+            if isinstance(v, Value) and isinstance(v.type, TileType) and not v.type.dtype.computes:
+                same_type(f32, v.type.dtype)  # says that it does not compute
         return b.emit(cls(*match(b, x, y)))
 
 
