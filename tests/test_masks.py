@@ -205,3 +205,31 @@ def test_text_of_a_copy_under_a_mask():
     assert str(tc.parse(text)) == text
     plain = str(pages.function())
     assert str(tc.parse(plain)) == plain
+
+
+@tc.kernel(warps=1)
+def beyond(a: X[N], y: f32[6, 32], *, X: tc.DType = f16):
+    """Beyond the edge, behind a mask, of global and shared memory, a view and rows by index."""
+    tc.grid(1)
+    s, m = tc.shared(X, [32]), tc.arange(32) < 5
+    tc.store(y, [0, 0], f32(tc.load(a, [0], [32])))
+    tc.store(y, [1, 0], f32(tc.load(a, [0], [32], mask=m)))
+    tc.store(y, [2, 0], f32(tc.load(tc.tensor_view(a, 0, shape=[8]), [0], [32])))
+    tc.store(y, [3, 0], f32(tc.gather(a, [tc.arange(32)], [32])))
+    tc.copy_async(s, a, [0])
+    tc.commit()
+    tc.wait(0)
+    tc.sync()
+    tc.store(y, [4, 0], f32(tc.load(s)))
+    tc.store(y, [5, 0], f32(tc.load(s, mask=m)))
+
+
+@pytest.mark.parametrize(("name", "first"), [("nf4", -1.0), ("float8_e8m0", 2.0**-127), ("int4", 0.0), ("float4_e2m1", 0.0)])
+def test_what_is_not_read_is_zero_bits(name: str, first: float) -> None:
+    """0, but in types whose first code means something else."""
+    dtype = tc.dtype(name)
+    a = tc.Tensor.from_codes(RNG.integers(1, 8, 10, np.uint8), dtype)
+    wanted = np.full((6, 32), first)
+    for row, n in enumerate((10, 5, 8, 10, 10, 5)):
+        wanted[row, :n] = a.values()[:n]
+    everywhere(beyond, (a, np.full((6, 32), np.nan, np.float32)), {"y": wanted}, X=dtype)

@@ -133,8 +133,8 @@ class DType:
 
     @property
     def edge(self) -> Any:
-        """What elements over the edge of a tensor read as."""
-        return 0
+        """What elements over the edge of a tensor, or left out by a mask, read as: zero bits, which are 0 but in e8m0 and in codebooks."""
+        return 0 if self.computes else self.decode(np.zeros(1, self.codes))[0]
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         """Bytes of a tensor."""

@@ -172,7 +172,7 @@ class TensorView:
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
         coordinates, inside = self._inside(ctx, op, offsets)
-        values = np.where(inside, self.read_at(ctx, coordinates, inside), self.base.data.dtype.type(0))
+        values = np.where(inside, self.read_at(ctx, coordinates, inside), self.base.data.dtype.type(self.base.edge))
         return np.broadcast_to(values, (len(values), *op.tile_shape))
 
     def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:

@@ -110,14 +110,14 @@ class Chosen(Access, abstract=True):
         return coordinates, inside, fixed & inside
 
     def read(self, ctx: Any, *operands: Any) -> Any:
-        """The elements that are chosen, 0 or `other` elsewhere."""
+        """The elements that are chosen, zero bits or `other` elsewhere."""
         parts = self.parts(operands)
         memory = parts["memory"]
         coordinates, inside, outside = self.places(memory, parts)
         ctx.fail(outside, "an index is out of bounds for an axis that the tile does not run along")
         values = memory.read_at(ctx, coordinates, inside)
         other = parts.get("other")
-        found = np.where(inside, values, 0 if other is None else other).astype(values.dtype)
+        found = np.where(inside, values, self.memory.type.dtype.edge if other is None else other).astype(values.dtype)
         return np.broadcast_to(found, (len(found), *self.tile_shape))
 
     def index(self, offsets: Sequence[Any]) -> list[Any]:
