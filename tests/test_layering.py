@@ -24,7 +24,7 @@ LATE = {"llvmlite", "cuda", "torch", "triton"}
 # These files are not imported by tilec either, and import it at the top.
 BRIDGES = {"tilec.torch": "torch"}
 # These may be: only some uses of tilec need them.
-EITHER = {"lark", "tilec.sim", "tilec.explain", "tilec.tune"}
+EITHER = {"lark", "tilec.sim", "tilec.explain", "tilec.tune", "tilec.trace", "tilec.ir.shadow"}
 
 
 def room(module: str) -> str:

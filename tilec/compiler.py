@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,6 @@ from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.notes import noting
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
-from tilec.ir.shadow import Shadow, shadow
 from tilec.ir.tensor import Tensor
 from tilec.launch import Launcher
 from tilec.passes import groups as group_layouts  # noqa: F401
@@ -61,7 +60,10 @@ from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
 from tilec.quick import MISSING, entry, key_of
-from tilec.trace import Trace, Watched, Watching, check_block
+
+if TYPE_CHECKING:
+    from tilec.ir.shadow import Shadow
+    from tilec.trace import Trace
 
 DEFAULT_ARCH = "sm_80"
 
@@ -335,6 +337,8 @@ class Kernel:
         Prints as the kernel's lines with their values; `trace["acc"]` is the history of a variable, `trace.at(line)` what a line computed. From
         `stage="layouts"` on, steps have layouts. Arrays are written in place. Raises TileError.
         """
+        from tilec.trace import Trace, check_block
+
         given, constants = self._bind(args, kwargs)
         function = self._at_stage(constants, stage, arch)
         bound = Arguments(function, given)
@@ -357,8 +361,10 @@ class Kernel:
         bound = Arguments(function, given)
         check_clean(bound, self.signature.workspaces, "before the run")
         carriers = bound.carriers()
-        watched: tuple[Any, ...] = () if trace is None else (Watched, functools.partial(Watching, trace))
-        execute(function, carriers, late_copies, *watched)
+        if trace is None:
+            execute(function, carriers, late_copies)
+        else:
+            trace.follow(function, carriers, late_copies)
         bound.write_back(carriers)
         check_clean(bound, self.signature.workspaces, "after the run")
 
@@ -369,6 +375,8 @@ class Kernel:
         Arrays are written in place, as `interpret` does. With `alone` the kernel runs once more for each line that rounds, to tell what this line
         does to the outputs by itself. See docs/numerics.md. Raises TileError.
         """
+        from tilec.ir.shadow import shadow
+
         given, constants = self._bind(args, kwargs)
         function = self._at_stage(constants, stage, arch)
         bound = Arguments(function, given)

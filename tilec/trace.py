@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import itertools
 import linecache
 import sys
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilec.errors import Code, Loc, TileError, require
-from tilec.ir.core import Op, Value
-from tilec.ir.interp import Context, Program
+from tilec.ir.core import Function, Op, Value
+from tilec.ir.interp import Context, Program, execute
 from tilec.ir.layout import Layout
 from tilec.ir.ops.base import Constant, describe
 from tilec.ir.types import TileType
@@ -55,6 +56,10 @@ class Trace:
     def __init__(self, kernel: str, file: str, block: tuple[int, ...]):
         self.kernel, self.file, self.block = kernel, file, block
         self.steps: list[Step] = []
+
+    def follow(self, function: Function, carriers: Sequence[Any], late_copies: bool = False) -> None:
+        """Run a kernel, and take down what the block computes."""
+        execute(function, carriers, late_copies, Watched, functools.partial(Watching, self))
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -17,9 +17,8 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +31,7 @@ View = tuple[int, int]  # a word's number, and how far it is rotated to the left
 WORD, LANE = 32, 16
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two weights, the first in the low lane: the views that are XORed, and the bit where an integer begins."""
 
     views: tuple[View, ...]
@@ -102,15 +100,16 @@ class Linear:
         return rows[:, n:]
 
 
-@dataclass(frozen=True)
-class Program(Linear):
-    """How weights of `bits` bits lie in a unit of `words` words."""
-
+class _Program(NamedTuple):
     bits: int
     pairs: tuple[Pair, ...]
     floating: bool
     mantissa: int  # where the exponent begins in `to`: 10 or 7
     mantissa_bits: int = 0  # of a float
+
+
+class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
+    """How weights of `bits` bits lie in a unit of `words` words."""
 
     @property
     def words(self) -> int:
@@ -163,12 +162,11 @@ class Program(Linear):
         return codes.reshape(*patterns.shape[:-1], -1)
 
 
-@dataclass(frozen=True)
 class Nibbles(Linear):
     """Eight indices of 4 bits in a word, as byte permutations want them: bits 0 to 2 of each in its nibble, the selector of a lookup among
     eight; bit 3 of weights 0 to 3 on top of bytes 0 to 3, where it spreads over the byte, and that of weights 4 to 7 four bits below."""
 
-    bits: int = 4
+    bits = 4
 
     @property
     def words(self) -> int:
