@@ -110,7 +110,7 @@ def test_the_rule_is_seen_broken(module, source, words):
         ("tilec.compiler", "from tilec.backend import nvptx\nfrom tilec.frontend import parse"),
         ("tilec.passes.fold", "from tilec.ir import core\nfrom tilec.errors import require"),
         ("tilec.backend.driver", "def f():\n    from cuda.bindings import driver"),
-        ("tilec.backend.cubin", "def f():\n    from cuda.bindings import nvjitlink"),
+        ("tilec.backend.nvjitlink", "def f():\n    from cuda import pathfinder"),
         ("tilec.ir.core", "def f():\n    from tilec.ir import text"),
         ("tilec.cli", "def f():\n    from tilec import compiler"),
         ("tilec.torch", "import torch"),

@@ -12,9 +12,9 @@ import re
 import threading
 from contextlib import suppress
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tilec.backend import versions
+from tilec.backend import nvjitlink, versions
 from tilec.backend.target import Target, target
 from tilec.errors import Code, TileError, require
 
@@ -66,40 +66,11 @@ def by_ptxas(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
         return result.read_bytes(), done.stderr
 
 
-@cache
-def _nvjitlink() -> Any:
-    from cuda.bindings import nvjitlink
-
-    try:
-        nvjitlink.version()  # the library itself is loaded by the first call
-    except RuntimeError as e:
-        raise TileError("nvJitLink can't be loaded", hint="pip install 'nvidia-nvjitlink>=13.0'", code=Code.TOOLS) from e
-    return nvjitlink
-
-
 def by_nvjitlink(ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
-    link = _nvjitlink()
-    options = [f"-arch={arch}", "-verbose", *(["-lineinfo"] if lineinfo else [])]
-    handle = link.create(len(options), options)
-
-    def log(kind: str) -> str:
-        text = bytearray(getattr(link, f"get_{kind}_log_size")(handle))
-        if text:
-            getattr(link, f"get_{kind}_log")(handle, text)
-        return text.decode(errors="replace").rstrip("\0")
-
     try:
-        source = ptx.encode() + b"\0"
-        try:
-            link.add_data(handle, link.InputType.PTX, source, len(source), "kernel.ptx")
-            link.complete(handle)
-        except link.nvJitLinkError as e:
-            raise AssemblerError(log("error").strip() or str(e)) from e
-        result = bytearray(link.get_linked_cubin_size(handle))
-        link.get_linked_cubin(handle, result)
-        return bytes(result), log("info")
-    finally:
-        link.destroy(handle)
+        return nvjitlink.assemble(ptx, [f"-arch={arch}", "-verbose", *(["-lineinfo"] if lineinfo else [])])
+    except nvjitlink.Refused as e:
+        raise AssemblerError(str(e)) from e
 
 
 MAKERS = {"nvjitlink": by_nvjitlink, "ptxas": by_ptxas}
@@ -108,7 +79,7 @@ MAKERS = {"nvjitlink": by_nvjitlink, "ptxas": by_ptxas}
 def load() -> None:
     """Load the assembler now, which else happens on the first use."""
     if choose() == "nvjitlink":
-        _nvjitlink()
+        nvjitlink.load()
 
 
 @cache
@@ -123,31 +94,12 @@ def load_meanwhile() -> None:
 
 
 def identity() -> str:
-    """Which assembler would be used, without loading it. Once nvJitLink is loaded, this is the one that was."""
+    """Which assembler would be used, without loading it."""
     if choose() == "ptxas":
         from tilec.backend import tools
 
         return f"ptxas {versions.version('nvidia-cuda-nvcc', 'nvidia')} {versions.identity(tools.find('ptxas'))}"
-    path = str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path) if _nvjitlink.cache_info().currsize else _nvjitlink_file()
-    return f"nvjitlink {versions.version('nvidia-nvjitlink', 'nvidia')} {versions.identity(path)}"
-
-
-@cache
-def _nvjitlink_file() -> str:
-    """Where the bindings look for nvJitLink first: among the packages. If it is not there they are asked, which takes longer."""
-    for folder in versions.packages("nvidia"):
-        for toolkit in versions.names_in(folder):
-            for place in (os.path.join(folder, toolkit, "lib"), os.path.join(folder, toolkit, "bin", "x86_64")):
-                for name in versions.names_in(place):
-                    if name.startswith(("libnvJitLink.so", "nvJitLink_")):
-                        return os.path.join(place, name)
-    return str(_pathfinder().load_nvidia_dynamic_lib("nvJitLink").abs_path)
-
-
-def _pathfinder() -> Any:
-    from cuda import pathfinder
-
-    return pathfinder
+    return f"nvjitlink {versions.version('nvidia-nvjitlink', 'nvidia')} {versions.identity(nvjitlink.path())}"
 
 
 def choose(prefer: str | None = None) -> str:
@@ -185,7 +137,7 @@ def _made(maker: str, ptx: str, arch: str, lineinfo: bool) -> tuple[bytes, str]:
 
     if not tools.can_fork():
         return MAKERS[maker](ptx, arch, lineinfo)
-    _nvjitlink()  # once, for all copies
+    nvjitlink.load()  # once, for all copies
     try:
         return tools.in_child(lambda: MAKERS[maker](ptx, arch, lineinfo))
     except tools.Crashed as e:
