@@ -11,11 +11,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 # room: the rooms that it may import besides itself. Rooms that are not named here see all.
 SEES = {
     "codes": set(),
-    "errors": {"codes"},
-    "ir": {"errors"},
-    "frontend": {"ir", "errors"},
-    "passes": {"ir", "errors"},
-    "backend": {"ir", "errors"},
+    "records": set(),
+    "errors": {"codes", "records"},
+    "ir": {"errors", "records"},
+    "frontend": {"ir", "errors", "records"},
+    "passes": {"ir", "errors", "records"},
+    "backend": {"ir", "errors", "records"},
     "quant": {"ir", "errors"},
     "sim": {"errors"},
 }
@@ -24,7 +25,7 @@ LATE = {"llvmlite", "cuda", "torch", "triton"}
 # These files are not imported by tilec either, and import it at the top.
 BRIDGES = {"tilec.torch": "torch"}
 # These may be: only some uses of tilec need them.
-EITHER = {"lark", "tilec.sim", "tilec.explain", "tilec.tune", "tilec.trace", "tilec.ir.shadow"}
+EITHER = {"difflib", "lark", "tilec.blame", "tilec.sim", "tilec.explain", "tilec.tune", "tilec.trace", "tilec.ir.shadow"}
 
 
 def room(module: str) -> str:

@@ -10,7 +10,6 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +26,6 @@ from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
-from tilec.blame import blame
 from tilec.errors import Code, TileError, caller, hearing, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
@@ -60,6 +58,7 @@ from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
 from tilec.quick import MISSING, entry, key_of
+from tilec.records import field, record
 
 if TYPE_CHECKING:
     from tilec.ir.shadow import Shadow
@@ -95,7 +94,7 @@ class Resources(NamedTuple):
     occupancy: Occupancy
 
 
-@dataclass(frozen=True)
+@record()
 class Compiled:
     """All that a compilation made. `metadata` is everything a launcher needs: parameters in order, grid, threads, shared bytes, constants."""
 
@@ -393,6 +392,7 @@ class Kernel:
 
     def _simulate(self, given: dict[str, Any], constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Any:
         from tilec import sim  # a product of its own, loaded when it is asked for
+        from tilec.blame import blame
 
         compiled = self._compile(constants, where, lineinfo)
         function = self._parsed(constants)

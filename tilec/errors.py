@@ -15,19 +15,19 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from tilec.codes import Code, of_module
+from tilec.records import record
 
-__all__ = ["Code", "Loc", "TileError", "caller", "hearing", "notice", "presented", "rendered", "require"]
+__all__ = ["Code", "Loc", "TileError", "alike", "caller", "hearing", "notice", "presented", "rendered", "require"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
+@record()
 class Loc:
     """A span of source text: `line` and `column` count from 1, `end_column` is exclusive and on the same line."""
 
@@ -61,6 +61,13 @@ class Loc:
         width = max(1, min(self.end_column, len(text) + 1) - self.column)
         pad = "".join("\t" if c == "\t" else " " for c in text[: self.column - 1])
         return f"    {text}\n    {pad}{'^' * width}"
+
+
+def alike(name: str, known: Iterable[str], n: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Up to `n` of the known names that may have been meant."""
+    import difflib  # only for those who err
+
+    return difflib.get_close_matches(name, list(known), n, cutoff)
 
 
 class TileError(Exception):

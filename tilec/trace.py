@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import itertools
 import linecache
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.errors import Code, Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, alike, require
 from tilec.ir.core import Function, Op, Value
 from tilec.ir.interp import Context, Program, execute
 from tilec.ir.layout import Layout
@@ -70,7 +69,7 @@ class Trace:
     def __getitem__(self, name: str) -> list[Any]:
         found = [s.value for s in self.steps if s.name == name]
         names = sorted({s.name for s in self.steps if s.name})
-        close = difflib.get_close_matches(name, names, n=1)
+        close = alike(name, names)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
         require(found, f"block {self.block} computed no {name}", hint=hint, code=Code.UNKNOWN)
         return found

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 from tilec.backend import arith, packed, ramps, words
@@ -33,6 +32,7 @@ from tilec.ir.ops.stochastic import StochasticCast
 from tilec.ir.ops.sync import Barrier
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import TensorType, Warps
+from tilec.records import field, record
 
 Registers = list[str]
 Rule = Callable[["Generator", Any], "Sequence[Registers] | None"]
@@ -382,7 +382,7 @@ def bind(g: Generator, values: Sequence[Value], registers: Registers) -> None:
         g.values[v] = r
 
 
-@dataclass
+@record(frozen=False)
 class Walk:
     """A loop whose counter has a constant step, and the addresses that it carries: the phi, its start, and what makes the next one."""
 

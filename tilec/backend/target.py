@@ -6,18 +6,17 @@ is from the target notes of the PTX ISA 9.0, corrected where the assembler was s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tilec.backend.isa import ldmatrix, mma
-from tilec.errors import Code, TileError, require
+from tilec.errors import Code, TileError, alike, require
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused
 from tilec.ir.target import Fragments
 from tilec.ir.types import SharedType, TileType
+from tilec.records import record
 
 WARP = 32
 REGISTER_UNIT = 256  # registers are handed to a warp in units of this many
@@ -26,7 +25,7 @@ SHARED_RESERVED = 1024  # bytes of every block's shared memory that the system k
 PARTITIONS = 4  # a multiprocessor's quarters, each with its own registers and warp slots
 
 
-@dataclass(frozen=True)
+@record()
 class Target:
     """One architecture. Sizes in bytes; `shared_per_block` is the most that a block may have in all, after opting in."""
 
@@ -204,7 +203,7 @@ FEATURES: dict[str, Callable[[Target], bool]] = {
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint that names the closest of `names`, and all of them."""
     known = list(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    close = alike(name, known, cutoff=0.4)
     return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(known)}"
 
 

@@ -10,7 +10,6 @@ import inspect
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from os import PathLike
 from types import FunctionType
@@ -23,6 +22,7 @@ from tilec.frontend.values import Struct
 from tilec.ir.core import BUILTINS, Kind, Op
 from tilec.ir.dtypes import DType, Shaped
 from tilec.ir.ops.base import Index
+from tilec.records import record
 
 
 class Name:
@@ -214,7 +214,7 @@ class HelperFunction:
         return self if instance is None else BoundHelper(self, instance)
 
 
-@dataclass(frozen=True)
+@record()
 class BoundHelper:
     """A helper that is a method of a struct, with the instance."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from tilec.errors import Code, Loc, TileError, require
+from tilec.errors import Code, Loc, TileError, alike, require
 from tilec.frontend.builtins import OPERATIONS, Builtin, Dim
 from tilec.frontend.source import Source
 from tilec.frontend.values import (
@@ -40,6 +38,7 @@ from tilec.ir.ops.shape import Transpose
 from tilec.ir.ops.sync import BarrierSlice
 from tilec.ir.ops.views import TensorView
 from tilec.ir.types import BarrierType, TensorType
+from tilec.records import field, record
 
 SYMBOLS: dict[str, type[Op]] = {op.symbol: op for op in OPS.values() if issubclass(op, Binary) and op.symbol} | {"@": Dot}
 
@@ -71,7 +70,7 @@ PYTHON = {"Set", "SetComp", "DictComp"}  # left to Python where no value of the 
 METHODS = {"to": "cast"} | {n: n for n in ("cast", "sum", "prod", "max", "min", "reshape", "transpose", "broadcast", "view")}
 
 
-@dataclass(frozen=True)
+@record()
 class Method:
     """`x.sum`: a builtin with its first operand."""
 
@@ -79,7 +78,7 @@ class Method:
     receiver: Value
 
 
-@dataclass
+@record(frozen=False)
 class Program:
     """The kernel being parsed, shared by the frames of the functions inlined into it."""
 
@@ -570,7 +569,7 @@ ELSEWHERE = {
 
 def proposal(name: str, known: Iterable[str]) -> str | None:
     """A name that may have been meant."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = alike(name, known)
     return f"did you mean {close[0]}?" if close else None
 
 

@@ -12,7 +12,6 @@ import builtins
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -24,6 +23,7 @@ from tilec.frontend.source import Source
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.shared import SharedLayout
+from tilec.records import names
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 PURE = {  # functions of Python's whose results depend on their arguments alone; the last two are ops in a kernel
@@ -112,9 +112,9 @@ class _Teller:
 
     def data(self, x: Any) -> str:
         """One of tilec's own types, by its fields."""
-        if type(x).__module__.split(".")[0] != "tilec" or not is_dataclass(x):
+        if type(x).__module__.split(".")[0] != "tilec" or not hasattr(x, "__fields__"):
             raise Untold
-        return f"{type(x).__name__}({', '.join(f'{f.name}={self(getattr(x, f.name))}' for f in fields(x))})"
+        return f"{type(x).__name__}({', '.join(f'{name}={self(getattr(x, name))}' for name in names(x))})"
 
 
 _RULES: tuple[tuple[Any, Callable[[_Teller, Any], str]], ...] = (

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from tilec.records import field, record
 
 RESULT = "the result"  # what the function returns
 RETURNED = "has returned"
 
 
-@dataclass
+@record(frozen=False)
 class Loop:
     """What the statements of a loop set: `stopped` by break, `skipped` by continue."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tilec.errors import Code, Loc, TileError, require
@@ -40,6 +39,7 @@ from tilec.ir.ops.control import For, If, While, condition
 from tilec.ir.ops.sync import check_barriers
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import TileType
+from tilec.records import record
 
 REFUSED = {
     "FunctionDef": ("a function can't be defined inside a kernel", "define it outside and decorate it with @tc.function"),
@@ -86,7 +86,7 @@ def _parse(signature: Signature, constants: dict[str, Any], warps: int) -> Funct
     return check_barriers(Function(signature.name, params, program.launch, program.body, warps, dict(constants), source.head))
 
 
-@dataclass(frozen=True)
+@record()
 class Returned:
     """The statements ended in a return."""
 
@@ -441,7 +441,7 @@ class Statements(Calls):
         return result
 
 
-@dataclass(frozen=True)
+@record()
 class _Same:
     """A variable that a branch leaves the same on both sides."""
 

@@ -12,7 +12,6 @@ import builtins
 import inspect
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from tilec.errors import Code, TileError, require
@@ -22,6 +21,7 @@ from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, Shaped, bool_, f32, i32, i64
 from tilec.ir.layout import Layout
 from tilec.ir.types import TensorType, TileType
+from tilec.records import field, record
 
 RESERVED = ("stream", "arch", "stage")
 REQUIRED: Any = inspect.Parameter.empty
@@ -32,7 +32,7 @@ _CHECKED: dict[type, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record()
 class Parameter:
     """A tensor or scalar that a launch is given. `dtype` or an extent may be the name of a constant, other extents are dimensions."""
 
@@ -61,7 +61,7 @@ class Parameter:
         return found
 
 
-@dataclass(frozen=True)
+@record()
 class Constant:
     """A keyword-only parameter: known when the kernel is compiled."""
 
@@ -79,7 +79,7 @@ class Constant:
         return value
 
 
-@dataclass(frozen=True)
+@record()
 class Signature:
     """What a kernel takes: parameters of a launch, constants of a compilation."""
 

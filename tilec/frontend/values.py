@@ -7,7 +7,6 @@ a Python number that changes at run time into a scalar: an int into i32, a float
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -18,9 +17,10 @@ from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.ops.base import constant, describe
 from tilec.ir.types import SharedType, TensorType, TileType
+from tilec.records import record
 
 
-@dataclass(frozen=True)
+@record()
 class Undefined:
     """Stands for a variable that has no value here, and says why."""
 
@@ -30,7 +30,7 @@ class Undefined:
     code: Code = Code.UNASSIGNED
 
 
-@dataclass(frozen=True)
+@record()
 class Counting:
     """What `range(...)` gives inside a kernel: the bounds of a loop at run time."""
 

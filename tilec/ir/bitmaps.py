@@ -18,15 +18,18 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 from __future__ import annotations
 
 from functools import cache, cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tilec.errors import require
 from tilec.ir.dtypes import DType, Float, bf16
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
 View = tuple[int, int]  # a word's number, and how far it is rotated to the left within its lanes
 WORD, LANE = 32, 16
 

@@ -11,12 +11,12 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, ClassVar, NamedTuple
 
 from tilec.errors import Loc, require
 from tilec.ir.types import SharedType, TensorType, TileType, Type, Warps
+from tilec.records import field, record
 
 __all__ = ["BUILTINS", "OPS", "Block", "Builder", "Effect", "Field", "Function", "Kind", "Op", "Rewriter", "Value", "Yield"]
 
@@ -200,7 +200,7 @@ def _noted(base: type) -> list[tuple[str, str]]:
 _NOWHERE = Loc("<unknown>", 0)
 
 
-@dataclass(eq=False)
+@record(frozen=False, eq=False)
 class Block:
     """A straight list of ops with arguments; the last op may be a `Yield`."""
 
@@ -226,7 +226,7 @@ class Yield(Op):
         return None
 
 
-@dataclass(eq=False)
+@record(frozen=False, eq=False)
 class Function:
     """A kernel: parameters, what the host evaluates before launch, and the program of one block of threads.
 

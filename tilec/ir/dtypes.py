@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from tilec.errors import Code, TileError, require
+from tilec.errors import Code, TileError, alike, require
+from tilec.records import field, record
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 
 class Shaped(NamedTuple):
@@ -32,7 +33,7 @@ class Shaped(NamedTuple):
     shape: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@record()
 class DType:
     """A scalar type: `bits` wide in memory, printed as `name`, which `dtype(name)` takes back."""
 
@@ -162,7 +163,7 @@ class DType:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Bool(DType):
     """True or False, a byte in memory, as in NumPy. Everything but zero encodes to 1, NaN too."""
 
@@ -191,7 +192,7 @@ class Bool(DType):
         return np.asarray(values) != 0
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Int(DType):
     """Two's complement or unsigned integers of any width to 64 bits.
 
@@ -255,7 +256,7 @@ class Int(DType):
         return wide & ((1 << self.bits) - 1) if self.bits < 64 else wide
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Float(DType):
     """Sign, `exponent_bits`, `mantissa_bits`: the layout of IEEE 754, with subnormals and the bias 2**(exponent_bits - 1) - 1.
 
@@ -394,7 +395,7 @@ class Float(DType):
         return np.copysign(result, x).reshape(values.shape)
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Scale(DType):
     """e8m0 of OCP MX: the exponent alone, unsigned: code c is 2**(c - 127), 255 is NaN; there is no zero.
 
@@ -425,7 +426,7 @@ class Scale(DType):
         return np.where(nan, 255, np.clip(codes, 0, 254)).astype(np.uint8)
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Codebook(DType):
     """Code c is `entries[c]`: 2, 4, ... 256 distinct finite numbers in any order.
 
@@ -578,7 +579,7 @@ derived: list[Callable[[str], DType | None]] = []  # what makes types of types, 
 
 
 def _nearest_names(name: str) -> str:
-    close = get_close_matches(str(name), [*_by_name, *_aliases], n=3)
+    close = alike(str(name), [*_by_name, *_aliases], n=3)
     return f"did you mean {' or '.join(close)}?" if close else "types are int1 to int8, uint1 to uint8, i16 to u64, bool, f16, f32, e4m3..."
 
 

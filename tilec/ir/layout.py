@@ -24,13 +24,13 @@ import ast
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tilec.errors import TileError, require
+from tilec.records import record
 
 NOWHERE = -1  # the `dim` of a replicated digit
 
@@ -70,7 +70,7 @@ def _places(digits: Digits) -> Iterator[tuple[Digit, int]]:
         place *= digit.size
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Layout:
     """(thread, register) -> coordinates of `shape`. Made by `local`, `spatial` and their kin, by `blocked`, and by `parse_layout`."""
 

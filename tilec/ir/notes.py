@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tilec.errors import Loc
+from tilec.records import record
 
 __all__ = ["Note", "Refused", "explain_width", "noting", "say"]
 
 
-@dataclass(frozen=True)
+@record()
 class Refused:
     """The answer no, and `why`. It is false, and empty where a list of choices is asked for."""
 

@@ -12,20 +12,22 @@ Zero bits are what lies over the edge: 0 in floats, the least value in integers,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tilec.errors import require
 from tilec.ir import bitmaps
 from tilec.ir.bitmaps import Nibbles, Program
 from tilec.ir.dtypes import Codebook, DType, bf16, derived, dtype, f16
 from tilec.ir.layout import Layout, column_local, local, spatial
+from tilec.records import record
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 ROWS, COLUMNS = 128, 32  # of a tile
 STEPS, FRAGMENTS = 8, 4  # matrix instructions along K, and columns of fragments
@@ -34,7 +36,7 @@ WORDS = 128  # of a tile, for each bit of its elements
 EACH = ROWS * COLUMNS // LANES  # elements that a thread holds
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class Packed(DType):
     """`element` in the order of its consumer's registers, which `to` (f16 or bf16) will be computed in."""
 

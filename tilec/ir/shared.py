@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import ast
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tilec.errors import TileError, require
 from tilec.ir.layout import Layout
+from tilec.records import record, replace
 
 BANKS = 32
 BANK_BYTES = 4
 WARP = 32
 
 
-@dataclass(frozen=True)
+@record()
 class Swizzle:
     """offset ^ (offset >> shift & mask): `bits` bits from bit `base` up are XORed with the `bits` bits `shift` places above them."""
 
@@ -51,7 +50,7 @@ class Swizzle:
         return offset ^ (offset >> self.shift & self.mask)
 
 
-@dataclass(frozen=True)
+@record()
 class SharedLayout:
     """Coordinates -> element offset in a buffer: swizzle(base + sum of coordinate * stride).
 
@@ -177,17 +176,23 @@ def parse_shared(text: str) -> SharedLayout:
 # Bank conflicts
 
 
-def turns(addresses: np.ndarray, width: int) -> list[int]:
-    """How often a bank is asked for a different word, at worst, in each group of lanes that one access serves together.
+def turns(addresses: np.ndarray, width: int) -> np.ndarray:
+    """How often a bank is asked for a different word, at worst, in each group of lanes that one access serves together: [..., groups] of
+    addresses [..., lanes].
 
     32 banks of 4-byte words; lanes that ask for one word share it; accesses of 8 and 16 bytes are served per half and quarter warp.
     Addresses are multiples of `width`; a negative one is a lane that takes no part.
     """
     unit = max(width, BANK_BYTES)
     lanes, places = WARP * BANK_BYTES // unit, BANKS * BANK_BYTES // unit
-    units = (addresses // unit).tolist()
-    groups = ({u for u in units[start : start + lanes] if u >= 0} for start in range(0, len(units), lanes))
-    return [max(Counter(u % places for u in group).values(), default=0) for group in groups]
+    units = np.where(addresses < 0, -1, addresses // unit)
+    missing = -units.shape[-1] % lanes
+    if missing:
+        units = np.concatenate([units, np.full((*units.shape[:-1], missing), -1)], axis=-1)
+    units = np.sort(units.reshape(-1, lanes), axis=-1)
+    first = np.diff(units, axis=-1, prepend=-1) > 0  # of those that ask for one word
+    asked = (np.arange(len(units))[:, None] * places + units % places)[first]
+    return np.bincount(asked, minlength=len(units) * places).reshape(*addresses.shape[:-1], -1, places).max(axis=-1)
 
 
 def ways(addresses: Any, width: int = BANK_BYTES) -> int:
@@ -196,7 +201,7 @@ def ways(addresses: Any, width: int = BANK_BYTES) -> int:
     `addresses` are the byte addresses of the lanes, each reading or writing `width` bytes (1, 2, 4, 8 or 16); negative: no access.
     """
     require(width in (1, 2, 4, 8, 16), f"an access of {width} bytes")
-    return max([1, *turns(np.asarray(addresses), width)])
+    return int(turns(np.asarray(addresses), width).max(initial=1))
 
 
 def bank_conflicts(registers: Layout, memory: SharedLayout, element_bits: int, vector: int = 1) -> int:

@@ -21,7 +21,6 @@ aside); `#` begins a comment.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import linecache
@@ -29,19 +28,19 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilec.errors import Loc, TileError, require
+from tilec.errors import Loc, TileError, alike, require
 from tilec.ir import ops  # noqa: F401 -- the parser finds op classes by their mnemonics
 from tilec.ir.core import _MISSING, OPS, Block, Field, Function, Kind, Op, Value
 from tilec.ir.dtypes import Codebook, DType, codebook, dtype, i32, nf4
 from tilec.ir.layout import Layout, parse_layout
 from tilec.ir.shared import SharedLayout, parse_shared
 from tilec.ir.types import BarrierType, SharedType, TensorType, TileType, Type, Warps
+from tilec.records import replace
 
 INDENT = "  "
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -548,7 +547,7 @@ def _lookup(name: Any, known: dict[str, Any], what: str) -> Any:
     """What is known by a name, or an error that proposes similar names."""
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=3)
+    close = alike(name, known, n=3)
     few = f"there are {', '.join(known)}" if 0 < len(known) < 10 else None
     raise TileError(f"there is no {what} {name}", hint=f"did you mean {' or '.join(close)}?" if close else few)
 

@@ -7,10 +7,10 @@ which element in which register; its `group` says which warps hold it (None: all
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tilec.ir.dtypes import DType, i32
+from tilec.records import field, record, replace
 
 if TYPE_CHECKING:
     from tilec.ir.layout import Layout
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@record()
 class Warps:
     """A group of consecutive warps of a block: `count` warps from warp `first` on."""
 
@@ -39,14 +39,14 @@ class Warps:
         return f"warps({self.first}, {self.count})"
 
 
-@dataclass(frozen=True)
+@record()
 class Type:
     """What every type has: the type of its elements and a shape."""
 
     dtype: DType
 
 
-@dataclass(frozen=True)
+@record()
 class TileType(Type):
     """A tile in registers, or a scalar (shape ())."""
 
@@ -81,7 +81,7 @@ class TileType(Type):
         return f"{self.dtype}[{inside}]" + (f"@{self.group}" if self.group else "")
 
 
-@dataclass(frozen=True)
+@record()
 class TensorType(Type):
     """A tensor in global memory. Each extent is an integer or the name of a runtime dimension.
 
@@ -99,7 +99,7 @@ class TensorType(Type):
         return f"{'strided' if self.strided else 'global'} {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True)
+@record()
 class SharedType(Type):
     """A tile in shared memory; `layout` maps coordinates to element offsets (None: not chosen yet)."""
 
@@ -138,7 +138,7 @@ class SharedType(Type):
         return f"shared {self.dtype}[{inside}]"
 
 
-@dataclass(frozen=True)
+@record()
 class BarrierType(Type):
     """A named barrier of a block, shape (), or a row of them. Its elements are the hardware's numbers of barriers."""
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -35,6 +34,7 @@ from tilec.ir.ops.weights import Unpack
 from tilec.ir.shared import SharedLayout, row_major
 from tilec.ir.target import Fragments, Hardware
 from tilec.ir.types import TileType, Type
+from tilec.records import replace
 
 ACCESS_BITS = 128  # the widest access of one thread
 

@@ -12,15 +12,15 @@ barriers inside of it separate nothing. A tile that asynchronous copies write is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from tilec.ir.core import Block, Function, Op, Value
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.memory import Shared, SharedSlice
 from tilec.ir.ops.sync import Sync
+from tilec.records import record
 
 
-@dataclass
+@record(frozen=False)
 class Life:
     """The first and the last step that use a tile."""
 

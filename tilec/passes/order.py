@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tilec.errors import Code
@@ -20,12 +19,13 @@ from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.sync import Barrier
 from tilec.ir.types import Warps
+from tilec.records import field, record
 
 Atom = int
 Clock = dict[Atom, int]
 
 
-@dataclass
+@record(frozen=False)
 class Event:
     """Something that a group of warps does (None: all warps). `certain` unless a value from memory decided whether it does."""
 
@@ -34,7 +34,7 @@ class Event:
     certain: bool
 
 
-@dataclass
+@record(frozen=False)
 class Touch(Event):
     """An access to a box of elements. A copy has a `number`, of its group, once that is closed, and has `landed` after a wait for it."""
 
@@ -66,7 +66,7 @@ class Committed(Event):
     """A group of copies is closed."""
 
 
-@dataclass
+@record(frozen=False)
 class Waited(Event):
     """All groups of copies but the newest `pending` have landed."""
 
@@ -77,7 +77,7 @@ class Met(Event):
     """A barrier of all that run it."""
 
 
-@dataclass
+@record(frozen=False)
 class Came(Event):
     """An arrival at a named barrier, one of the row that `barrier` makes, and, if `waits`, a wait for it."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tilec.ir.core import Block, Builder, Kind, Value
@@ -25,6 +24,7 @@ from tilec.ir.ops.pieces import Concatenate, Slice
 from tilec.ir.ops.scan import Agreed, Butterfly, Combining, Fold, Padded, Scan, Sorted
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
 from tilec.passes.layouts import RULES, AssignLayouts
+from tilec.records import record
 
 Values = tuple[Value, ...]
 Combine = Callable[[Values, Values], Values]
@@ -35,7 +35,7 @@ def power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-@dataclass
+@record(frozen=False)
 class Runs:
     """Tiles cut along an axis into the runs that lanes hold: `lane` is the layout of one element of each run."""
 

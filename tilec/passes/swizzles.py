@@ -108,7 +108,7 @@ def turns_of(memory: SharedLayout, item: int, access: Access) -> float:
         layout, scale, width = access.layout, 1, vector * item
     lines, inside = lines_of(memory.shape, memory.strides, layout, access.dims, scale, vector)
     offsets = memory.swizzle(lines) if memory.swizzle else lines
-    taken = sum(sum(turns(row, width)) for row in np.where(inside, offsets * item, -1))
+    taken = int(turns(np.where(inside, offsets * item, -1), width).sum())
     return layout.registers / vector * (taken / len(lines) + 1)
 
 
