@@ -154,14 +154,14 @@ def test_layers_check_the_scales_that_they_hold():
         short = layer.arrays["scales"].values()[:1]
         layer.arrays["scales"] = tc.Tensor.from_values(short, layer.arrays["scales"].dtype)
         layer._held.clear()
-        with pytest.raises(TileError, match="assumption .* does not hold: K is 256, G is 1"):
+        with pytest.raises(TileError, match=r"assumption .* does not hold: K is 256, G is 1"):
             layer(x)
     eight = Linear8(quantize_linear(w, "int4", 128))
     codes, rows = rng.integers(-9, 9, (3, 256)).astype(np.int8), np.ones(3, np.float32)
     eight(codes, rows)
     held = eight._held
     object.__setattr__(eight, "_held", (held[0], held[1][:1], *held[2:]))
-    with pytest.raises(TileError, match="assumption .* does not hold: K is 256, G is 1"):
+    with pytest.raises(TileError, match=r"assumption .* does not hold: K is 256, G is 1"):
         eight(codes, rows)
 
 
