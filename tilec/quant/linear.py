@@ -40,7 +40,7 @@ def quantize_linear(
     """Quantize W [N, K], outputs by inputs, to codes of `dtype` with a scale for each `group` of columns: K (one per channel) if None, one
     for all if "tensor".
 
-    `zeros`: None for w = q * scale; a number that is subtracted from every code (8 makes uint4 symmetric, -0.5 int1, which wants method="clip"); "int" for a zero
+    `zeros`: None for w = q * scale; a number that is subtracted from every code (8 makes uint4 symmetric, -0.5 int1; take "clip" with that); "int" for a zero
     point per group that is a code, as GPTQ and AWQ have it; "float" for one of the scale's type, or f16 where that is e8m0 or e4m3.
 
     `method`: "nearest" makes a group's largest weight the type's largest value. "clip" tries 32 shares of that range (`Scheme.shares`) and

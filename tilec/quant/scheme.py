@@ -139,8 +139,8 @@ class Scheme:
 
     def _check(self, wanted: Array) -> None:
         """Raise TileError if a scale does not round to a number of its type."""
-        largest, kind = np.max(wanted / self.second, initial=0.0), self.scale_kind
-        if not np.isfinite(kind.decode(kind.encode(largest[None], saturate=False))).all():
+        largest, kind = float(np.max(wanted / self.second, initial=0.0)), self.scale_kind
+        if not np.isfinite(kind.decode(kind.encode(np.asarray([largest]), saturate=False))).all():
             wider = [] if kind.max > dtypes.bf16.max else ["scale_dtype='bf16'"]
             ways = ", ".join([*wider, "two_level='tensor' in quantize_linear", "or weights that are scaled"])
             raise TileError(f"a scale would be {largest:.6g}, but {kind} ends at {float(kind.max):g}", hint=ways)
