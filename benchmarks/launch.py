@@ -6,6 +6,7 @@ GPU. With PyTorch in the process its tensors are measured too, on the CPU, which
 
 from __future__ import annotations
 
+import itertools
 import sys
 import timeit
 from collections.abc import Callable
@@ -19,20 +20,25 @@ import tilec as tc
 from tilec import f32, i32
 from tilec.backend import driver
 from tilec.launch import Launcher
-from tilec.quick import fast, kind_of
+from tilec.quick import Kept, fast, kind_of
 
 LIMIT = 3.0  # microseconds
 ROUNDS, CALLS = 40, 2000
 N = tc.dims("N")
 
 
-@tc.kernel
-def nothing(
-    t1: f32[N], t2: f32[N], t3: f32[N], t4: f32[N], t5: f32[N],
-    i1: i32, i2: i32, i3: i32, i4: i32, i5: i32, i6: i32, i7: i32, i8: i32, i9: i32,
-    *, c1: int = 32, c2: int = 32, c3: int = 32, c4: int = 32, c5: int = 32,
-):  # fmt: skip
-    tc.grid(1)
+def kernel() -> Any:
+    """The kernel, not called yet."""
+
+    @tc.kernel
+    def nothing(
+        t1: f32[N], t2: f32[N], t3: f32[N], t4: f32[N], t5: f32[N],
+        i1: i32, i2: i32, i3: i32, i4: i32, i5: i32, i6: i32, i7: i32, i8: i32, i9: i32,
+        *, c1: int = 32, c2: int = 32, c3: int = 32, c4: int = 32, c5: int = 32,
+    ):  # fmt: skip
+        tc.grid(1)
+
+    return nothing
 
 
 class Array:
@@ -100,40 +106,40 @@ def instructions(call: Callable[[], None]) -> int:
 def cases() -> dict[str, Callable[[], None]]:
     """Calls by what they are given."""
     found = {}
-    numbers = tuple(range(1, 10))
     kinds: dict[str, Callable[[], Any]] = {"CUDA array interface": lambda: Array(64), "tc.tensor": lambda: tc.tensor(Array(64), f32, [64])}
     for name, make in kinds.items():
-        t1, t2, t3, t4, t5 = (make() for _ in range(5))
-        found[f"{name}, constants given"] = _call("c1=32, c2=32, c3=32, c4=32, c5=32", t1, t2, t3, t4, t5)
-        found[f"{name}, constants by default"] = _call("", t1, t2, t3, t4, t5)
+        tensors = [make() for _ in range(5)]
+        found[f"{name}, constants given"] = _call(kernel(), tensors, "c1=32, c2=32, c3=32, c4=32, c5=32")
+        found[f"{name}, constants by default"] = _call(kernel(), tensors)
     if "torch" in sys.modules:
-        found["PyTorch, constants by default"] = _torch(numbers)
+        found["PyTorch, constants by default"] = _torch(["t1", "t2", "t3", "t4", "t5"])
+        found["PyTorch, never the same shape"] = _torch(["*next(more)"])
     return found
 
 
-def _call(constants: str, *tensors: Any) -> Callable[[], None]:
+def _call(nothing: Any, tensors: list[Any], constants: str = "") -> Callable[[], None]:
     """A call as people write it, the numbers being literals."""
     names = {"nothing": nothing, **{f"t{i}": t for i, t in enumerate(tensors, 1)}}
     call: Callable[[], None] = eval(f"lambda: nothing(t1, t2, t3, t4, t5, 1, 2, 3, 4, 5, 6, 7, 8, 9, {constants})", names)
-    call()
     return call
 
 
-def _torch(numbers: tuple[int, ...]) -> Callable[[], None]:
+def _torch(given: list[str]) -> Callable[[], None]:
     """Tensors of the CPU, which say that they lie on GPU -1: the launcher is told that this is one."""
     import torch
 
-    _call("", *(Array(64) for _ in range(5)))()
+    nothing, arrays = kernel(), [Array(n) for n in (64, 63)]
+    for array in arrays:
+        _call(nothing, [array] * 5)()
     launcher: Launcher = nothing._launchers[(32,) * 5]
     bits = len(launcher.multiples)
-    launcher.variants.update({(-1 << bits) | key: value for key, value in list(launcher.variants.items()) if key >= 0})
-    tensors = [torch.zeros(64) for _ in range(5)]
-    launch = fast(launcher, tuple(kind_of(x) for x in (*tensors, *numbers)))  # type: ignore[misc]
-
-    def call() -> None:
-        launcher.launch = launch
-        nothing(*tensors, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-
+    launcher.variants.update({(-1 << bits) | key: value for key, value in list(launcher.variants.items())})
+    sets = [[torch.zeros(n) for _ in range(5)] for n in range(64, 64 + 2 * Kept.SHAPES)]
+    launcher.launch = fast(launcher, tuple(kind_of(x) for x in (*sets[0], *range(1, 10))))  # type: ignore[misc]
+    for some in sets[: Kept.SHAPES]:
+        _call(nothing, some)()  # more are not kept
+    names = {"nothing": nothing, "more": itertools.cycle(sets[Kept.SHAPES :]), **{f"t{i}": t for i, t in enumerate(sets[0], 1)}}
+    call: Callable[[], None] = eval(f"lambda: nothing({', '.join(given)}, 1, 2, 3, 4, 5, 6, 7, 8, 9)", names)
     return call
 
 

@@ -1,8 +1,12 @@
 """From Python source to IR: what a kernel means, shown by what it computes, and where form matters by its ops."""
 
+import ast
+import builtins
 import random
+import runpy
 import subprocess
 import sys
+import types
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -664,3 +668,36 @@ def test_names_of_other_languages_are_explained():
         k.compile("sm_80")
     with pytest.raises(tc.TileError, match=r"the oldest is sm_80"):
         k.compile("sm_75")
+
+
+STARRED = """
+from tilec import *
+
+N = dims("N")
+
+@kernel
+def doubled(x: f32[N], y: f32[N]):
+    grid(cdiv(N, 16))
+    i = block_index(0) * 16
+    a = load(x, [i], [16])
+    for _ in range(2):
+        a = max(abs(a), min(a, a)) + round(0.4) + sum([0, 0])
+    store(y, [i], a * 2)
+
+assert [abs(-1), *range(2), round(1.5), sum([1, 2]), max(1, 2), any([0]), divmod(7, 2)] == [1, 0, 1, 2, 3, 2, False, (3, 1)]
+"""
+
+
+def test_a_starred_import_hides_nothing_of_python(tmp_path):
+    file = tmp_path / "starred.py"
+    file.write_text(STARRED)
+    module = runpy.run_path(str(file))
+    x, y = np.arange(-20, 20, dtype=np.float32), np.empty(40, np.float32)
+    module["doubled"].interpret(x, y)
+    assert np.array_equal(y, 2 * np.abs(x))
+    hidden = {name for name in vars(builtins) if not name.startswith("_")}
+    assert not hidden & set(tc.__all__)
+    assert {"abs", "range", "sum"} <= hidden & set(dir(tc))  # tc.abs is there
+    assert not any(isinstance(getattr(tc, name), types.ModuleType) for name in tc.__all__)
+    listed = next(s for s in ast.parse(stubs.STUB.read_text()).body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "__all__")
+    assert sorted(ast.literal_eval(listed.value)) == sorted(tc.__all__)

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
-from fake_torch import FakeTorch
+from fake_torch import FakeTorch, TensorGuards
 from stub_driver import GPU, Cuda, Dlpack, aligned, stubbed
 
 import tilec as tc
 from tilec import DType, TileError, bf16, bool_, cdiv, f16, f32, f64, i16, i32, i64, int5, int6, u32, u64
 from tilec.compiler import DEFAULT_ARCH
-from tilec.quick import MISSING
+from tilec.quick import MISSING, Kept
 
 M, N, K = tc.dims("M N K")
 W = tc.types("W")
@@ -27,9 +27,9 @@ def gpu():
         yield gpu
 
 
-@pytest.fixture
-def torch(monkeypatch):
-    module = FakeTorch()
+@pytest.fixture(params=[TensorGuards, None], ids=["guards", "no guards"])
+def torch(monkeypatch, request):
+    module = FakeTorch(request.param)
     monkeypatch.setitem(sys.modules, "torch", module)
     return module
 
@@ -48,7 +48,8 @@ def fresh():
 
 
 def ready(gpu, kernel):
-    """The stub learns how many parameters the kernel's machine code takes."""
+    """The stub learns how many parameters the kernel's machine code takes, and the kernel forgets other stubs."""
+    kernel._launchers.clear()
     gpu.parameters[kernel.signature.name] = len(params(kernel))
     return kernel
 
@@ -322,6 +323,140 @@ def test_what_is_refused(gpu, case, warm):
     assert told.value.loc.file == __file__
     scale(*good().values())  # and it goes on
     assert len(gpu.launches) == before + 1
+
+
+def _of_torch(torch, **given):
+    """As `good` has them, of PyTorch."""
+    return {name: torch.tensor(x.array) if isinstance(x, Cuda) else x for name, x in good(**given).items()}
+
+
+CHANGES = {  # of a tensor in place, as resize_, set_ and .data do
+    "type": (lambda t, torch: vars(t).update(dtype=torch.float64), "x has elements of f32, but the array given holds f64"),
+    "shape": (lambda t, torch: vars(t).update(array=floats(40, 25)), "N is 25 by x, but 24 by axis 1 of y"),
+    "rows": (lambda t, torch: vars(t).update(array=floats(39, 24)), "M is 39 by x, but 40 by axis 0 of y"),
+    "rank": (lambda t, torch: vars(t).update(array=floats(40, 24, 1)), "x has 2 dimensions"),
+    "order": (lambda t, torch: vars(t).update(array=floats(24, 40).T), "x is not contiguous"),
+    "alignment": (lambda t, torch: vars(t).update(array=shifted(floats(40, 24), 8)), "x begins at .* no multiple of 16"),
+    "place": (lambda t, torch: vars(t).update(number=None), "x lies in host memory and y lies on GPU 0"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_tensor_of_torch_that_was_good_is_changed_in_place(gpu, torch, case):
+    scale = ready(gpu, fresh())
+    change, words = CHANGES[case]
+    args = _of_torch(torch)
+    for _ in range(3):
+        scale(*args.values())
+    kept = dict(vars(args["x"]))
+    change(args["x"], torch)
+    for _ in range(2):
+        with pytest.raises(TileError, match=words):
+            scale(*args.values())
+    vars(args["x"]).update(kept)
+    scale(*args.values())
+    assert len(gpu.launches) == 4
+
+
+def test_shapes_and_tensors_of_torch_that_come_again(gpu, torch, monkeypatch):
+    """More shapes than are kept, in any order, tensors given twice and on another GPU among them: each launch is that of its own arguments."""
+    monkeypatch.setattr(Kept, "SHAPES", 3)
+    scale = ready(gpu, fresh())
+    rng = np.random.default_rng()
+    sets = [_of_torch(torch, x=Cuda(floats(m, n)), y=Cuda(floats(m, n)), row=Cuda(floats(n))) for m in (1, 16, 40) for n in (24, 26)]
+    sets += [{**sets[0], "y": sets[0]["x"]}]
+    for number in rng.permutation(np.arange(70) % 7).tolist():
+        x, y, row = (sets[number][name] for name in ("x", "y", "row"))
+        scale(x, y, row, number + 1, 1.0)
+        found, (m, n) = launched(gpu, scale), x.shape
+        assert found == {"x": x.data_ptr(), "y": y.data_ptr(), "row": row.data_ptr(), "n": number + 1, "s": 1.0, "M": m, "N": n}
+        assert gpu.launches[-1].grid == (-(-m // 16), 3, 1)
+
+
+class Credulous(TensorGuards):
+    def check(self, *tensors):
+        return True
+
+
+class Deaf(TensorGuards):
+    def check(self, *tensors):
+        return False
+
+
+class Old:
+    def __init__(self, *tensors, dynamic_shapes):
+        pass
+
+
+@pytest.mark.parametrize("guards", [Credulous, Deaf, Old])
+def test_guards_of_torch_that_are_not_as_expected_are_let_be(gpu, monkeypatch, guards):
+    torch = FakeTorch(guards)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    scale = ready(gpu, fresh())
+    for m in (16, 40):
+        args = _of_torch(torch, x=Cuda(floats(m, 24)), y=Cuda(floats(m, 24)))
+        for _ in range(3):
+            scale(*args.values())
+            assert launched(gpu, scale)["M"] == m
+    with pytest.raises(TileError, match="N is 24 by x, but 25 by axis 0 of row"):
+        scale(*{**args, "row": torch.tensor(floats(25))}.values())
+
+
+def _resize(t):
+    t.resize_(64, 4)
+
+
+def _set(t):
+    t.set_(t.untyped_storage(), 1, (32, 8), (8, 1))
+
+
+def _data(t):
+    import torch
+
+    t.data = torch.zeros(32, 8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_resize, "M is 64 by x, but 32 by axis 0 of y"),
+        (_set, "x begins at .* no multiple of 16"),
+        (_data, "x has elements of f32, but the array given holds f64"),
+        (lambda t: t.t_(), "x is not contiguous"),
+        (lambda t: t.as_strided_((32, 8), (1, 32)), "x is not contiguous"),
+        (lambda t: t.unsqueeze_(0), "x has 2 dimensions"),
+    ],
+    ids=["resize_", "set_", "data", "t_", "as_strided_", "unsqueeze_"],
+)
+def test_real_tensors_of_torch_changed_in_place(gpu, monkeypatch, change, words):
+    """Of the CPU, where PyTorch's own checks are the same; the launcher is told that they lie on a GPU."""
+    real = pytest.importorskip("torch")
+    from tilec.ir import arrays
+
+    assert arrays._guards(real)
+    monkeypatch.setattr(arrays, "from_torch", lambda t: arrays.DeviceArray(
+        t.data_ptr(), arrays.torch_type(t.dtype), tuple(t.shape), tuple(s * t.element_size() for s in t.stride()), t.element_size(), 0, owner=t
+    ))  # fmt: skip
+    scale = ready(gpu, fresh())
+    x, y, row = real.zeros(300)[:264][8:].view(32, 8), real.zeros(32, 8), real.zeros(8)
+    assert x.data_ptr() % 16 == 0
+    scale(x, y, row, 3, 1.0)
+    (launcher,) = scale._launchers.values()
+    launcher.variants.update({key - 2: value for key, value in launcher.variants.items()})  # -1 is the CPU's number, and one bit is for N
+    launcher.carefully, careful = None, launcher.carefully
+    launcher.made.clear()
+    launcher._quicken((x, y, row, 3, 1.0))
+    before = len(gpu.launches)
+    for n in range(3):
+        scale(x, y, row, 3 + n, 1.0)  # would fail if it went the careful way
+        assert launched(gpu, scale) == {"x": x.data_ptr(), "y": y.data_ptr(), "row": row.data_ptr(), "n": 3 + n, "s": 1.0, "M": 32, "N": 8}
+    scale(x, x, row, 3, 1.0)
+    assert launched(gpu, scale)["y"] == x.data_ptr()
+    assert len(gpu.launches) == before + 4
+    launcher.launch.__globals__["_carefully"] = careful
+    change(x)
+    with pytest.raises(TileError, match=words):
+        scale(x, y, row, 3, 1.0)
 
 
 def test_calls_that_are_wrong(gpu):

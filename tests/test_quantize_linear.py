@@ -303,3 +303,21 @@ def test_wrong_weights():
         optimal_codebook([[0.0]], 4)
     with pytest.raises(TileError, match="semidefinite"):
         quantize_linear([[1.0, 2.0]], "int4", hessian=[[1.0, 3.0], [3.0, 1.0]])
+
+
+@pytest.mark.parametrize(("scales", "largest"), [("f16", 65504.0), ("e4m3", 448.0), ("bf16", float(ml_dtypes.finfo("bfloat16").max)), ("e8m0", 2.0**127)])
+@pytest.mark.parametrize("method", ["nearest", "clip"])
+def test_scales_that_overflow_their_type_are_refused(scales, largest, method):
+    """int4 reaches 7: the scale is a seventh of the largest weight. Halfway to what would be the type's next number it still rounds to the largest."""
+    w = np.random.default_rng().uniform(-0.1, 0.1, (4, 32))
+    w[2, 5] = 1.0
+    fits, beyond = w * (7 * largest), w * (7 * largest * (1.25 if scales != "e8m0" else 1.75))
+    assert quantize_linear(fits, "int4", 16, scale_dtype=scales).scales.values().max() == largest
+    with pytest.raises(TileError, match=r"a scale would be .*, but \w+ ends at (.|\n)*two_level") as told:
+        quantize_linear(beyond, "int4", 16, scale_dtype=scales, method=method)
+    assert told.value.loc.file == __file__
+    with pytest.raises(TileError, match="a scale would be"):
+        quantize_linear(beyond, "int4", 16, scale_dtype=scales, hessian=np.eye(32))
+    if scales in ("f16", "e4m3"):
+        q = quantize_linear(beyond, "int4", 16, scale_dtype=scales, two_level="tensor")
+        assert np.abs(q.dequantize() - beyond).max() <= 7 * largest * 1.25 * (1 / 14 + 2**-4)

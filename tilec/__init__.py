@@ -1,5 +1,7 @@
 """tilec: GPU kernels at tile level, in Python."""
 
+import builtins as _builtins
+
 from tilec.bundle import Bundle
 from tilec.compiler import Compiled, Kernel, kernel
 from tilec.errors import Loc, TileError
@@ -71,3 +73,6 @@ from tilec.ir.packing import packed
 from tilec.ir.tensor import Tensor, tensor
 from tilec.ir.text import parse
 from tilec.trace import layout_of, type_of
+
+# for `from tilec import *`: all names but modules and those that would hide Python's own, as abs and range
+__all__ = [_n for _n, _x in list(globals().items()) if not (_n.startswith("_") or hasattr(_builtins, _n) or isinstance(_x, type(_builtins)))]

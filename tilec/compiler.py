@@ -52,6 +52,7 @@ from tilec.passes.layouts import assign_layouts
 from tilec.passes.lifetimes import memory_map
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.ordered import order_memory
+from tilec.passes.paired import assume_scales
 from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
@@ -167,7 +168,7 @@ class Kernel:
     def _parsed(self, constants: dict[str, Any]) -> Function:
         key = _key(constants)
         if key not in self._functions:
-            parsed = parse_kernel(self.signature, constants, self.warps)
+            parsed = assume_scales(parse_kernel(self.signature, constants, self.warps))
             self._functions[key] = assume_multiples(parsed, self._multiples).verify() if self._multiples else parsed.verify()
         return self._functions[key]
 

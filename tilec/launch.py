@@ -141,7 +141,8 @@ class Launcher:
         for text in self.description["assumptions"]:
             if not hosttext.evaluate(text, known):
                 values = ", ".join(f"{n} is {known[n]}" for n in known if n in hosttext.names(text))
-                raise TileError(f"{self.name}: the assumption {text} does not hold: {values}", hint="pass other sizes, or drop the kernel's tc.assume")
+                hint = self.description.get("hints", {}).get(text, "pass other sizes, or drop the kernel's tc.assume")
+                raise TileError(f"{self.name}: the assumption {text} does not hold: {values}", hint=hint)
         grid = tuple(int(hosttext.evaluate(text, known)) for text in self.description["grid"])
         for axis, (extent, limit) in enumerate(zip(grid, GRID_LIMITS, strict=False)):
             require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}")

@@ -5,18 +5,13 @@ For a kernel `scale(a: f16[M, K], b: f16[K, 64], c: f32)` and PyTorch's arrays, 
     def scale(_stream, a, b, c):
         _room = None
         try:
+            _shape_a = a.shape
+            _same, K, M, _device, _x, _function, _shared = _known(_shape_a, _unknown)
+            if not _same(a, b): K, M, _device, _x, _function, _shared = _look(a, b, _shape_a)
             _at_a = a.data_ptr()
-            M, K = a.shape
             _at_b = b.data_ptr()
-            _device = a.get_device()
-            if ((a.dtype, b.dtype) == _types
-                    and (c.__class__,) == _classes
-                    and a.is_contiguous()
-                    and b.shape == (K, 64)
-                    ...
-                    and not (_at_a | _at_b) & 15
-                    and 0 < (_x := (M + 127) // 128) <= 2147483647):
-                _function, _shared = _variants[_device << 1 | (K % 16 == 0) << 0]
+            if ((c.__class__,) == _classes
+                    and not (_at_a | _at_b) & 15):
                 ...
                 _room = _pop()
                 _pack(_room[0], 0, _at_a, _at_b, c, M, K)
@@ -26,8 +21,23 @@ For a kernel `scale(a: f16[M, K], b: f16[K, 64], c: f32)` and PyTorch's arrays, 
             return _carefully(_stream, a, b, c)
         (_error,) = _run(_function, _x, 1, 1, 128, 1, 1, _shared, _stream, _room[1], 0)
 
+    def _look(a, b, _shape_a):
+        M, K, = _shape_a
+        _device = a.get_device()
+        if ((a.dtype, b.dtype) == _types_of_torch
+                and a.is_contiguous()
+                and b.shape == (K, 64)
+                ...
+                and 0 < (_x := (M + 127) // 128) <= 2147483647):
+            _function, _shared = _variants[_device << 1 | (K % 16 == 0) << 0]
+            return _keep(_shape_a, (a, b), (K, M, _device, _x, _function, _shared))
+        raise ValueError
+
 Everything is read before anything is decided, and what can't be read or is not as it should be ends in `_carefully`, which tells the error
 or does without the haste. Names with an underscore in front are the function's own.
+
+Each question to a tensor of PyTorch costs 50 to 120 ns, so they are asked by `_same`: one call that compares the types, shapes, strides and places
+of all of them, as they are now, with those of tensors that `_look` has found good.
 """
 
 from __future__ import annotations
@@ -85,19 +95,39 @@ def fast(launcher: Launcher, kinds: Sequence[Kind]) -> Callable[..., None]:
     return defined(launcher.name, writer.source(), writer.names)
 
 
-class _Launch:
-    """Writes the launch down: `reads` come first, then `tests` all together."""
+class _Checks:
+    """What is read first, and then tested all together."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+        self.tests: list[str] = []
+        self.equal: dict[str, list[tuple[str, Any]]] = {"classes": [], "types": []}  # expressions, and what they are to be
+
+    def condition(self, names: dict[str, Any], suffix: str = "", indent: int = 16) -> str:
+        """All tests as one expression; what things are to be equal to goes among the names."""
+        tests = list(self.tests)
+        for name, pairs in self.equal.items():
+            if pairs:
+                names[f"_{name}{suffix}"] = tuple(wanted for _, wanted in pairs)
+                tests.insert(0, f"({', '.join(found for found, _ in pairs)},) == _{name}{suffix}")
+        return f"({(chr(10) + indent * ' ' + 'and ').join(tests or ['True'])})"
+
+
+class _Launch(_Checks):
+    """Writes the launch down. Of PyTorch's tensors it reads the addresses; the rest of them is in `look`."""
 
     def __init__(self, launcher: Launcher, kinds: Sequence[Kind]):
+        super().__init__()
         self.launcher = launcher
         self.kinds = {p.name: kind for p, kind in zip(launcher.own, kinds, strict=True)}
         self.local = {p.name: local(p.name, i) for i, p in enumerate(launcher.params)}
-        self.reads: list[str] = []
-        self.tests: list[str] = []
+        self.look = _Checks()  # what PyTorch's tensors alone decide
+        self.keys: list[str] = []  # those that tell dimensions
+        self.settled: set[str] = set()  # parameters that they tell
+        self.found: list[str] = []  # names of what they decide
         self.named = False  # whether an array names its stream
         self.known: set[str] = set()  # dimensions that have been read
         self.places: list[str] = []  # expressions of the arrays' devices
-        self.equal: dict[str, list[tuple[str, Any]]] = {"classes": [], "types": []}  # expressions, and what they are to be
         self.names: dict[str, Any] = {
             "_carefully": launcher.carefully, "_failed": launcher.failed, "_variants": launcher.variants, "_run": driver.launcher(),
             "_pop": launcher.pool.pop, "_push": launcher.pool.append, "_pack": launcher.packing.struct.pack_into, "_bf16": launcher.packing.bf16,
@@ -107,22 +137,32 @@ class _Launch:
         }  # fmt: skip
 
     def source(self) -> str:
+        tensors = [p for p in self.launcher.own if self.kinds[p.name] == ("torch",)]
+        for p in tensors:
+            self.torch(p, self.local[p.name])
+        if tensors:
+            self.found = [self.local[name] for name in sorted(self.settled)] + ["_device"]
         for p in self.launcher.own:
             kind, *details = self.kinds[p.name]
-            read: Callable[..., None] = getattr(self, kind)
-            read(p, self.local[p.name], *details)
+            if kind != "torch":
+                read: Callable[..., None] = getattr(self, kind)
+                read(p, self.local[p.name], *details)
         self.together()
         extents = self.grid()
+        variant = f"_function, _shared = _variants[{self.variant()}]"
+        settled = bool(tensors) and {name for name, _ in self.launcher.multiples} <= self.settled
+        if settled:
+            self.found += ["_function", "_shared"]
         own = ", ".join(self.local[p.name] for p in self.launcher.own)
         launch = f"_function, {', '.join(extents)}, {self.launcher.threads}, 1, 1, _shared, _stream, _room[1], 0"
+        looked, look = self.looking([self.local[p.name] for p in tensors], variant if settled else "") if tensors else ([], "")
         return f"""\
 def launch(_stream, {own}):
     _room = None
     try:
-        {_lines(self.reads, 8)}
-        if ({(chr(10) + 16 * " " + "and ").join(self.tests)}):
-            _function, _shared = _variants[{self.variant()}]
-            {_lines(self.stream(), 12)}
+        {_lines([*looked, *self.reads], 8)}
+        if {self.condition(self.names)}:
+            {_lines([*([] if settled else [variant]), *self.stream()], 12)}
             _room = _pop()
             _pack(_room[0], 0, {", ".join(map(self.value, self.launcher.params))})
     except _misses:
@@ -133,19 +173,44 @@ def launch(_stream, {own}):
     if _error:
         _failed(_error, _device, {launch})
     _push(_room)
+{look}"""
+
+    def looking(self, tensors: list[str], variant: str) -> tuple[list[str], str]:
+        """How to find what PyTorch's tensors decide: lines that ask for tensors known to be like these, and the function for all others."""
+        kept, given, found = Kept(), ", ".join(tensors), ", ".join(self.found)
+        shapes = [f"_shape_{x}" for x in self.keys]
+        key, own = shapes[0] if len(shapes) == 1 else f"({''.join(f'{s}, ' for s in shapes)})", ", ".join([*tensors, *shapes])
+        self.names |= {"_known": kept.get, "_keep": kept.keep, "_unknown": (lambda *_: False, *(None for _ in self.found))}
+        asks = [f"_same, {found} = _known({key}, _unknown)", f"if not _same({given}): {found} = _look({own})"]
+        return [*(f"_shape_{x} = {x}.shape" for x in self.keys), *asks], f"""
+def _look({own}):
+    {_lines(self.look.reads, 4)}
+    if {self.look.condition(self.names, "_of_torch", 12)}:
+        {variant}
+        return _keep({key}, ({given},), ({found},))
+    raise ValueError
 """
 
     # arrays of each kind: where they begin, that their elements, shape, order and place are as wanted
 
     def torch(self, p: Value, x: str) -> None:
-        self.equal["types"].append((f"{x}.dtype", getattr(arrays.torch(), arrays.torch_name(p.type.dtype) or "", None)))
         self.reads.append(f"_at_{x} = {x}.data_ptr()")
-        self.shape(p, f"{x}.shape")
+        look, telling = self.look, not {n for n in p.type.shape if isinstance(n, str)} <= self.known
+        look.equal["types"].append((f"{x}.dtype", getattr(arrays.torch(), arrays.torch_name(p.type.dtype) or "", None)))
+        self.shape(p, f"_shape_{x}" if telling else f"{x}.shape", look)
+        self.settled |= self.known
+        if telling:
+            self.keys.append(x)
         if p.type.strided:
-            self.reads.append(f"{', '.join(self.steps(p))}, = {x}.stride()")
+            look.reads.append(f"{', '.join(self.steps(p))}, = {x}.stride()")
+            self.settled |= {f"{p.name}.stride{axis}" for axis in range(p.type.rank)}
         else:
-            self.tests.append(f"{x}.is_contiguous()")
-        self.places.append(f"{x}.get_device()")
+            look.tests.append(f"{x}.is_contiguous()")
+        if self.places:
+            look.tests.append(f"{x}.get_device() == _device")
+        else:
+            self.places.append("_device")
+            look.reads.append(f"_device = {x}.get_device()")
 
     def packed(self, p: Value, x: str) -> None:
         self.equal["types"].append((f"{x}.dtype", p.type.dtype))
@@ -192,11 +257,11 @@ def launch(_stream, {own}):
             self.named = True
             self.reads.append(f'_named = _i_{x}["stream"]')
 
-    def shape(self, p: Value, expression: str) -> None:
+    def shape(self, p: Value, expression: str, into: _Checks | None = None) -> None:
         """Read the dimensions that are new, and compare what is known."""
-        x, wanted = self.local[p.name], p.type.shape
+        x, wanted, into = self.local[p.name], p.type.shape, into or self
         if all(isinstance(n, int) or n in self.known for n in wanted):
-            self.tests.append(f"{expression} == ({', '.join(map(self.extent, wanted))},)")
+            into.tests.append(f"{expression} == ({', '.join(map(self.extent, wanted))},)")
             return
         targets = []
         for axis, n in enumerate(wanted):
@@ -205,8 +270,8 @@ def launch(_stream, {own}):
                 targets.append(self.local[n])
             else:
                 targets.append(f"_n{axis}_{x}")
-                self.tests.append(f"_n{axis}_{x} == {self.extent(n)}")
-        self.reads.append(f"{', '.join(targets)}, = {expression}")
+                into.tests.append(f"_n{axis}_{x} == {self.extent(n)}")
+        into.reads.append(f"{', '.join(targets)}, = {expression}")
 
     def extent(self, n: int | str) -> str:
         return str(n) if isinstance(n, int) else self.local[n]
@@ -230,14 +295,16 @@ def launch(_stream, {own}):
     def together(self) -> None:
         """One place, aligned; and what the kernel assumes."""
         first = self.places[0]
-        self.reads.append(f"_device = {first}")
-        for name, pairs in self.equal.items():
-            if pairs:
-                self.names[f"_{name}"] = tuple(wanted for _, wanted in pairs)
-                self.tests.insert(0, f"({', '.join(found for found, _ in pairs)},) == _{name}")
+        if first != "_device":
+            self.reads.append(f"_device = {first}")
         self.tests += [f"{place} == _device" for place in self.places[1:] if place != "0"]
         self.tests.append(f"not ({' | '.join(f'_at_{self.local[p.name]}' for p in self.launcher.tensors)}) & 15")
-        self.tests += [f"({self.expression(fact)})" for fact in self.launcher.description["assumptions"]]
+        for fact in self.launcher.description["assumptions"]:
+            self.decided_by(fact).tests.append(f"({self.expression(fact)})")
+
+    def decided_by(self, text: str) -> _Checks:
+        """Whose an expression is: that of PyTorch's tensors, if they tell all that it says."""
+        return self.look if self.found and hosttext.names(text) <= self.settled else self
 
     def grid(self) -> list[str]:
         """The three extents, named where they are computed."""
@@ -245,9 +312,12 @@ def launch(_stream, {own}):
         for axis, (text, limit) in enumerate(zip(self.launcher.description["grid"], GRID_LIMITS, strict=False)):
             if text.isdigit() and 0 < int(text) <= limit:
                 extents.append(text)
-            else:
-                extents.append("_" + "xyz"[axis])
-                self.tests.append(f"0 < ({extents[-1]} := {self.expression(text)}) <= {limit}")
+                continue
+            extents.append("_" + "xyz"[axis])
+            checks = self.decided_by(text)
+            checks.tests.append(f"0 < ({extents[-1]} := {self.expression(text)}) <= {limit}")
+            if checks is self.look:
+                self.found.append(extents[-1])
         return [*extents, "1", "1"][:3]
 
     def variant(self) -> str:
@@ -307,6 +377,36 @@ def local(name: str, number: int) -> str:
 
 def _lines(lines: Sequence[str], indent: int) -> str:
     return ("\n" + " " * indent).join(lines)
+
+
+class Kept:
+    """What the tensors of former launches decided, by the shapes that tell the dimensions: a function that says whether other tensors have the
+    same types, shapes, strides and place, and what follows from these. Threads may share it.
+
+    It keeps `SHAPES` keys at most, for each the last tensors that differed from those before, and after so many `TRIES` none of them."""
+
+    SHAPES, TRIES = 1024, 4
+
+    def __init__(self) -> None:
+        self.found: dict[Any, tuple[Any, ...]] = {}
+        self.tries: dict[Any, int] = {}
+        self.otherwise = 0  # the tries of a new key: no more once there are enough keys
+        self.get = self.found.get
+
+    def keep(self, key: Any, tensors: tuple[Any, ...], decided: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Remember, if it is worth it. Returns what was decided."""
+        tries = self.tries.get(key, self.otherwise)
+        if tries > self.TRIES:
+            return decided
+        self.tries[key] = tries + 1
+        if len(self.tries) >= self.SHAPES:
+            self.otherwise = self.TRIES + 1
+        same = arrays.likeness(tensors) if tries < self.TRIES else None
+        if same:
+            self.found[key] = same, *decided
+        else:
+            self.found.pop(key, None)
+        return decided
 
 
 # calls

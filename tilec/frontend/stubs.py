@@ -6,6 +6,7 @@ python -m tilec.frontend.stubs        rewrites the file; a test compares it with
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import re
 import textwrap
@@ -104,16 +105,22 @@ def stub() -> str:
     methods = [_indent(_method(name, LANGUAGE[target])) for name, target in METHODS.items()]
     types = _TYPES.replace("{operators}", "\n".join(_operators())).replace("{methods}", "\n".join(methods))
     names = [_define(name, x) for name, x in LANGUAGE.items() if not isinstance(x, type)]
-    return _HEAD + "\n".join(_exports()) + "\n" + types + "\n".join(names)
+    exported = [a.asname or a.name for statement in _imports() for a in statement.names]
+    starred = [f'    "{name}",' for name in sorted({*exported, *LANGUAGE}) if not hasattr(builtins, name)]
+    return "\n".join([_HEAD + "\n".join(_exports()), "", "__all__ = [", *starred, "]", types]) + "\n".join(names)
+
+
+def _imports() -> list[ast.ImportFrom]:
+    """What `tilec/__init__.py` imports by name."""
+    body = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    return [s for s in body if isinstance(s, ast.ImportFrom) and s.names[0].name != "*"]
 
 
 def _exports() -> Iterator[str]:
-    """What `tilec/__init__.py` imports by name, as exports."""
-    for statement in ast.parse((PACKAGE / "__init__.py").read_text()).body:
-        if isinstance(statement, ast.ImportFrom) and statement.names[0].name != "*":
-            yield f"from {statement.module} import ("
-            yield from (f"    {a.name} as {a.asname or a.name}," for a in statement.names)
-            yield ")"
+    for statement in _imports():
+        yield f"from {statement.module} import ("
+        yield from (f"    {a.name} as {a.asname or a.name}," for a in statement.names)
+        yield ")"
 
 
 def _operators() -> Iterator[str]:

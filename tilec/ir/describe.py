@@ -29,16 +29,18 @@ def describe(function: Function) -> dict[str, Any]:
 
     A tensor's type has `bits`; it begins at a multiple of `alignment` bytes, its strides count elements, and `written` says whether the
     kernel may write it. A type that is a table of the author's has a `codebook`. `multiples` says of which dimensions it would be good to know
-    that they are multiples of which number.
+    that they are multiples of which number; `hints`, for some assumptions, what to do if they do not hold.
     """
     texts: dict[Value, str] = {p: p.name for p in function.params}
-    facts = [a for op in function.launch.ops for a in _evaluate(op, texts)]
+    facts = {_tidy(a): op for op in function.launch.ops for a in _evaluate(op, texts)}
+    hints = {text: op.hint for text, op in facts.items() if isinstance(op, Assume) and op.hint}
     return {
         "name": function.name,
         "parameters": list(_parameters(function)),
         "constants": {name: _plain(value) for name, value in function.constants.items()},
         "grid": [_tidy(texts[v]) for v in function.launch.yielded],
-        "assumptions": [_tidy(fact) for fact in facts],
+        "assumptions": list(facts),
+        **({"hints": hints} if hints else {}),
         "multiples": open_questions(function),
         "threads": function.threads,
     }

@@ -459,7 +459,14 @@ def evaluate_launch(function: Function, arguments: Sequence[Any]) -> tuple[int, 
 
     Raises TileError if an assumption does not hold or an extent of the grid is negative or beyond CUDA's limits.
     """
-    results = Program(function, function.launch).call(Context((1, 1, 1), 0, 1), *arguments)
+    try:
+        results = Program(function, function.launch).call(Context((1, 1, 1), 0, 1), *arguments)
+    except TileError as error:
+        if error.code is Code.ASSUMPTION:
+            said = re.findall(r"\w+", error.message)
+            values = [f"{p.name} is {x[0]}" for p, x in zip(function.params, arguments, strict=True) if p.name in said and isinstance(x, np.ndarray)]
+            error.message += f": {', '.join(values)}" if values else ""
+        raise
     grid = tuple(int(g[0]) for g in results)
     for axis, (extent, limit) in enumerate(zip(grid, GRID_LIMITS, strict=False)):
         require(0 <= extent <= limit, f"the grid has {extent} blocks along axis {axis}, not 0 to {limit}", loc=function.loc, code=Code.LAUNCH)

@@ -36,6 +36,9 @@ def linear8(
 ):  # fmt: skip
     """y = rows * (x @ ((w - zeros) * scales)) + bias, w converted to `of`; scales and zeros have a row for each group of rows of w."""
     tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(cdiv(K, group) <= G)
+    if has_zeros:
+        tc.assume(cdiv(K, group) <= H)
     i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
     acc = tc.zeros(f32, [bm, bn])
     for k in tc.range(0, K, bk, stages=stages):

@@ -43,6 +43,8 @@ def linear(
     `splits` blocks, which add to `work` in a fixed order, so that results repeat; `turn` is zero before and after.
     """
     tc.grid(cdiv(M, bm), cdiv(N, bn), splits)
+    if on == SUMS:
+        tc.assume(cdiv(K, group) <= G)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
     share = cdiv(cdiv(K, TILE), splits) * TILE
     acc = tc.zeros(f32, [bm, bn])

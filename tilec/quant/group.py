@@ -36,10 +36,10 @@ def quantize(
 
     `zero` is a constant in code units, subtracted when decoding. Unsigned integers without it clip negative weights to 0; the usual
     choice is 2**(bits - 1). int1 holds -1 and 0, so the balanced choices are zero=-0.5 for int1 and 0.5 for uint1: each weight is
-    then one of +-scale / 2.
+    then one of +-scale / 2, for which "clip" finds the scale: the group's largest weight says little of the others.
 
     With `method` "clip" the scale is searched for that has the least squared error, as in `quantize_linear`. Raises TileError if `group`
-    does not divide the axis, or if `w` holds what is not finite.
+    does not divide the axis, if `w` holds what is not finite, or if a scale overflows its type.
     """
     scheme = Scheme(dtypes.dtype(dtype), dtypes.dtype(scale_dtype), float(zero), search=searches(method))
     values = np.asarray(w, np.float64)

@@ -40,7 +40,7 @@ def quantize_linear(
     """Quantize W [N, K], outputs by inputs, to codes of `dtype` with a scale for each `group` of columns: K (one per channel) if None, one
     for all if "tensor".
 
-    `zeros`: None for w = q * scale; a number that is subtracted from every code (8 makes uint4 symmetric, -0.5 int1); "int" for a zero
+    `zeros`: None for w = q * scale; a number that is subtracted from every code (8 makes uint4 symmetric, -0.5 int1; take "clip" with that); "int" for a zero
     point per group that is a code, as GPTQ and AWQ have it; "float" for one of the scale's type, or f16 where that is e8m0 or e4m3.
 
     `method`: "nearest" makes a group's largest weight the type's largest value. "clip" tries 32 shares of that range (`Scheme.shares`) and
@@ -54,7 +54,7 @@ def quantize_linear(
     falling importance before they are grouped. A column whose inputs are all 0 becomes 0 where the type has one.
 
     Codes are nearest for scales and zero points as they are stored, in the sense of `DType.encode`. Raises TileError for shapes that
-    do not fit, values that are not finite, and weights of a sign that the type does not have.
+    do not fit, values that are not finite, weights of a sign that the type does not have, and scales that overflow their type.
     """
     weights = np.array(w, np.float64)
     require(weights.ndim == 2 and weights.size, f"the weight of a linear layer is [outputs, inputs], got shape {weights.shape}")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilec.errors import require
+from tilec.errors import TileError, require
+from tilec.ir import dtypes
 from tilec.ir.dtypes import DType, Int
 
 Array = npt.NDArray[Any]
@@ -70,8 +71,11 @@ class Scheme:
 
     def fit(self, w: Array, importance: Array | None = None) -> tuple[Array, Array]:
         """(scales, zero points): for the whole range of each group or, with `search`, those of the smallest squared error among `shares` of the
-        range of what has importance [G, k], which weights each squared error; refined by least squares for the codes that they give."""
+        range of what has importance [G, k], which weights each squared error; refined by least squares for the codes that they give.
+
+        Raises TileError for weights that are too large for the scales' type."""
         low, high = self._range(w)
+        self._check(self._scale_of(low, high))
         scales, zeros = self._rounded(low, high)
         if not self.search:
             return scales, zeros
@@ -132,6 +136,14 @@ class Scheme:
             return scales, np.full_like(scales, self.zeros)
         assert self.zero_kind is not None
         return scales, self.zero_kind.decode(self.zero_kind.encode(self.kind.min - low / (scales * self.second))).astype(np.float64)
+
+    def _check(self, wanted: Array) -> None:
+        """Raise TileError if a scale does not round to a number of its type."""
+        largest, kind = float(np.max(wanted / self.second, initial=0.0)), self.scale_kind
+        if not np.isfinite(kind.decode(kind.encode(np.asarray([largest]), saturate=False))).all():
+            wider = [] if kind.max > dtypes.bf16.max else ["scale_dtype='bf16'"]
+            ways = ", ".join([*wider, "two_level='tensor' in quantize_linear", "or weights that are scaled"])
+            raise TileError(f"a scale would be {largest:.6g}, but {kind} ends at {float(kind.max):g}", hint=ways)
 
     def _stored(self, wanted: Array, otherwise: Array) -> Array:
         """Scales of the scale's type, normal numbers all; `otherwise` where nothing is wanted."""

@@ -141,13 +141,13 @@ class Assume(Op):
     effect = Effect.DEBUG
     fact: Value
     text: str = ""  # as the author wrote it
+    hint: str = ""  # what to do if it does not hold
 
     def infer(self) -> None:
         condition(self.fact)
 
     def eval(self, ctx: Any, fact: Any) -> None:
-        if not fact.all():
-            ctx.fail(~fact, f"assumption {self.text or ''} does not hold".replace("  ", " "), Code.ASSUMPTION)
+        require(fact.all(), f"assumption {self.text or ''} does not hold".replace("  ", " "), hint=self.hint or None, code=Code.ASSUMPTION)
 
     @classmethod
     def build(cls, b: Builder, fact: Value | bool) -> None:
