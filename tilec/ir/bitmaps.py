@@ -17,6 +17,7 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -76,6 +77,17 @@ class Linear:
         return tables
 
     @cached_property
+    def terms(self) -> list[dict[View, int]]:
+        """The packer as instructions: each word of a unit is the XOR of views of pairs of codes, the second code in the upper lane, and this is the
+        mask of each: by the pair's number and how far the pair is rotated to the left within the word."""
+        found: list[dict[View, int]] = [{} for _ in range(self.words)]
+        for target, source in zip(*(axis.tolist() for axis in np.nonzero(self.inverse)), strict=True):
+            (word, to), (code, bit) = divmod(target, WORD), divmod(source, self.bits)
+            view = code // 2, (to - bit - LANE * (code % 2)) % WORD
+            found[word][view] = found[word].get(view, 0) | 1 << to
+        return found
+
+    @cached_property
     def matrix(self) -> Array:
         """The map over GF(2), bool [bits of all codes, bits of all words]: its columns are what single bits of words become."""
         basis = np.zeros((self.words * WORD, self.words), np.uint32)
@@ -129,20 +141,7 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
     @cached_property
     def moves(self) -> dict[View, tuple[str, int]]:
         """How each view is made: ("shl", n) and ("lshr", n) where no wanted bit wraps, else ("rotate", n) to the left."""
-        wanted: dict[View, int] = {}
-        for pair in self.pairs:
-            for view in pair.views:
-                wanted[view] = wanted.get(view, 0) | self.mask(pair)
-        return {view: self._move(view[1], mask) for view, mask in wanted.items()}
-
-    @staticmethod
-    def _move(rotation: int, mask: int) -> tuple[str, int]:
-        lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
-        if lowest >= rotation:
-            return "shl", rotation
-        if highest + LANE - rotation < WORD:
-            return "lshr", LANE - rotation
-        return "rotate", rotation
+        return moves(((view, self.mask(pair)) for pair in self.pairs for view in pair.views), LANE)
 
     def apply(self, words: Array) -> Array:
         """What each pair's instructions give: u32 [..., pairs] of u32 [..., words]."""
@@ -177,6 +176,23 @@ class Nibbles(Linear):
         low = words >> (4 * n).astype(np.uint32) & np.uint32(7)
         top = words >> np.where(n < 4, 8 * n + 7, 8 * n - 29).astype(np.uint32) & np.uint32(1)
         return (low | top << np.uint32(3)).astype(np.uint8)
+
+
+def moves(views: Iterable[tuple[View, int]], lane: int) -> dict[View, tuple[str, int]]:
+    """How views are made of which the bits of masks are wanted, words being rotated within lanes of 16 bits that hold the same, or as a whole."""
+    wanted: dict[View, int] = {}
+    for view, mask in views:
+        wanted[view] = wanted.get(view, 0) | mask
+    return {view: _move(view[1], mask, lane) for view, mask in wanted.items()}
+
+
+def _move(rotation: int, mask: int, lane: int) -> tuple[str, int]:
+    lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
+    if lowest >= rotation:
+        return "shl", rotation
+    if highest + lane - rotation < WORD:
+        return "lshr", lane - rotation
+    return "rotate", rotation
 
 
 def moved(word: Array, move: str, by: int) -> Array:
