@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from tilec.backend.emit import float_constant, llvm_type
 from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
-from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, moves
+from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, move
 from tilec.ir.core import Value
 from tilec.ir.dtypes import f16
 from tilec.ir.ops.base import Constant
@@ -57,16 +58,16 @@ def pack(g: Generator, op: Pack) -> Sequence[Registers]:
     kind: Packed = op.packed  # type: ignore[assignment]
     program, codes = kind.program, g[op.x]
     offsets = program.pack(np.full((program.weights,), kind.flipped, np.uint8)).tolist()
-    made = moves(((view, mask) for masks in program.terms for view, mask in masks.items()), WORD)
     out: Registers = []
     for first in range(0, len(codes), program.weights):
         wide = [g.e.let(f"zext i8 {code} to i32") for code in codes[first : first + program.weights]]
         pairs = [g.e.let(f"or i32 {low}, {g.e.let(f'shl i32 {high}, {LANE}')}") for low, high in zip(wide[::2], wide[1::2], strict=True)]
-        views = {view: shifted(g, pairs[view[0]], move, by) for view, (move, by) in made.items()}
-        for masks, offset in zip(program.terms, offsets, strict=True):
-            parts = [g.e.let(f"and i32 {views[view]}, {signed(mask)}") for view, mask in masks.items()]
-            word = reduce(lambda a, b: g.e.let(f"xor i32 {a}, {b}"), parts)
-            out.append(g.e.let(f"xor i32 {word}, {signed(offset)}") if offset else word)
+        words = [str(signed(offset)) for offset in offsets]
+        for (pair, rotation), masks in program.terms.items():  # each view goes into all words at once, so that few live together
+            view = shifted(g, pairs[pair], *move(rotation, reduce(or_, masks.values()), WORD))
+            for word, mask in masks.items():
+                words[word] = g.e.let(f"xor i32 {words[word]}, {g.e.let(f'and i32 {view}, {signed(mask)}')}")
+        out += words
     return [out]
 
 

@@ -17,7 +17,6 @@ right: `1<9^2@4` is the XOR of word 1 rotated left by 9 within its lanes, and wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -77,15 +76,15 @@ class Linear:
         return tables
 
     @cached_property
-    def terms(self) -> list[dict[View, int]]:
-        """The packer as instructions: each word of a unit is the XOR of views of pairs of codes, the second code in the upper lane, and this is the
-        mask of each: by the pair's number and how far the pair is rotated to the left within the word."""
-        found: list[dict[View, int]] = [{} for _ in range(self.words)]
+    def terms(self) -> dict[View, dict[int, int]]:
+        """The packer as instructions: each word of a unit is the XOR of masked views of pairs of codes, the second code in the upper lane. By
+        view, a pair's number and how far it is rotated to the left within the word: the mask for each word that it is part of."""
+        found: dict[View, dict[int, int]] = {}
         for target, source in zip(*(axis.tolist() for axis in np.nonzero(self.inverse)), strict=True):
             (word, to), (code, bit) = divmod(target, WORD), divmod(source, self.bits)
-            view = code // 2, (to - bit - LANE * (code % 2)) % WORD
-            found[word][view] = found[word].get(view, 0) | 1 << to
-        return found
+            masks = found.setdefault((code // 2, (to - bit - LANE * (code % 2)) % WORD), {})
+            masks[word] = masks.get(word, 0) | 1 << to
+        return dict(sorted(found.items()))
 
     @cached_property
     def matrix(self) -> Array:
@@ -141,7 +140,11 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
     @cached_property
     def moves(self) -> dict[View, tuple[str, int]]:
         """How each view is made: ("shl", n) and ("lshr", n) where no wanted bit wraps, else ("rotate", n) to the left."""
-        return moves(((view, self.mask(pair)) for pair in self.pairs for view in pair.views), LANE)
+        wanted: dict[View, int] = {}
+        for pair in self.pairs:
+            for view in pair.views:
+                wanted[view] = wanted.get(view, 0) | self.mask(pair)
+        return {view: move(view[1], mask, LANE) for view, mask in wanted.items()}
 
     def apply(self, words: Array) -> Array:
         """What each pair's instructions give: u32 [..., pairs] of u32 [..., words]."""
@@ -153,11 +156,15 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
 
     def unpack(self, words: Array) -> Array:
         patterns = self.apply(words)
-        codes = np.zeros((*patterns.shape, 2), np.uint8)
+        codes = np.empty((*patterns.shape, 2), np.uint8)
+        together = self.bits - self.floating
         for j, pair in enumerate(self.pairs):
-            for bit, place in enumerate(self.places(pair)):
-                for lane in range(2):
-                    codes[..., j, lane] |= ((patterns[..., j] >> np.uint32(place + LANE * lane) & 1) << bit).astype(np.uint8)
+            first, top = self.places(pair)[0], self.places(pair)[-1]
+            for lane in (0, LANE):
+                code = patterns[..., j] >> np.uint32(first + lane) & np.uint32((1 << together) - 1)
+                if self.floating:
+                    code |= (patterns[..., j] >> np.uint32(top + lane) & np.uint32(1)) << np.uint32(together)
+                codes[..., j, lane // LANE] = code
         return codes.reshape(*patterns.shape[:-1], -1)
 
 
@@ -178,15 +185,8 @@ class Nibbles(Linear):
         return (low | top << np.uint32(3)).astype(np.uint8)
 
 
-def moves(views: Iterable[tuple[View, int]], lane: int) -> dict[View, tuple[str, int]]:
-    """How views are made of which the bits of masks are wanted, words being rotated within lanes of 16 bits that hold the same, or as a whole."""
-    wanted: dict[View, int] = {}
-    for view, mask in views:
-        wanted[view] = wanted.get(view, 0) | mask
-    return {view: _move(view[1], mask, lane) for view, mask in wanted.items()}
-
-
-def _move(rotation: int, mask: int, lane: int) -> tuple[str, int]:
+def move(rotation: int, mask: int, lane: int) -> tuple[str, int]:
+    """How the bits of a mask come out of a word that is rotated to the left, within lanes of 16 bits that the mask treats alike, or as a whole."""
     lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
     if lowest >= rotation:
         return "shl", rotation

@@ -4,7 +4,8 @@
     %f = dequantize %w, %s        ->      %u = load %v, [%k >> 7, %j >> 5, 0]    %f = dequantize %w, %s     ->    %y = mul %f, %s
                                           %f = unpack %u, %s                      (not packed)
 
-Here a packed tensor becomes the words that it is, whose loads are pipelined like any; what is done to the weights at once joins their unpacking.
+Here a packed tensor becomes the words that it is, whose loads are pipelined like any; what is done to the weights at once joins their unpacking. A store
+packs its tile, and stores the words.
 Below, the layouts: weights lie as the matrix product that they go to wants its right operand, but for which columns a warp takes, and their words
 lie where the weights do.
 """
@@ -57,7 +58,7 @@ class LowerWeights(Rewriter):
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if of_packed(op):
             with op.loc or nullcontext():
-                return (self.load if isinstance(op, Load) else self.store)(op)  # type: ignore[operator]
+                return self.load(op) if isinstance(op, Load) else self.store(op)  # type: ignore[arg-type, func-returns-value]
         if isinstance(op, Cast | Dequantize):
             x = self(op.x).owner
             if isinstance(x, Unpack) and x.packed.direct and not x.scale and x.dtype == x.packed.element and op.result.type.dtype == x.packed.to:  # type: ignore[attr-defined]

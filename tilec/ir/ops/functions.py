@@ -250,7 +250,7 @@ class Bitcast(Elementwise):
     dtype: DType
 
     def element(self, *types: DType) -> DType:
-        source = same_type(*types)
+        (source,) = types
         fits = self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool) and self.dtype.element is self.dtype
         require(
             fits,
