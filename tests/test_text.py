@@ -80,6 +80,7 @@ WRITTEN = {
     "stochastic_cast": "%r = stochastic_cast %wide, %u dtype=int4 : int4[1, 2, 512]",
     "dequantize": "%r = dequantize %x, %h, [%h] below=2.0 : f16[4]",
     "packed_words": "%r = packed_words %w, %l, [%n, %n, %n], [%l, %l, %l] : strided u32[_, _, _]",
+    "pack": "%r = pack %q packed=int4_packed : u32[1, 2, 512]",
     "unpack": "%r = unpack %u, [], [] packed=int4_packed dtype=int4 below=1.0 : int4[128, 64]",
     "tensor_view": "%r = tensor_view %t, %l, [%n, %n], [%l, %l] : strided i32[_, _]",
     "concatenate": "%r = concatenate [%x, %x] : f32[8]",
@@ -122,7 +123,7 @@ def instance(cls: type[Op]) -> Function:
 def test_every_op_round_trips(mnemonic: str) -> None:
     if mnemonic in WRITTEN:
         values = "%n: i32, %x: f32[4], %b: bool, %l: i64, %v: i32[4], %o: i32[4], %t: global i32[N], %s: shared i32[8], "
-        values += "%h: f16[4], %w: global int4_packed[K, N], %u: u32[1, 2, 512], %wide: f32[1, 2, 512]"
+        values += "%h: f16[4], %w: global int4_packed[K, N], %u: u32[1, 2, 512], %q: int4[128, 64], %wide: f32[1, 2, 512]"
         text = f"kernel @f({values}) warps=4 {{\n{WRITTEN[mnemonic]}\n}}"
         f = parse(text)
         assert [op.mnemonic for op in f.body.ops] == [mnemonic]

@@ -324,7 +324,9 @@ def test_whole_tiles_are_wanted(tmp_path):
     refused("tc.store(y, [0, 0], f16(tc.load(w, [0, 0], [64, 64])))", "by multiples of tiles of 128 x 32, not by [64, 64]")
     refused("tc.store(y, [0, 0], f16(tc.load(w, [n, 0], [128, 64])))", "the row of a tile of w is a multiple of 128, but here it is not known")
     refused("tc.store(y, [0, 0], f16(tc.load(w, [0, n], [128, 64])))", "the column of a tile of w is a multiple of 32, but here it is not known")
-    refused("tc.store(w, [0, 0], tc.load(w, [0, 0], [128, 64]))", "is read by whole tiles")
+    refused("tc.store(w, [64, 0], tc.load(w, [0, 0], [128, 64]))", "the row of a tile of w is a multiple of 128, but here it is 64")
+    refused("tc.store(w, [0, 0], tc.load(w, [0, 0], [128, 64])[0:64])", "by multiples of tiles of 128 x 32, not by [64, 64]")
+    refused("tc.store(w, [0, 0], tc.load(w, [0, 0], [128, 32]), mask=tc.arange(32) < n)", "is read and written by whole tiles")
     refused("v = tc.tensor_view(w, 0, shape=[128, 64])", "a view of int4_packed has no meaning")
 
 

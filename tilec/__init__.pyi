@@ -1108,7 +1108,7 @@ def ctz(x: Operand) -> Tile:
     """
 
 def bitcast(x: Tile, dtype: DType) -> Tile:
-    """The bits of each element read as another computing type of the same width, as in `tc.bitcast(x, u32)`.
+    """The bits of each element read as another type of the same width, as in `tc.bitcast(x, u32)`; those of storage types are their codes.
 
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)

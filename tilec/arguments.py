@@ -137,6 +137,8 @@ class Arguments:
     def write_back(self, carriers: Sequence[Any]) -> None:
         """Put what a run has changed into the caller's arrays."""
         for p, memory in zip(self.function.params, carriers, strict=True):
+            if isinstance(memory, Memory):
+                memory.settle()
             if isinstance(memory, Memory) and memory.changed:
                 assign(p.name, self.on_host(p.name), memory.data, p.type.dtype)
 

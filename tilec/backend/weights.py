@@ -17,6 +17,8 @@ The factors are exact, as they differ from scales by powers of two and do not ov
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,11 @@ import numpy as np
 from tilec.backend.emit import float_constant, llvm_type
 from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
-from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, View
+from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, move
 from tilec.ir.core import Value
 from tilec.ir.dtypes import f16
 from tilec.ir.ops.base import Constant
-from tilec.ir.ops.weights import PackedWords, Unpack
+from tilec.ir.ops.weights import Pack, PackedWords, Unpack
 from tilec.ir.packing import EACH, Packed
 from tilec.ir.types import TensorType
 
@@ -50,17 +52,37 @@ def unpack(g: Generator, op: Unpack) -> Sequence[Registers]:
     return [out]
 
 
+@emits(Pack)
+def pack(g: Generator, op: Pack) -> Sequence[Registers]:
+    """The inverse of `unpack`, by the program's inverse matrix; integers with a sign come in offset binary, which is a change of the words."""
+    kind: Packed = op.packed  # type: ignore[assignment]
+    program, codes = kind.program, g[op.x]
+    offsets = program.pack(np.full((program.weights,), kind.flipped, np.uint8)).tolist()
+    out: Registers = []
+    for first in range(0, len(codes), program.weights):
+        wide = [g.e.let(f"zext i8 {code} to i32") for code in codes[first : first + program.weights]]
+        pairs = [g.e.let(f"or i32 {low}, {g.e.let(f'shl i32 {high}, {LANE}')}") for low, high in zip(wide[::2], wide[1::2], strict=True)]
+        words = [str(signed(offset)) for offset in offsets]
+        for (pair, rotation), masks in program.terms.items():  # each view goes into all words at once, so that few live together
+            view = shifted(g, pairs[pair], *move(rotation, reduce(or_, masks.values()), WORD))
+            for word, mask in masks.items():
+                words[word] = g.e.let(f"xor i32 {words[word]}, {g.e.let(f'and i32 {view}, {signed(mask)}')}")
+        out += words
+    return [out]
+
+
+def shifted(g: Generator, word: str, move: str, by: int) -> str:
+    """A view of a word."""
+    if by == 0:
+        return word
+    if move == "rotate":
+        return g.e.call("i32", "llvm.fshl.i32", f"i32 {word}", f"i32 {word}", f"i32 {by}")
+    return g.e.let(f"{move} i32 {word}, {by}")
+
+
 def patterns(g: Generator, program: Program, words: Registers) -> list[str]:
     """What each pair's instructions give, an i32."""
-    views: dict[View, str] = {}
-    for view, (move, by) in program.moves.items():
-        word = words[view[0]]
-        if by == 0:
-            views[view] = word
-        elif move == "rotate":
-            views[view] = g.e.call("i32", "llvm.fshl.i32", f"i32 {word}", f"i32 {word}", f"i32 {by}")
-        else:
-            views[view] = g.e.let(f"{move} i32 {word}, {by}")
+    views = {view: shifted(g, words[view[0]], move, by) for view, (move, by) in program.moves.items()}
     out = []
     for pair in program.pairs:
         first, *rest = (views[v] for v in pair.views)

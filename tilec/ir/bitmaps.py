@@ -79,6 +79,17 @@ class Linear:
         return tables
 
     @cached_property
+    def terms(self) -> dict[View, dict[int, int]]:
+        """The packer as instructions: each word of a unit is the XOR of masked views of pairs of codes, the second code in the upper lane. By
+        view, a pair's number and how far it is rotated to the left within the word: the mask for each word that it is part of."""
+        found: dict[View, dict[int, int]] = {}
+        for target, source in zip(*(axis.tolist() for axis in np.nonzero(self.inverse)), strict=True):
+            (word, to), (code, bit) = divmod(target, WORD), divmod(source, self.bits)
+            masks = found.setdefault((code // 2, (to - bit - LANE * (code % 2)) % WORD), {})
+            masks[word] = masks.get(word, 0) | 1 << to
+        return dict(sorted(found.items()))
+
+    @cached_property
     def matrix(self) -> Array:
         """The map over GF(2), bool [bits of all codes, bits of all words]: its columns are what single bits of words become."""
         basis = np.zeros((self.words * WORD, self.words), np.uint32)
@@ -136,16 +147,7 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
         for pair in self.pairs:
             for view in pair.views:
                 wanted[view] = wanted.get(view, 0) | self.mask(pair)
-        return {view: self._move(view[1], mask) for view, mask in wanted.items()}
-
-    @staticmethod
-    def _move(rotation: int, mask: int) -> tuple[str, int]:
-        lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
-        if lowest >= rotation:
-            return "shl", rotation
-        if highest + LANE - rotation < WORD:
-            return "lshr", LANE - rotation
-        return "rotate", rotation
+        return {view: move(view[1], mask, LANE) for view, mask in wanted.items()}
 
     def apply(self, words: Array) -> Array:
         """What each pair's instructions give: u32 [..., pairs] of u32 [..., words]."""
@@ -157,11 +159,15 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
 
     def unpack(self, words: Array) -> Array:
         patterns = self.apply(words)
-        codes = np.zeros((*patterns.shape, 2), np.uint8)
+        codes = np.empty((*patterns.shape, 2), np.uint8)
+        together = self.bits - self.floating
         for j, pair in enumerate(self.pairs):
-            for bit, place in enumerate(self.places(pair)):
-                for lane in range(2):
-                    codes[..., j, lane] |= ((patterns[..., j] >> np.uint32(place + LANE * lane) & 1) << bit).astype(np.uint8)
+            first, top = self.places(pair)[0], self.places(pair)[-1]
+            for lane in (0, LANE):
+                code = patterns[..., j] >> np.uint32(first + lane) & np.uint32((1 << together) - 1)
+                if self.floating:
+                    code |= (patterns[..., j] >> np.uint32(top + lane) & np.uint32(1)) << np.uint32(together)
+                codes[..., j, lane // LANE] = code
         return codes.reshape(*patterns.shape[:-1], -1)
 
 
@@ -180,6 +186,16 @@ class Nibbles(Linear):
         low = words >> (4 * n).astype(np.uint32) & np.uint32(7)
         top = words >> np.where(n < 4, 8 * n + 7, 8 * n - 29).astype(np.uint32) & np.uint32(1)
         return (low | top << np.uint32(3)).astype(np.uint8)
+
+
+def move(rotation: int, mask: int, lane: int) -> tuple[str, int]:
+    """How the bits of a mask come out of a word that is rotated to the left, within lanes of 16 bits that the mask treats alike, or as a whole."""
+    lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
+    if lowest >= rotation:
+        return "shl", rotation
+    if highest + lane - rotation < WORD:
+        return "lshr", lane - rotation
+    return "rotate", rotation
 
 
 def moved(word: Array, move: str, by: int) -> Array:

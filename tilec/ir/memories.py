@@ -26,7 +26,7 @@ class Memory:
         self.name = name
         self.edge = edge  # what lies over the edge
         self.changed = False
-        self.recodings: dict[str, Memory] = {}
+        self.recodings: dict[str, tuple[Memory, Callable[[Array], Array]]] = {}
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
         """The tile [blocks, *shape] at the offsets."""
@@ -61,11 +61,18 @@ class Memory:
         """Another tensor on the same memory; offset and strides count elements."""
         return TensorView(self, offset, extents, strides)
 
-    def recoded(self, kind: str, how: Callable[[Array], Array]) -> Memory:
-        """The same bits, which are only read, as elements of another kind: made once."""
+    def recoded(self, kind: str, how: Callable[[Array], Array], back: Callable[[Array], Array]) -> Memory:
+        """The same bits as elements of another kind, made once by `how`; what is written there comes `back` when the run has ended."""
         if kind not in self.recodings:
-            self.recodings[kind] = Memory(how(self.data), self.name)
-        return self.recodings[kind]
+            self.recodings[kind] = Memory(how(self.data), self.name), back
+        return self.recodings[kind][0]
+
+    def settle(self) -> None:
+        """Take over what was written as elements of another kind."""
+        for other, back in self.recodings.values():
+            if other.changed:
+                self.data[...] = back(other.data)
+                self.changed = True
 
     def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Any) -> Array:
         """The elements at coordinates that broadcast to one another, anything where they are not inside."""

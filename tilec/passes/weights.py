@@ -4,7 +4,8 @@
     %f = dequantize %w, %s        ->      %u = load %v, [%k >> 7, %j >> 5, 0]    %f = dequantize %w, %s     ->    %y = mul %f, %s
                                           %f = unpack %u, %s                      (not packed)
 
-Here a packed tensor becomes the words that it is, whose loads are pipelined like any; what is done to the weights at once joins their unpacking.
+Here a packed tensor becomes the words that it is, whose loads are pipelined like any; what is done to the weights at once joins their unpacking. A store
+packs its tile, and stores the words.
 Below, the layouts: weights lie as the matrix product that they go to wants its right operand, but for which columns a warp takes, and their words
 lie where the weights do.
 """
@@ -22,12 +23,13 @@ from tilec.ir.dtypes import DType, f32, i32, i64
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
-from tilec.ir.ops.arith import Add, Cast, Mul, Shr, Sub
+from tilec.ir.ops.arith import Add, Cast, Lt, Mul, Shr, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise, constant
 from tilec.ir.ops.matmul import Dot
-from tilec.ir.ops.memory import Load
+from tilec.ir.ops.memory import Load, Store
+from tilec.ir.ops.shape import Arange, Reshape
 from tilec.ir.ops.views import row_major
-from tilec.ir.ops.weights import Dequantize, PackedWords, Unpack, cast_of, words_layout
+from tilec.ir.ops.weights import Dequantize, Pack, PackedWords, Unpack, cast_of, words_layout
 from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
 from tilec.ir.target import Fragments, Hardware
 from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
@@ -37,10 +39,14 @@ DOWN, ACROSS = ROWS.bit_length() - 1, COLUMNS.bit_length() - 1
 
 
 def lower_weights(function: Function, target: Hardware) -> Function:
-    concerned = any(isinstance(op, Dequantize) or (isinstance(op, Load) and isinstance(op.memory.type.dtype, Packed)) for op in function.walk())
-    if not concerned:
+    if not any(isinstance(op, Dequantize) or of_packed(op) for op in function.walk()):
         return function
     return remove_unused(LowerWeights().run(function))
+
+
+def of_packed(op: Op) -> bool:
+    """Whether a packed tensor is read or written."""
+    return isinstance(op, Load | Store) and isinstance(op.memory.type.dtype, Packed)
 
 
 class LowerWeights(Rewriter):
@@ -50,9 +56,9 @@ class LowerWeights(Rewriter):
         return super().run(function)
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
-        if isinstance(op, Load) and isinstance(op.memory.type.dtype, Packed):
+        if of_packed(op):
             with op.loc or nullcontext():
-                return self.load(op, op.memory.type.dtype)
+                return self.load(op) if isinstance(op, Load) else self.store(op)  # type: ignore[arg-type, func-returns-value]
         if isinstance(op, Cast | Dequantize):
             x = self(op.x).owner
             if isinstance(x, Unpack) and x.packed.direct and not x.scale and x.dtype == x.packed.element and op.result.type.dtype == x.packed.to:  # type: ignore[attr-defined]
@@ -68,36 +74,60 @@ class LowerWeights(Rewriter):
             return self.b.emit(Mul(wide, self(op.scale)))
         return self.clone(op)
 
-    def load(self, op: Load, kind: Packed) -> Value:
+    def load(self, op: Load) -> Value:
         """The tile of words, and what it holds."""
+        kind, places = op.memory.type.dtype, self.places(op)
+        shape = (op.shape[0] // ROWS, op.shape[1] // COLUMNS, WORDS * kind.bits)
+        words = self.b.emit(Load(self.view(op.memory, kind), places, shape, last(places, 3), None, **op.hints))
+        return self.b.emit(Unpack(words, (), (), kind, kind.element, 1.0))
+
+    def store(self, op: Store) -> None:
+        """The tile packed, zero bits over the edge."""
+        kind, places, tile = op.memory.type.dtype, self.places(op), self(op.value)
+        for axis, unit in ((0, ROWS), (1, COLUMNS)):
+            extent, size = op.memory.type.shape[axis - 2], tile.type.shape[axis]
+            if self.divisor(extent) % unit:
+                place = Add.build(self.b, Arange.build(self.b, size), self(op.offsets[axis - 2]))
+                inside = Reshape.build(self.b, Lt.build(self.b, place, self.extent(self.b, extent)), (-1, 1)[axis:] + (-1,) * axis)
+                tile = Where.build(self.b, inside, tile, kind.edge.item())
+        self.b.insert(Store(self.view(op.memory, kind), places, self.b.emit(Pack(tile, kind, None)), last(places, 3), **op.hints))
+
+    def places(self, op: Load | Store) -> tuple[Value, ...]:
+        """Where a tile begins among the words."""
         *lead, row, column = self(op.offsets)
         for name, offset, unit in (("row", op.offsets[-2], ROWS), ("column", op.offsets[-1], COLUMNS)):
             known = self.facts.divisor(offset) % unit == 0
             said = f"is {offset.owner.value}" if isinstance(offset.owner, Constant) else "is not known to be one"
             hint = f"count it in tiles, as in i * {unit}, or from a loop in steps of {unit}; tc.assume tells of parameters: tc.assume(n % {unit} == 0)"
             require(known, f"the {name} of a tile of {op.memory.name} is a multiple of {unit}, but here it {said}", hint=hint, code=Code.PACKED_TILE)
-        zero = constant(self.b, 0, i32)
-        places = (*lead, tiles(self.b, row, DOWN), tiles(self.b, column, ACROSS), zero)
-        shape = (op.shape[0] // ROWS, op.shape[1] // COLUMNS, WORDS * kind.bits)
-        dims = tuple(range(len(lead), len(lead) + 3))
-        words = self.b.emit(Load(self.view(op.memory, kind), places, shape, dims, None, **op.hints))
-        return self.b.emit(Unpack(words, (), (), kind, kind.element, 1.0))
+        return (*lead, tiles(self.b, row, DOWN), tiles(self.b, column, ACROSS), constant(self.b, 0, i32))
 
     def view(self, memory: Value, kind: Packed) -> Value:
         """The words of a parameter, at the top of the function."""
         if memory not in self.words:
-            b, shape = self.builders[0], memory.type.shape
-            *lead, rows, columns = [constant(b, n, i32) if isinstance(n, int) else self(self.function.param(n)) for n in shape]
-            grid = [self.covering(b, x, n, bits) for x, n, bits in ((rows, shape[-2], DOWN), (columns, shape[-1], ACROSS))]
-            extents = (*lead, *grid, constant(b, WORDS * kind.bits, i32))
+            b, (*lead, rows, columns) = self.builders[0], memory.type.shape
+            grid = [self.covering(b, rows, DOWN), self.covering(b, columns, ACROSS)]
+            extents = (*(self.extent(b, n) for n in lead), *grid, constant(b, WORDS * kind.bits, i32))
             self.words[memory] = b.emit(PackedWords(self(memory), constant(b, 0, i64), extents, row_major(b, extents)))
             self.words[memory].name = memory.name
         return self.words[memory]
 
-    def covering(self, b: Builder, extent: Value, n: int | str, bits: int) -> Value:
+    def covering(self, b: Builder, n: int | str, bits: int) -> Value:
         """How many tiles of 2**bits cover an extent."""
-        divisor = n if isinstance(n, int) else self.facts.divisor(self.function.param(n))
-        return tiles(b, extent if divisor % (1 << bits) == 0 else Add.build(b, extent, (1 << bits) - 1), bits)
+        extent = self.extent(b, n)
+        return tiles(b, extent if self.divisor(n) % (1 << bits) == 0 else Add.build(b, extent, (1 << bits) - 1), bits)
+
+    def extent(self, b: Builder, n: int | str) -> Value:
+        return constant(b, n, i32) if isinstance(n, int) else self(self.function.param(n))  # type: ignore[no-any-return]
+
+    def divisor(self, n: int | str) -> int:
+        """What an extent is known to be a multiple of."""
+        return n if isinstance(n, int) else self.facts.divisor(self.function.param(n))
+
+
+def last(places: tuple[Value, ...], axes: int) -> tuple[int, ...]:
+    """The last axes of a place."""
+    return tuple(range(len(places) - axes, len(places)))
 
 
 def tiles(b: Builder, offset: Value, bits: int) -> Value:
@@ -114,6 +144,12 @@ def unpack(a: AssignLayouts, op: Unpack) -> Any:
     scale, zero = (tuple(a.get(v, layout) for v in values) for values in (op.scale, op.zero))
     a.firm.add(op.result)
     return a.clone(op, words=words, scale=scale, zero=zero, layout=layout)
+
+
+def pack(a: AssignLayouts, op: Pack) -> Any:
+    (k, n), kind = op.x.type.shape, op.packed.to  # type: ignore[attr-defined]
+    layout = matrix_layouts(mma_fragments(a, kind), 16, n, k, a.warps, a.strategy, packing.fragment())[1]
+    return a.clone(op, x=a.get(op.x, layout), layout=words_layout(layout, op.packed.bits))
 
 
 def source(x: Value) -> Unpack | None:
@@ -158,4 +194,5 @@ def wish(a: AssignLayouts, op: Unpack, value: Value) -> Layout | None:
 
 
 RULES[Unpack] = unpack
+RULES[Pack] = pack
 WISHES[Unpack] = wish

@@ -10,6 +10,7 @@ import numpy as np
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.ops.base import describe, index, show
+from tilec.ir.packing import COLUMNS, ROWS
 from tilec.ir.types import SharedType, TensorType, TileType
 
 
@@ -42,8 +43,25 @@ class Access(Op, abstract=True):
     def check_packing(self, memory: TensorType | SharedType) -> None:
         """Refuse a tensor that is packed for its consumer's registers, if the op can't take it."""
         whole = memory.dtype.element is memory.dtype or self.takes_packed
-        hint = "as in tc.load(w, [k, j], [128, 64]); kernels don't write them"
-        require(whole, f"a tensor of {memory.dtype} is read by whole tiles, and not otherwise", hint=hint, code=Code.PACKED_TILE)
+        hint = "as in tc.load(w, [k, j], [128, 64]) and tc.store(w, [k, j], x)"
+        require(whole, f"a tensor of {memory.dtype} is read and written by whole tiles, and not otherwise", hint=hint, code=Code.PACKED_TILE)
+
+    def check_tile(self, done: str, example: str) -> None:
+        """Refuse what is not whole tiles of a packed tensor; `done` says what is done to it."""
+        memory, dims, shape = self.memory.type, self.dims, self.tile_shape  # type: ignore[attr-defined]
+        if memory.dtype.element is not memory.dtype:
+            whole = dims == (memory.rank - 2, memory.rank - 1) and shape[0] % ROWS == shape[1] % COLUMNS == 0
+            wanted = f"by multiples of tiles of {ROWS} x {COLUMNS}"
+            require(whole, f"a tensor of {memory.dtype} is {done} {wanted}, not by {show(shape)}", hint=example, code=Code.PACKED_TILE)
+
+    def check_place(self, ctx: Any, offsets: Sequence[Any]) -> None:
+        """Fail where a run meets a tile of a packed tensor that begins within one."""
+        memory = self.memory  # type: ignore[attr-defined]
+        if memory.type.dtype.element is not memory.type.dtype:
+            for what, offset, unit in (("row", offsets[-2], ROWS), ("column", offsets[-1], COLUMNS)):
+                bad = offset % unit != 0
+                shown = int(offset[bad.argmax()])
+                ctx.fail(bad, f"the {what} of a tile of {memory.name} is {shown}, which is no multiple of {unit}", code=Code.PACKED_TILE)
 
     def index(self, offsets: Sequence[Any]) -> list[Any]:
         """For each axis of the memory, the coordinates that the tile touches, shaped to broadcast to [blocks, *tile shape]."""

@@ -238,7 +238,7 @@ class CountTrailingZeros(Bits):
 
 
 class Bitcast(Elementwise):
-    """The bits of each element read as another computing type of the same width, as in `tc.bitcast(x, u32)`.
+    """The bits of each element read as another type of the same width, as in `tc.bitcast(x, u32)`; those of storage types are their codes.
 
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)
@@ -250,12 +250,12 @@ class Bitcast(Elementwise):
     dtype: DType
 
     def element(self, *types: DType) -> DType:
-        source = same_type(*types)
-        fits = self.dtype.computes and self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool)
+        (source,) = types
+        fits = self.dtype.bits == source.bits and not (source.is_bool or self.dtype.is_bool) and self.dtype.element is self.dtype
         require(
             fits,
             f"the {source.bits} bits of {source} are not those of {self.dtype}, which has {self.dtype.bits}",
-            hint="both are types that compute, of one width",
+            hint="both are types of one width, and neither bool",
             code=Code.BITS,
         )
         return self.dtype

@@ -50,19 +50,11 @@ class Load(Access, Placed, Hinted):
     def infer(self) -> TileType:
         self.check()
         self.check_hints("ca cg cs lu cv")
-        kind = self.memory.type.dtype
-        if kind.element is not kind:
-            whole = self.dims == (self.memory.type.rank - 2, self.memory.type.rank - 1) and self.shape[0] % 128 == self.shape[1] % 32 == 0
-            require(whole, f"a tensor of {kind} is read by multiples of tiles of 128 x 32, not by {show(self.shape)}",
-                    hint="as in tc.load(w, [k, j], [128, 64])", code=Code.PACKED_TILE)  # fmt: skip
-        return self.placed(kind.element, self.shape)
+        self.check_tile("read", "as in tc.load(w, [k, j], [128, 64])")
+        return self.placed(self.memory.type.dtype.element, self.shape)
 
     def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
-        if self.memory.type.dtype.element is not self.memory.type.dtype:
-            for what, offset, unit in (("row", offsets[-2], 128), ("column", offsets[-1], 32)):
-                bad = offset % unit != 0
-                shown = int(offset[bad.argmax()])
-                ctx.fail(bad, f"the {what} of a tile of {self.memory.name} is {shown}, which is no multiple of {unit}", code=Code.PACKED_TILE)
+        self.check_place(ctx, offsets)
         return memory.read(ctx, self, offsets)
 
     @classmethod
@@ -116,6 +108,8 @@ class Store(Access, Hinted):
     value: Value
     dims: tuple[int, ...]
 
+    takes_packed = True
+
     @property
     def tile_shape(self) -> tuple[int, ...]:
         return self.value.type.shape
@@ -123,11 +117,13 @@ class Store(Access, Hinted):
     def infer(self) -> None:
         self.check()
         self.check_hints("cg cs wt")
-        stored, wanted = self.value.type.dtype, self.memory.type.dtype
+        self.check_tile("written", "as in tc.store(w, [k, j], x) of a tile x of [128, 64]")
+        stored, wanted = self.value.type.dtype, self.memory.type.dtype.element
         require(stored == wanted, f"a tile of {stored} is stored to a tensor of {wanted}", hint=f"convert it: tc.cast(x, {wanted})", code=Code.STORED)
 
     def eval(self, ctx: Any, memory: Any, *operands: Any) -> None:
         *offsets, value = operands
+        self.check_place(ctx, offsets)
         memory.write(ctx, self, offsets, value)
 
     @classmethod
@@ -154,7 +150,7 @@ class Store(Access, Hinted):
             raise TileError("tc.store to a tensor needs offsets and a value", hint="as in tc.store(c, [i, j], x)", code=Code.OFFSETS)
         if mask is not None:
             return Scatter.build(b, target, offsets, value, mask=mask, dims=dims, cache=cache, evict=evict)
-        stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
+        stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype.element)[0]
         b.insert(cls(target, offsets_of(b, offsets), stored, dims_of(memory, tile(stored).shape, dims), cache, evict))
         return None
 

@@ -83,7 +83,12 @@ class PackedWords(TensorView):
 
     def eval(self, ctx: Any, memory: Any, offset: Any, *rest: Any) -> Any:
         kind = self.memory.type.dtype
-        words = memory.recoded("words", lambda values: kind.words(kind.encode(values)).astype(u32.carrier))
+        rows, columns = memory.data.shape[-2:]
+        words = memory.recoded(
+            "words",
+            lambda values: kind.words(kind.encode(values, saturate=False)).astype(u32.carrier),
+            lambda words: kind.decode(kind.codes_of(words)[..., :rows, :columns]),
+        )
         return words.view(offset, rest[: len(self.extents)], rest[len(self.extents) :])
 
 
@@ -116,6 +121,25 @@ class Unpack(Placed):
     def eval(self, ctx: Any, words: Any, *rest: Any) -> Any:
         values = self.packed.decode(self.packed.codes_of(words.astype(np.uint32)))  # type: ignore[attr-defined]
         return scaled(ctx, self.dtype.round(values), rest[0], rest[1:], self.below) if rest else values
+
+
+class Pack(Placed):
+    """The words u32 [K / 128, N / 32, 128 bits] of weights [K, N] of the type that `packed` packs: the inverse of `Unpack`."""
+
+    x: Value
+    packed: DType
+
+    def infer(self) -> TileType:
+        kind, x = self.packed, self.x.type
+        require(isinstance(kind, Packed), f"{kind} is not packed")
+        good = x.dtype == kind.element and x.rank == 2 and x.shape[0] % ROWS == x.shape[1] % COLUMNS == 0
+        require(good, f"what is packed are whole tiles of {kind.element}, not {describe(x)}")
+        if self.layout is not None:
+            require(self.layout == words_layout(x.layout, kind.bits), f"{self.layout} is not the layout of these words")
+        return self.placed(u32, (x.shape[0] // ROWS, x.shape[1] // COLUMNS, WORDS * kind.bits))
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        return self.packed.words(self.packed.encode(x, saturate=False)).astype(u32.carrier)  # type: ignore[attr-defined]
 
 
 def words_layout(layout: Layout, bits: int) -> Layout | None:
