@@ -18,7 +18,7 @@ def attention(
 ):  # fmt: skip
     tc.grid(cdiv(L, bm), H)
     if whole:                                                   # no tile hangs over an edge, so that nothing is masked
-        tc.assume(L % bm == 0)
+        tc.assume((L % bm == 0) & (L % bn == 0))
     i, h = tc.block_index(0) * bm, tc.block_index(1)
     rows, columns = tc.arange(bm)[:, None], tc.arange(bn)[None, :]
     queries = tc.load(q, [h, i, 0], [bm, D])

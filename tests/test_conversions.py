@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -75,3 +78,25 @@ def test_all_elements_arrive(kind: str, source: str, wanted: str) -> None:
     report = run_ptx(to_ptx(to_llvm(function, ARCH), ARCH), "f", (1,), (function.threads,), [x, y], shared_size(function))
     assert np.array_equal(x, y)
     assert report.findings == []
+
+
+FEW = """import tilec as tc
+M, N = tc.dims("M N")
+
+@tc.kernel(warps=4)
+def few(x: tc.f32[M, N]):
+    tc.grid(1)
+    tc.store(x, [0, 0], {}, [16, 8], layout=tc.spatial(8, 4).local(2, 2)))
+"""
+
+
+@pytest.mark.parametrize("access", ["tc.load(x, [0, 0]", "tc.gather(x, [tc.arange(16), 0]"])
+def test_a_layout_of_other_threads_is_refused_at_its_line(access: str, tmp_path: Path) -> None:
+    path = tmp_path / "few.py"
+    path.write_text(FEW.format(access))
+    space: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), space)
+    with pytest.raises(tilec.TileError, match="the layout has 32 threads, but the block 128") as caught:
+        space["few"].compile("sm_80")
+    assert caught.value.loc is not None
+    assert (caught.value.loc.file, caught.value.loc.line) == (str(path), 7)

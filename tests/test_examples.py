@@ -10,6 +10,7 @@ import pytest
 from examples import NAMES, example
 from tilec.backend.target import TARGETS
 from tilec.compiler import Kernel, bisect, numbers, relative_norm
+from tilec.errors import TileError
 from tilec.ir.dtypes import int3, nf4, uint4
 
 # sizes besides the example's own: smaller than a tile, not a multiple of one, more than one
@@ -95,6 +96,15 @@ def test_attention_of_head_sizes(size: int, causal: bool) -> None:
     report = kernel.simulate(*args, D=size, causal=causal)
     check(kernel, args, expected)
     assert report.findings == []
+
+
+def test_attention_without_masks_takes_whole_tiles_only() -> None:
+    """Rows of 64, keys by 128: the half tile of keys would be seen."""
+    args, expected = example("attention").example_args(None, h=1, n=64)
+    with pytest.raises(TileError, match="does not hold"):
+        example("attention").interpret(*args, whole=True, bm=64, bn=128)
+    example("attention").interpret(*args, whole=True, bm=64)
+    check(example("attention"), args, expected)
 
 
 NEWEST = ["sm_90a", "sm_120a"]  # sm_80 is what all others run on here

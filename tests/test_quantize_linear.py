@@ -321,3 +321,15 @@ def test_scales_that_overflow_their_type_are_refused(scales, largest, method):
     if scales in ("f16", "e4m3"):
         q = quantize_linear(beyond, "int4", 16, scale_dtype=scales, two_level="tensor")
         assert np.abs(q.dequantize() - beyond).max() <= 7 * largest * 1.25 * (1 / 14 + 2**-4)
+
+
+@pytest.mark.parametrize("method", ["nearest", "clip"])
+def test_small_weights_get_subnormal_scales(rng, method):
+    """A code is off by half a step at most, and by 127 times what the scale lost when it was rounded: half of f16's least number, 2**-24."""
+    w = rng.uniform(-1, 1, (8, 64)) * 1e-4
+    q = quantize_linear(w, "int8", 16, method=method)
+    wanted = np.abs(w).reshape(8, 4, 16).max(axis=-1) / 127
+    off = np.abs(q.dequantize() - w).reshape(8, 4, 16)
+    if method == "nearest":
+        assert (off <= (wanted / 2 + 127.5 * 2.0**-25)[..., None]).all()
+    assert np.linalg.norm(off) < 0.05 * np.linalg.norm(w)

@@ -110,6 +110,14 @@ WRONG = {
     tc.store(x, [i], s)
                  ^
 """, "TILE0102", "i is the loop's counter and has no value after it"),
+    "layout smaller than its tile": ("""
+    u = tc.load(a, [0, 0], [32, 32], layout=tc.local(2, 1).spatial(8, 4).local(1, 2))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0602", "a layout of shape [16, 8] does not cover a tile of shape [32, 32]", ".cover((32, 32)) of it does"),
+    "layout of fewer axes than its tile": ("""
+    u = tc.load(a, [0, 0], [4, 8], layout=tc.spatial(32))
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0602", "a layout of shape [32] does not cover a tile of shape [4, 8]"),
     # types
     "mixed types": ("""
     v = tc.load(x, [0], [block]) + tc.load(a, [0, 0], [block])

@@ -37,7 +37,7 @@ def gather(a: AssignLayouts, op: Gather) -> Any:
     if not op.shape:
         return a.clone(op)
     if op.layout is not None:
-        require(op.layout.threads == a.threads, f"the layout has {op.layout.threads} threads, but the block {a.threads}")
+        require(op.layout.threads == a.threads, f"the layout has {op.layout.threads} threads, but the block {a.threads}", loc=op.loc)
     wished = a.wish(op.results[0]) if isinstance(op.memory.type, SharedType) else None
     layout = op.layout or wished or a.default(op.results[0].type, fastest_axis(op))
     other = None if op.other is None else a.get(op.other, layout)

@@ -298,7 +298,7 @@ class AssignLayouts(Rewriter):
         if not op.shape:
             return self.clone(op)
         if op.layout is not None:
-            require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}")
+            require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}", loc=op.loc)
             return self.clone(op)
         layout = self.default(op.results[0].type, fastest_axis(op))
         if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(op.results[0], ())):

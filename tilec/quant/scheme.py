@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tilec.errors import TileError, require
 from tilec.ir import dtypes
-from tilec.ir.dtypes import DType, Int
+from tilec.ir.dtypes import DType, Float, Int
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +50,13 @@ class Scheme:
         reach = high - self.zeros if high > self.zeros else self.zeros - low
         require(reach > 0, f"{self.kind} has no values on either side of zero={self.zeros}")
         return reach
+
+    @cached_property
+    def least(self) -> float:
+        """The least scale. A subnormal one has fewer digits, but a larger one would leave most of the codes unused; only floats of many binades lose
+        nothing by it."""
+        wide = isinstance(self.kind, Float) and self.kind.exponent_bits >= 4
+        return self.scale_kind.smallest_normal if wide else self.scale_kind.smallest_subnormal
 
     @cached_property
     def shares(self) -> Array:
@@ -146,6 +153,6 @@ class Scheme:
             raise TileError(f"a scale would be {largest:.6g}, but {kind} ends at {float(kind.max):g}", hint=ways)
 
     def _stored(self, wanted: Array, otherwise: Array) -> Array:
-        """Scales of the scale's type, normal numbers all; `otherwise` where nothing is wanted."""
-        stored = self.scale_kind.decode(self.scale_kind.encode(np.maximum(wanted / self.second, self.scale_kind.smallest_normal)))
+        """Scales of the scale's type, none of them 0; `otherwise` where nothing is wanted."""
+        stored = self.scale_kind.decode(self.scale_kind.encode(np.maximum(wanted / self.second, self.least)))
         return np.where(wanted > 0, stored, otherwise)

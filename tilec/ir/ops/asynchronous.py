@@ -21,7 +21,7 @@ class CopyAsync(Chosen, Hinted):
     """Starts to copy a tile at `offsets` of a global tensor into a shared tile; over the edge it writes 0.
 
     The copy belongs to the group that the next `tc.commit()` closes. Offsets may be tiles of indices, as in `tc.gather`; `mask`, a bool tile that
-    broadcasts to the shared tile's shape, says which elements are read: the others become 0. `layout` says which thread copies what. Hints
+    broadcasts to the shared tile's shape, says which elements are read: the others become 0. Hints
     to the caches: `cache` is "ca" or "cg" (only copies of 16 bytes bypass the L1 cache), `evict` "first" or "last" (of the L2 cache),
     `prefetch` 64, 128 or 256 bytes.
 

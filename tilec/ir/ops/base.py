@@ -28,6 +28,11 @@ class Placed(Op, abstract=True):
     group: Warps | None = None
 
     def placed(self, dtype: DType, shape: Sequence[int]) -> TileType:
+        if self.layout is not None:
+            covered = len(shape) == self.layout.rank and all(n <= most for n, most in zip(shape, self.layout.shape, strict=True))
+            said = f"a layout of shape {show(self.layout.shape)} does not cover a tile of shape {show(shape)}"
+            hint = f".cover({tuple(shape)}) of it does, by more registers" if len(shape) == self.layout.rank else None
+            require(covered, said, hint=hint, code=Code.LAYOUT_FITS)
         return TileType(dtype, tuple(shape), self.layout, self.group)
 
 
