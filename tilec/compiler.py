@@ -131,9 +131,10 @@ class Compiled:
 class Kernel:
     """A kernel: a Python function that is compiled for a GPU or interpreted in NumPy, never called as Python."""
 
-    def __init__(self, python_function: Callable[..., Any], warps: int):
+    def __init__(self, python_function: Callable[..., Any], warps: int, constants: dict[str, Any] | None = None):
         functools.update_wrapper(self, python_function)
-        self.signature: Signature = signature(python_function)
+        self.signature: Signature = signature(python_function).with_constants(constants or {})
+        self._defaults = constants or {}
         self.warps = warps
         self._functions: dict[Any, Function] = {}
         self._stages: dict[Any, dict[str, Function]] = {}
@@ -437,8 +438,18 @@ class Kernel:
 
     def of_warps(self, warps: int) -> Kernel:
         """The same kernel with another number of warps."""
-        found: Kernel = kernel(warps=warps)(self.__wrapped__)  # type: ignore[attr-defined]
-        found._example = self._example
+        return self._changed(warps, {})
+
+    @presented
+    def with_constants(self, **constants: Any) -> Kernel:
+        """The same kernel with these values for constants where a call gives no others: `narrow = k.with_constants(bm=16)`, which can be called,
+        compiled and named on the command line as `k` can. Raises TileError for unknown constants and values that do not fit."""
+        return self._changed(self.warps, constants)
+
+    def _changed(self, warps: int, constants: dict[str, Any]) -> Kernel:
+        _check_warps(warps)
+        found = Kernel(self.__wrapped__, warps, {**self._defaults, **constants})  # type: ignore[attr-defined]
+        found._example, found._space = self._example, self._space
         return found
 
     def tune(self, **choices: Any) -> Callable[[Callable[..., bool]], Callable[..., bool]]:
@@ -500,10 +511,14 @@ def kernel(python_function: Callable[..., Any] | None = None, *, warps: int = 4)
 
     @presented
     def make(function: Callable[..., Any]) -> Kernel:
-        require(isinstance(warps, int) and 1 <= warps <= 32, f"a block has 1 to 32 warps, not {warps!r}", code=Code.WARPS)
+        _check_warps(warps)
         return Kernel(function, warps)
 
     return make if python_function is None else make(python_function)
+
+
+def _check_warps(warps: Any) -> None:
+    require(isinstance(warps, int) and 1 <= warps <= 32, f"a block has 1 to 32 warps, not {warps!r}", code=Code.WARPS)
 
 
 def run_passes(function: Function, where: Target) -> dict[str, Function]:
@@ -670,6 +685,9 @@ def load_kernel(where: str) -> Kernel:
     sys.modules[module_name] = module
     spec.loader.exec_module(module)  # type: ignore[union-attr]
     found = getattr(module, name, None)
+    of_layer = getattr(found, "kernel", None)  # for any number of rows
+    if not isinstance(found, Kernel) and callable(of_layer) and not isinstance(found, type):
+        found = of_layer()
     kernels = [n for n, v in vars(module).items() if isinstance(v, Kernel)]
     require(isinstance(found, Kernel), f"{path} has no kernel {name}", hint=f"it has {', '.join(kernels)}" if kernels else None)
     return found  # type: ignore[return-value]

@@ -154,8 +154,8 @@ def caller() -> Loc | None:
     """The place outside of tilec that called into it: line, and from Python 3.11 on the columns of the call."""
     frame = sys._getframe()
     here = os.path.dirname(__file__)
-    while frame is not None and frame.f_code.co_filename.startswith(here):
-        frame = frame.f_back  # type: ignore[assignment]
+    while frame is not None and (frame.f_code.co_filename.startswith(here) or str(frame.f_globals.get("__file__", "")).startswith(here)):
+        frame = frame.f_back  # type: ignore[assignment]  # what `dataclass` writes is in no file
     if frame is None:
         return None
     spans = list(frame.f_code.co_positions())[frame.f_lasti // 2 : frame.f_lasti // 2 + 1] if hasattr(frame.f_code, "co_positions") else []

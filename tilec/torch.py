@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import tilec as tc
-from tilec.errors import TileError, require
+from tilec.errors import TileError, presented, require
 from tilec.ir.arrays import torch_type
 from tilec.kernels import linear as kernels
 from tilec.kernels.libraries import OfTorch
@@ -64,6 +64,7 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
 
     BUFFERS = (*kernels.TENSORS, "order")
 
+    @presented
     def __init__(self, weight: Quantized, bias: Any = None, dtype: torch.dtype = torch.float16):
         super().__init__()
         if isinstance(bias, torch.Tensor):
@@ -78,6 +79,7 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
             self.register_buffer(name, torch.from_numpy(array.bytes.copy()) if name == "w" else None if array is None else host.hold(array))
 
     @classmethod
+    @presented
     def from_linear(
         cls, layer: torch.nn.Linear, dtype: tc.DType | str = "int4", group: int | None = 128, *, to: torch.dtype | None = None, **options: Any
     ) -> QuantLinear:

@@ -90,16 +90,25 @@ class Signature:
 
     def resolve(self, constants: dict[str, Any]) -> dict[str, Any]:
         """All constants, with defaults filled in, in order of declaration. TileError for unknown, missing and unfit ones."""
-        known = [c.name for c in self.constants]
-        for name in constants:
-            if name not in known:
-                raise TileError(f"{self.name} has no constant {name}", hint=f"it has {', '.join(known)}" if known else "it has none", code=Code.CALL)
+        self._know(constants)
         found = {}
         for c in self.constants:
             value = constants.get(c.name, c.default)
             require(value is not REQUIRED, f"{self.name} needs the constant {c.name}", hint=f"as in {self.name}(..., {c.name}=...)", code=Code.CALL)
             found[c.name] = c.check(value)
         return found
+
+    def with_constants(self, given: dict[str, Any]) -> Signature:
+        """The same, some constants having other defaults. TileError for unknown and unfit ones."""
+        self._know(given)
+        constants = tuple(Constant(c.name, c.annotation, c.check(given[c.name]) if c.name in given else c.default) for c in self.constants)
+        return Signature(self.name, self.parameters, constants, self.source)
+
+    def _know(self, constants: dict[str, Any]) -> None:
+        known = [c.name for c in self.constants]
+        for name in constants:
+            if name not in known:
+                raise TileError(f"{self.name} has no constant {name}", hint=f"it has {', '.join(known)}" if known else "it has none", code=Code.CALL)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The arguments of a call by name, and its constants, resolved. TileError names what is missing or too much."""

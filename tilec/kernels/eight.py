@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 import tilec as tc
 from tilec import DType, Tensor, cdiv, f16, f32, i32, int8, uint8
-from tilec.errors import require
+from tilec.errors import presented, require
+from tilec.kernels.linear import MAKE, numbers
 from tilec.quant import Quantized
 
 M, N, K, G, H = tc.dims("M N K G H")
@@ -51,6 +52,7 @@ def linear8(
     tc.store(y, [i, j], tc.cast(acc * tc.load(rows, [i], [bm])[:, None] + tc.load(bias, [j], [bn]), Y))
 
 
+@presented
 def rows8(x: npt.ArrayLike, to: DType | str = int8) -> tuple[Tensor, npt.NDArray[np.float32]]:
     """x [M, K] in int8 or e4m3: codes, and for each row a scale f32[M] such that its largest number is the type's largest."""
     kind, values = tc.dtype(to), np.asarray(x, np.float64)
@@ -74,14 +76,16 @@ class Linear8:
     to: DType | str = int8
     out: DType | str = f16
 
+    @presented
     def __post_init__(self) -> None:
         q, kind, out = self.weight, tc.dtype(self.to), tc.dtype(self.out)
+        require(isinstance(q, Quantized), f"the weight is a Quantized, not a {type(q).__name__}", hint=MAKE)
         require(kind in (int8, E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}", hint="tilec.kernels.linear.Linear takes f16 and bf16")
         require(out in (f16, tc.bf16, f32), f"results are f16, bf16 or f32, not {out}")
         require(q.order is None, "weights with an order of their own are for tilec.kernels.linear.Linear")
         rows, columns = q.shape
         require(q.group == columns or q.group % LEAST == 0, f"groups are multiples of {LEAST}, not {q.group}")
-        bias = np.zeros(rows) if self.bias is None else np.asarray(self.bias, np.float64)
+        bias = np.zeros(rows) if self.bias is None else numbers(self.bias)
         require(bias.shape == (rows,), f"the bias has shape {bias.shape}, but there are {rows} outputs")
         of = factor(q.dtype, kind)
         group = q.group if q.group < columns else -(-columns // LEAST) * LEAST
@@ -94,8 +98,10 @@ class Linear8:
             {"X": kind, "W": q.dtype, "Y": out, "of": of, "group": group, "has_zeros": q.zeros is not None, "bk": math.gcd(group, 64)},
         )  # fmt: skip
 
+    @presented
     def __call__(self, x: Any, rows: Any) -> Any:
-        m, (n, k) = x.shape[0], self.weight.shape
+        require(hasattr(x, "shape"), f"x is an array of codes, not a {type(x).__name__}", hint="rows8(x) gives codes, and a scale for each row")
+        m, (n, k) = (*x.shape, 0)[0], self.weight.shape
         require(tuple(x.shape) == (m, k), f"x has shape {list(x.shape)}, but the layer has {k} inputs")
         out = tc.dtype(self.out)
         y = Tensor.from_codes(np.zeros((m, n), np.uint16), out) if out == tc.bf16 else np.empty((m, n), out.numpy)

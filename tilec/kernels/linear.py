@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tilec as tc
-from tilec import DType, Tensor, bf16, cdiv, f16, f32, i32, int4
-from tilec.errors import require
+from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
+from tilec.errors import TileError, presented, require
 from tilec.ir.arrays import is_torch
 from tilec.kernels.forms import TILE, Form, form
 from tilec.kernels.libraries import Library, OfNumpy, OfTorch
@@ -116,6 +116,8 @@ class Recipe(NamedTuple):
         return {name: v for name, v in given.items() if name not in "nk"} | {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits}
 
 
+MAKE = "make one of it: tilec.quant.quantize_linear(w, 'int4', 128)"
+COMPUTED = (f16, bf16)  # types of activations
 TENSORS = ("w", "scales", "zeros", "channel", "bias")  # of a layer, in the kernel's order; and perhaps an `order`
 
 
@@ -152,6 +154,8 @@ class Linear:
     the result, and nothing waited for, so that calls can be captured in a CUDA graph once one of that shape has been made; see `libraries` for
     streams.
 
+    `kernel` is the kernel that computes it, for the compiler, the simulator and bundles.
+
     Raises TileError for shapes and types that do not fit, and for weights that are no finite numbers of `to`.
     """
 
@@ -160,12 +164,15 @@ class Linear:
     to: DType = f16
     _held: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)  # by device: what the kernel is given at every call
 
+    @presented
     def __post_init__(self) -> None:
         self.to = tc.dtype(self.to)
-        require(self.to in (f16, bf16), f"activations are f16 or bf16, not {self.to}")
+        require(self.to in COMPUTED, f"activations are f16 or bf16, not {self.to}", hint="to=tc.f16, the default, or to=tc.bf16")
+        known = isinstance(self.weight, Quantized)
+        require(known, f"the weight is a Quantized, not a {type(self.weight).__name__}", hint=MAKE)
         q, (rows, _) = self.weight, self.weight.shape
         p = self.plan = plan(q, self.to)
-        bias = np.zeros(rows) if self.bias is None else np.asarray(self.bias, np.float64)
+        bias = np.zeros(rows) if self.bias is None else numbers(self.bias)
         require(bias.shape == (rows,), f"the bias has shape {bias.shape}, but there are {rows} outputs")
         nothing = np.zeros((1, rows))
         zeros = nothing if q.zeros is None else of_rows(q.zero_values(), q)
@@ -200,6 +207,49 @@ class Linear:
             text += f"; groups of {q.group} are kept as groups of {self.plan.group}"
         return text
 
+    def kernel(self, rows: int = 16) -> Kernel:
+        """The kernel that computes the layer, in the form for so many rows of activations, its constants being the layer's: right for any number,
+        and best for about as many. It takes x [M, K], its columns gathered by the weight's order if there is one, what `tensors` has, y [M, N], a workspace
+        f32[M, N] and turns, i32 zeros, one for each tile of y: f32[1, N] and i32[1] unless `kernel.signature.resolve({})["splits"]` is above 1.
+
+        It has an example, so that `tilec compile`, `explain`, `bisect` and `shadow` take `FILE.py:LAYER` as they take a kernel.
+        """
+        host = OfNumpy(np.empty(0))
+        how = self.recipe.form(rows, host)
+        found: Kernel = kernel_of(how.warps).with_constants(**self.recipe.constants(how))
+        found.example(lambda rng, m=rows: self._example(rng, m, how))
+        return found
+
+    def _example(self, rng: np.random.Generator, m: int, how: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = Tensor.from_values(rng.standard_normal((m, self.weight.shape[1])), self.to)
+        exact = x.values().astype(np.float64) @ self.weight.dequantize().T + (0.0 if self.bias is None else numbers(self.bias))
+        y = Tensor.from_codes(np.zeros((m, self.recipe.n), np.uint16), self.to)
+        host = OfNumpy(x)
+        _, args, _ = call(host.rows(x, self.arrays.get("order")), y, self.arrays, self.recipe, host, how)
+        return args, {"y": exact}
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """What the kernel is given besides activations, by its parameters' names and in their order: arrays of NumPy and `tc.Tensor`s, which have `bytes`."""
+        return {name: self.arrays[name] for name in TENSORS}
+
+    def compile(self, arch: str = "sm_80", rows: int = 16) -> Compiled:
+        """The kernel in the form for so many rows, compiled for an architecture. Raises TileError."""
+        return self.kernel(rows).compile(arch)
+
+    @presented
+    def simulate(self, x: Any, arch: str = "sm_80") -> tuple[Any, Any]:
+        """(y, report): the product by the emitted PTX, run on the CPU with all checks (`tilec.sim.Report`), for x [..., K] in host memory, not empty."""
+        library = OfNumpy(x)
+        check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
+        rows = math.prod(x.shape[:-1])
+        require(rows, f"x has shape {list(x.shape)}, and nothing is computed")
+        how, y = self.recipe.form(rows, library), library.empty((rows, self.recipe.n), self.to)
+        made, args, constants = call(library.rows(x, self.arrays.get("order")), y, self.arrays, self.recipe, library, how)
+        report = made.simulate(*args, arch=arch, **constants)
+        return library.shaped(y, (*x.shape[:-1], self.recipe.n)), report
+
+    @presented
     def __call__(self, x: Any) -> Any:
         library = OfTorch(x) if is_torch(x) else OfNumpy(x)
         check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
@@ -212,7 +262,16 @@ class Linear:
         return self._held[library.place]
 
 
+def numbers(bias: Any) -> Any:
+    """A bias in float64. Raises TileError for what is no array of numbers in host memory."""
+    try:
+        return np.asarray(bias, np.float64)
+    except (TypeError, ValueError):
+        raise TileError(f"the bias is no array of numbers in host memory, but a {type(bias).__name__}") from None
+
+
 def check(shape: tuple[int, ...], kind: DType | str, inputs: int, to: DType) -> None:
     """Raise TileError unless activations fit a layer."""
     require(shape[-1:] == (inputs,), f"x has shape {list(shape)}, but the layer has {inputs} inputs")
-    require(kind == to, f"x is {kind}, but the layer computes in {to}", hint=f"convert x, or make the layer with to={kind}")
+    ways = f"convert x, or make the layer with to=tc.{kind}" if kind in COMPUTED else f"convert x: {'x.astype(np.float16)' if to == f16 else 'as bf16'}"
+    require(kind == to, f"x is {kind}, but the layer computes in {to}", hint=ways)
