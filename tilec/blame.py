@@ -1,4 +1,4 @@
-"""Where in a kernel's source the simulator's findings stand.
+"""Where in a kernel's source the simulator's findings and costs stand.
 
 The PTX that ran has no line table, as that would be other PTX in the cache. It is made once more with one, when there is something to say: its
 instructions are the same, one for one.
@@ -18,25 +18,28 @@ from tilec.ir.core import Function
 
 _FILE = re.compile(r'\s*\.file\s+(\d+) "(.*?)"(?:, .*)?')
 _LOC = re.compile(r"\s*\.loc\s+(\d+) (\d+) (\d+)")
-_INSTRUCTION = re.compile(r"\s*((?:@!?%\w+\s+)?[a-z][\w.:]*(?:\s[^;]*)?;)")
+_INSTRUCTION = re.compile(r"\s*(\{.*\}|(?:@!?%\w+\s+)?[a-z][\w.:]*(?:\s[^;]*)?)")  # its first line, if it has several
 
 
-def blame(findings: list[Any], ptx: str, function: Function, where: Target) -> None:
-    """Give findings on `ptx`, made of `function`, their places in the source, with columns and calls; nothing if they can't be told."""
+def blame(report: Any, ptx: str, function: Function, where: Target) -> None:
+    """Give what a report on `ptx`, made of `function`, finds and counts its places in the source, with columns and calls; nothing if they can't be told."""
     known = {(op.loc.file, op.loc.line, op.loc.column): op.loc for op in function.walk() if op.loc}
     there = instructions(nvptx.to_ptx(to_llvm(function, where, lineinfo=True), where), known)
     here = instructions(ptx, {})
     if [text for _, text, _ in here] != [text for _, text, _ in there]:
         return
     places = {line: loc for (line, _, _), (_, _, loc) in zip(here, there, strict=True)}
+
+    def placed(site: Any) -> Any:
+        loc = places.get(site.ptx_line) if site else None
+        return dataclasses.replace(site, file=loc.file, line=loc.line, place=loc) if loc else site
+
     names = [p.name for p in function.params]
-    for finding in findings:
+    for finding in report.findings:
         finding.message = re.sub(r"\bargument (\d+)\b", lambda m: names[int(m[1])], finding.message)
-        for name in ("at", "other"):
-            site = getattr(finding, name)
-            loc = places.get(site.ptx_line) if site else None
-            if loc:
-                setattr(finding, name, dataclasses.replace(site, file=loc.file, line=loc.line, place=loc))
+        finding.at, finding.other = placed(finding.at), placed(finding.other)
+    for cost in report.costs:
+        cost.site = placed(cost.site)
 
 
 def instructions(ptx: str, known: dict[tuple[str, int, int], Loc]) -> list[tuple[int, str, Loc | None]]:

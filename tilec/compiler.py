@@ -403,8 +403,10 @@ class Kernel:
         block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
         held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
         report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
+        if not lineinfo:  # else it knows
+            report.locate = lambda: blame(report, compiled.ptx, compiled.function, where)
         if report.findings:
-            blame(report.findings, compiled.ptx, compiled.function, where)
+            report.located()
         for array, words in zip(arguments, held, strict=True):
             if words is not array:
                 array[...] = words[: len(array)]

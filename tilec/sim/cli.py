@@ -143,7 +143,10 @@ def argument(text: str, rng: np.random.Generator) -> Any:
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report as plain data."""
-    out = dataclasses.asdict(report)
+    out = dataclasses.asdict(report.located())
+    del out["locate"]
+    for site in (s for entry in (*out["findings"], *out["costs"]) for s in (entry.get("at"), entry.get("other"), entry.get("site")) if s):
+        del site["place"]  # file and line say it
     out["costs"] = [c for c in out["costs"] if c["accesses"] or c["mma"]]
     out |= {k: getattr(report, k) for k in ("shared_conflicts", "global_efficiency", "mma", "instructions")}
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,6 +115,14 @@ class Report:
     output: str = ""  # what the kernel printed
     checked: bool = True
     steps: int = 0
+    locate: Callable[[], None] | None = field(default=None, repr=False, compare=False)  # asked once: puts sites in their places in the source
+
+    def located(self) -> Report:
+        """The same, its sites in their places."""
+        locate, self.locate = self.locate, None
+        if locate is not None:
+            locate()
+        return self
 
     def of(self, kind: str) -> list[Finding]:
         """Findings of one kind (see KINDS)."""
@@ -148,7 +157,7 @@ class Report:
     def by_line(self) -> dict[tuple[str, int], LineCost]:
         """Costs summed by source line (file, line); without `.loc`, by PTX line under file ""."""
         out: dict[tuple[str, int], LineCost] = {}
-        for c in self.costs:
+        for c in self.located().costs:
             key = (c.site.file, c.site.line) if c.site.file else ("", c.site.ptx_line)
             total = out.setdefault(key, LineCost(c.site))
             for name in ("issued", "accesses", "ways", "ideal_ways", "sectors", "ideal_sectors", "bytes", "mma", "flops"):
@@ -157,6 +166,7 @@ class Report:
         return out
 
     def __str__(self) -> str:
+        self.located()
         lines = [f"{self.entry}: " + (f"{len(self.findings)} findings" if self.findings else "no findings")]
         lines += [str(f) for f in self.findings]
         if self.costs:
