@@ -54,9 +54,10 @@ def alternatives(how: Form, steps: int) -> list[Form]:
     return sorted({how, *(how._replace(splits=p) for p in parts), how._replace(stages=max(1, how.stages - 1))})
 
 
-def refresh(results: dict[str, dict[str, Any]], path: Path = MEASURED) -> int:
+def refresh(results: dict[str, dict[str, Any]], path: Path | None = None) -> int:
     """Write the fastest forms of results into the table that `form` reads; how many there were."""
-    found = {r["key"]: r["form"] for r in results.values() if r.get("right") and "key" in r}
+    path = path or MEASURED
+    found = {r["key"]: r["form"] for r in results.values() if r.get("right") and r.get("key")}
     if found:
         old = json.loads(path.read_text()) if path.exists() else {}
         path.write_text(json.dumps({**old, **found}, indent=1) + "\n")
