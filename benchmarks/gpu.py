@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import datetime
+import importlib.metadata
 import json
 import re
 import shutil
@@ -34,7 +35,7 @@ import gpu_table  # noqa: E402 - found beside this file, without an installation
 from tilec.backend import driver, tools  # noqa: E402
 from tilec.errors import TileError  # noqa: E402
 
-PATIENCE = 90.0  # seconds that a task may take
+PATIENCE = 150.0  # seconds that a task may take; nvcc takes its time
 SPOILT = 3  # the exit status of a process whose CUDA context is lost
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 TOOL_SECONDS = 150.0  # that a tool may take
@@ -167,7 +168,7 @@ def row(name: str, result: dict[str, Any]) -> str:
         facts += [f"torch {result['torch_ms']:.3f} ms, {result['torch_ms'] / result['ms']:.2f} x"] if "torch_ms" in result else []
     shown = ("skipped", "kept", "wrong", "form", "tilec", "triton", "driver", "assembler", "errors", "kernels")
     facts += [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k in shown if (v := result.get(k)) not in (None, [], {}, "")]
-    return f"  {'ok' if result['right'] else 'WRONG':6}{name:52}{'; '.join(facts)}"
+    return f"  {'ok' if result['right'] else 'WRONG':6}{name:54} {'; '.join(facts)}"
 
 
 class Record:
@@ -193,21 +194,13 @@ class Record:
 
 def about(device: Any) -> dict[str, Any]:
     """What the results depend on: the GPU, its clocks, versions."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def found(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
     packages = ("numpy", "llvmlite", "nvidia-nvjitlink", "cuda-bindings", "torch", "triton", "humming-kernels")
     numbers = ("MULTIPROCESSOR_COUNT", "CLOCK_RATE", "MEMORY_CLOCK_RATE", "GLOBAL_MEMORY_BUS_WIDTH", "L2_CACHE_SIZE", "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
     asked = "clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu,driver_version"
     return {
         "device": device.name, "target": device.target.name, "python": sys.version.split()[0],
-        "time": datetime.datetime.now().isoformat("T", "seconds"), "commit": said("git", "-C", str(HERE), "rev-parse", "HEAD"),
-        "versions": {p: found(p) for p in packages}, "attributes": {n.lower(): driver.attribute(n) for n in numbers},
+        "time": datetime.datetime.now().isoformat("T", "seconds"), "commit": (said("git", "-C", str(HERE), "rev-parse", "HEAD") or [None])[0],
+        "versions": {p: installed(p) for p in packages}, "attributes": {n.lower(): driver.attribute(n) for n in numbers},
         "nvidia-smi": said("nvidia-smi", f"--query-gpu={asked}", "--format=csv"),
     }  # fmt: skip
 
@@ -223,21 +216,25 @@ def said(*command: str) -> list[str] | None:
 
 def lacking() -> str | None:
     """What must be brought along so that kernels can be compiled and launched here, in one line."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    needs = dict(re.findall(r'^    "([\w-]+)>=([\d.]+)"', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE))
+    listed = (HERE.parent / "pyproject.toml").read_text().partition("\ndependencies = [")[2].partition("\n]")[0]
+    needs = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed))
     needs.pop("lark")  # for the textual IR and the simulator alone
     if tools.find("ptxas"):
         needs.pop("nvidia-nvjitlink")
     missing = []
     for package, least in needs.items():
-        try:
-            given = version(package)
-        except PackageNotFoundError:
-            given = None
+        given = installed(package)
         if given is None or numbered(given) < numbered(least):
             missing.append(f"{package}>={least}{f' instead of {given}' if given else ''}")
     return f"bring {', '.join(missing)} (wheels: pip install --no-deps --target DIR, and DIR in PYTHONPATH)" if missing else None
+
+
+def installed(package: str) -> str | None:
+    """The version of a package that this Python has."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def numbered(version: str) -> tuple[int, ...]:

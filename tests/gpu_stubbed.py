@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "ben
 
 import gpu
 import gpu_layers
+import gpu_peers
 import gpu_tasks
 import numpy as np
 from stub_driver import GPU, stubbed
@@ -72,6 +73,7 @@ SHAPES, ROWS, COPIED = [(256, 128), (384, 256)], [1, 16, 128], 1 << 12  # of lay
 
 
 if __name__ == "__main__":
+    gpu_peers.REPEATS = 1
     gpu_layers.SHAPES, gpu_layers.ROWS, gpu_layers.COPIED = SHAPES, ROWS, COPIED
     Kernel._launcher = lambda self, constants: Interpreted(self, constants)
     gpu_tasks.tasks = tasks
