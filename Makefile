@@ -27,8 +27,9 @@ bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/many.py
 	@$(PY) benchmarks/warm.py
 
+# a part of it: make gpu ONLY=check (or sanitize, bench, linear, a regular expression) MINUTES=9 OUT=folder ARGS=--missing
 gpu:
-	@PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
+	@PYTHONPATH=".$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) benchmarks/gpu.py $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out '$(OUT)') $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

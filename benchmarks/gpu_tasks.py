@@ -13,33 +13,32 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gpu_kernels
+import gpu_layers
 import gpu_linear
 import launch
+from gpu_peers import optional
 
 import tilec as tc
-from tilec import f16, f32
+from tilec import DType, bf16, f16, f32
 from tilec.backend import cubin, driver, nvptx
 from tilec.backend.timing import Buffer, milliseconds
 from tilec.compiler import load_kernel
 
 Task = Callable[[], dict[str, Any]]
-M, N, K = tc.dims("M N K")
+X = tc.types("X")
+
+
+SECTIONS = {  # what `--only` may name: how the names of its tasks begin
+    "check": ("question", "kernel", "linear"), "sanitize": ("sanitizer",), "bench": ("time",), "linear": ("layer",),
+}  # fmt: skip
 
 
 def tasks() -> dict[str, Task]:
     """By name, in the order in which they run."""
+    questions: dict[str, Task] = {f"question: {q.__name__.replace('_', ' ')}": q for q in (subnormals, tools, rounding)}
     kernels = {f"kernel: {name}": case.run for name, case in gpu_kernels.cases().items()}
-    questions: dict[str, Task] = {f"question: {q.__name__.replace('_', ' ')}": q for q in (tools, subnormals, rounding, launch_overhead)}
-    return {**kernels, **questions, **{f"time: {name}": task for name, task in times().items()}, **gpu_linear.tasks()}
-
-
-def optional(name: str) -> Any:
-    """A module that may not be there, or may not work."""
-    try:
-        module = __import__(name)
-        return module if name != "torch" or module.cuda.is_available() else None
-    except Exception:
-        return None
+    timed: dict[str, Task] = {"time: launch": launch_overhead, **{f"time: {name}": task for name, task in times().items()}}
+    return {**questions, **kernels, **gpu_linear.tasks(), **timed, **gpu_layers.tasks()}
 
 
 # questions
@@ -51,18 +50,27 @@ def tools() -> dict[str, Any]:
 
 
 @tc.kernel(warps=1)
-def small_product(a: f16[16, 16], b: f16[16, 16], c: f32[16, 16], d: f32[16, 16]):
+def small_product(a: X[16, 16], b: X[16, 16], c: f32[16, 16], d: f32[16, 16], *, X: DType = f16):
     """One tile of c for one warp: two matrix instructions of m16n8k16."""
     tc.grid(1)
     tc.store(d, [0, 0], tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(b, [0, 0], [16, 16]), tc.load(c, [0, 0], [16, 16])))
 
 
 def subnormals() -> dict[str, Any]:
-    """Are subnormal f16 numbers exact operands of the matrix instructions? Products with a unit matrix tell."""
-    a = np.random.default_rng().integers(0, 1 << 10, (16, 16), np.uint16).view(np.float16)
+    """Are subnormal f16 numbers exact operands of the matrix instructions, on the left and on the right, where scales on sums rest on it? Products with a
+    unit matrix tell, and one of subnormal numbers alone, whose sums of 16 are exact in f32. For bf16, where nothing rests on it, the answer is kept."""
+    rng, unit, nothing = np.random.default_rng(), np.eye(16, dtype=np.float16), np.zeros((16, 16), np.float32)
+    a, b = (rng.integers(1, 1 << 10, (16, 16), np.uint16).view(np.float16) for _ in range(2))
+    wrong = {}
+    for what, x, y in (("left", a, unit), ("right", unit, b), ("both", a, b)):
+        d = np.full((16, 16), np.nan, np.float32)
+        small_product(x, y, nothing, d)
+        wrong[what] = int((d != (x.astype(np.float64) @ y.astype(np.float64)).astype(np.float32)).sum())
+    codes = rng.integers(1, 1 << 7, (16, 16), np.uint16)
     d = np.full((16, 16), np.nan, np.float32)
-    small_product(a, np.eye(16, dtype=np.float16), np.zeros((16, 16), np.float32), d)
-    return {"right": bool((d == a.astype(np.float32)).all()), "wrong": int((d != a.astype(np.float32)).sum())}
+    small_product(tc.Tensor.from_codes(codes, bf16), tc.Tensor.from_values(unit, bf16), nothing, d, X=bf16)
+    kept = {"f16": not any(wrong.values()), "bf16": bool((d == codes * 2.0**-133).all())}
+    return {"right": kept["f16"], "wrong": wrong if any(wrong.values()) else None, "kept": kept}
 
 
 def rounding(rounds: int = 200) -> dict[str, Any]:

@@ -2,19 +2,25 @@
 TILEC_STUB_FAILS is JSON, a way by a task's name."""
 
 # ruff: noqa: E402
+import ctypes
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks"), str(Path(__file__).parents[1])]
 
 import gpu
+import gpu_layers
+import gpu_peers
 import gpu_tasks
 import numpy as np
 from stub_driver import GPU, stubbed
 
+import tilec as tc
 from tilec.compiler import Kernel
 from tilec.errors import TileError
 
@@ -26,7 +32,20 @@ class Interpreted:
         self.kernel, self.constants = kernel, constants
 
     def launch(self, stream, *args):
-        self.kernel.interpret(*args, **self.constants)
+        self.kernel.interpret(*map(on_host, args), **self.constants)
+
+
+def on_host(x):
+    """An array whose memory is said to be a GPU's, and is the host's."""
+    if isinstance(x, tc.Tensor) and x.device is not None:
+        held = on_host(SimpleNamespace(__cuda_array_interface__={"data": (x.address, False), "shape": (x.nbytes,), "typestr": "|u1"}))
+        return tc.Tensor(held, x.dtype, x.shape)
+    if not hasattr(x, "__cuda_array_interface__"):
+        return x
+    found = x.__cuda_array_interface__
+    dtype = np.dtype(found["typestr"])
+    held = (ctypes.c_byte * (math.prod(found["shape"]) * dtype.itemsize)).from_address(found["data"][0])
+    return np.frombuffer(held, dtype).reshape(found["shape"])
 
 
 def failing(way):
@@ -50,7 +69,12 @@ def tasks(found=gpu_tasks.tasks):
     return {**found(), **{name: failing(way) for name, way in json.loads(os.environ.get("TILEC_STUB_FAILS", "{}")).items()}}
 
 
+SHAPES, ROWS, COPIED = [(256, 128), (384, 256)], [1, 16, 128], 1 << 12  # of layers, smaller than those on a GPU
+
+
 if __name__ == "__main__":
+    gpu_peers.REPEATS = 1
+    gpu_layers.SHAPES, gpu_layers.ROWS, gpu_layers.COPIED = SHAPES, ROWS, COPIED
     Kernel._launcher = lambda self, constants: Interpreted(self, constants)
     gpu_tasks.tasks = tasks
     with stubbed(GPU()), np.errstate(all="ignore"):

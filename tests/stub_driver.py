@@ -44,8 +44,10 @@ class GPU:
     """Devices, contexts, modules, memory and streams that are numbers. `calls` lists the functions called, `launches` the launches."""
 
     CUdevice_attribute = SimpleNamespace(
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE=38
-    )
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE=38,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT=16, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN=97, CU_DEVICE_ATTRIBUTE_CLOCK_RATE=13,
+        CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE=36, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH=37,
+    )  # fmt: skip
     CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
     CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
 
@@ -96,7 +98,8 @@ class GPU:
         return (b"Stub 3000" + bytes(size - 9),)
 
     def do_cuDeviceGetAttribute(self, attribute, device):
-        return (1 << 20 if attribute == 38 else self.capability[attribute - 75],)
+        known = {75: self.capability[0], 76: self.capability[1], 38: 1 << 20, 16: 4, 97: 101376, 13: 1_500_000, 36: 2_000_000, 37: 384}
+        return (known[attribute],)
 
     def do_cuDevicePrimaryCtxRetain(self, device):
         return (100 + device,)
@@ -137,7 +140,7 @@ class GPU:
     def do_cuEventElapsedTime(self, start, end):
         return (0.25,)
 
-    do_cuMemcpyHtoD = do_cuMemcpyDtoH = lambda self, to, source, size: (ctypes.memmove(to, source, size), ())[1]
+    do_cuMemcpyHtoD = do_cuMemcpyDtoH = do_cuMemcpyDtoD = lambda self, to, source, size: (ctypes.memmove(to, source, size), ())[1]
 
     def do_cuEventCreate(self, flags):
         return ("event",)
@@ -158,9 +161,11 @@ class GPU:
 
     do_cuMemcpyDtoHAsync = do_cuMemcpyHtoDAsync
 
-    def do_cuMemsetD8Async(self, to, value, size, stream):
+    def do_cuMemsetD8Async(self, to, value, size, stream=0):
         ctypes.memset(to, value, size)
         return ()
+
+    do_cuMemsetD8 = do_cuMemsetD8Async
 
     def do_cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
         count = self.parameters.get(function[1], 0)

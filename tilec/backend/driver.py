@@ -77,19 +77,20 @@ def device(ordinal: int = 0) -> Device | None:
     """The GPU with this number among those that CUDA_VISIBLE_DEVICES leaves, or None."""
     if ordinal >= count():
         return None
-    handle = call("cuDeviceGet", ordinal)
-    attribute = _driver().CUdevice_attribute
-    major, minor = (
-        call("cuDeviceGetAttribute", a, handle)
-        for a in (attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
-    )
-    name = call("cuDeviceGetName", 256, handle).split(b"\0")[0].decode()
+    major, minor = (attribute(f"COMPUTE_CAPABILITY_{which}", ordinal) for which in ("MAJOR", "MINOR"))
+    name = call("cuDeviceGetName", 256, call("cuDeviceGet", ordinal)).split(b"\0")[0].decode()
     return Device(ordinal, name, (major, minor))
+
+
+def attribute(name: str, ordinal: int = 0) -> int:
+    """What the driver says of a GPU, as in `attribute("L2_CACHE_SIZE")`: the names are those of CUdevice_attribute, but for what they begin with."""
+    wanted = getattr(_driver().CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+    return int(call("cuDeviceGetAttribute", wanted, call("cuDeviceGet", ordinal)))
 
 
 def cache_bytes(ordinal: int = 0) -> int:
     """The size of a GPU's L2 cache."""
-    return int(call("cuDeviceGetAttribute", _driver().CUdevice_attribute.CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, call("cuDeviceGet", ordinal)))
+    return attribute("L2_CACHE_SIZE", ordinal)
 
 
 def version() -> str:

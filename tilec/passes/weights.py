@@ -12,6 +12,7 @@ lie where the weights do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -21,7 +22,7 @@ from tilec.ir import packing
 from tilec.ir.core import Builder, Function, Op, Rewriter, Value
 from tilec.ir.dtypes import DType, f32, i32, i64
 from tilec.ir.facts import Facts
-from tilec.ir.layout import Layout
+from tilec.ir.layout import Layout, local, replicated, spatial
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.arith import Add, Cast, Lt, Mul, Shr, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise, constant
@@ -147,8 +148,11 @@ def unpack(a: AssignLayouts, op: Unpack) -> Any:
 
 
 def pack(a: AssignLayouts, op: Pack) -> Any:
-    (k, n), kind = op.x.type.shape, op.packed.to  # type: ignore[attr-defined]
-    layout = matrix_layouts(mma_fragments(a, kind), 16, n, k, a.warps, a.strategy, packing.fragment())[1]
+    """Warps share out the tiles, along N first."""
+    down, across = op.x.type.shape[0] // ROWS, op.x.type.shape[1] // COLUMNS
+    y = math.gcd(across, a.warps)
+    x = math.gcd(down, a.warps // y)
+    layout = replicated(a.warps // (x * y), rank=2) * local(down // x, across // y) * spatial(x, y) * packing.fragment()
     return a.clone(op, x=a.get(op.x, layout), layout=words_layout(layout, op.packed.bits))
 
 
