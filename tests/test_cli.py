@@ -290,7 +290,14 @@ def test_what_is_wrong_with_a_kernel(
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"), [("3", "write NAME=VALUE"), ("a=b c", "write NAME=VALUE"), ("a=f15", "there is no type 'f15'")]
+    ("setting", "words"), [
+        ("3", "write NAME=VALUE"),
+        ("a=b c", "write NAME=VALUE"),
+        ("a=f15", "f15 is neither a number nor the name of a type; write 64, "),
+        ("bm=ten", "'bm=ten': ten is neither a number nor the name of a type; write 64, 0.5, True, int6, or 'text' with its quotes"),
+        ("bm=(1, ten)", "ten is neither a number"),
+        ("bm=1+x", "1 + x is no literal of Python"),
+    ]
 )
 def test_settings_are_checked(setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
@@ -346,3 +353,57 @@ def test_sim_runs_what_compile_writes(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(words) == 0
     assert "no findings" in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(tmp_path / "argument2.npy"), 2 * a)
+
+
+MATMUL = Path(__file__).parents[1] / "examples" / "matmul_v3.py"
+ARGUMENTS = ["--arg", "f16:128x32=ones", "--arg", "f16:32x128=ones", "--arg", "f16:128x128", "--arg", "128", "--arg", "32", "--arg", "128"]
+
+
+def test_sim_takes_what_a_launch_gives_from_the_description_beside_the_ptx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", f"{MATMUL}:matmul_v3", "--out", str(tmp_path)]) == 0
+    there = str(tmp_path / "matmul_v3.sm_80.ptx")
+    capsys.readouterr()
+    assert main(["sim", there]) == 0
+    told = capsys.readouterr().out
+    assert f"to run it: tilec sim {there} --grid X,Y,Z --arg VALUE ... (for each of a: f16[M, K]; b: f16[K, N]; c: f16[M, N]; M: i32; K: i32; N: i32;" in told
+    assert main(["sim", there, "--grid", "1,1", "--save", str(tmp_path), *ARGUMENTS]) == 0
+    assert "no findings" in capsys.readouterr().out
+    assert (np.load(tmp_path / "argument2.npy")[:64, :64] == 32).all()
+
+
+def test_sim_asks_for_what_the_ptx_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = tmp_path / "alone.ptx"
+    alone.write_text(compiler.load_kernel(f"{MATMUL}:matmul_v3").compile().ptx)
+    assert main(["sim", str(alone)]) == 0
+    assert "--grid X,Y,Z --shared BYTES --arg VALUE" in capsys.readouterr().out
+    run = ["sim", str(alone), "--grid", "1,1", *ARGUMENTS]
+    assert main(run) == 2
+    assert "the size of shared is not in the PTX, as each launch gives it (.extern .shared)\n  help: --shared BYTES" in capsys.readouterr().err
+    assert main([*run, "--shared", "24576"]) == 0
+    assert main([*run, "--shared", "64"]) == 1  # taken at its word
+    assert main([*run, "--entry", "other"]) == 2
+    assert "has no kernel other" in capsys.readouterr().err
+    for broken in ("{", "[]", '{"builds": [{}]}', '{"builds": 3}'):
+        (tmp_path / "alone.json").write_text(broken)
+        assert main(run) == 2
+
+
+def test_sim_runs_a_kernel_on_its_example(kernels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["sim", "k.py:scale", "--arch", "sm_90a", "--set", "block=64"]) == 0
+    capsys.readouterr()
+    assert main(["sim", f"{MATMUL}:matmul_v3", "--size", "m=70", "--size", "k=40"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("matmul_v3: no findings")
+    assert "matmul_v3.py:" in told
+    assert "c: relative error 0.000" in told.splitlines()[-1]
+    assert main(["sim", f"{MATMUL}:matmul_v3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"] == []
+    assert main(["sim", f"{MATMUL}:none"]) == 2
+    _, simplify = compiler.PIPELINE[0]
+
+    def double(function: Function, target: Any) -> Function:
+        return parse(str(simplify(function, target)).replace(" = mul ", " = add "))
+
+    monkeypatch.setattr(compiler, "PIPELINE", (compiler.PIPELINE[0], ("doubled", double), *compiler.PIPELINE[1:]))
+    assert main(["sim", "k.py:scale"]) == 1
+    assert "and it differs from the interpreted result" in capsys.readouterr().out

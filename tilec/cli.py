@@ -1,4 +1,4 @@
-"""The command line: `tilec compile | show | explain | shadow | tune | run | layout | bisect | cache | sim`.
+"""The command line: `tilec compile | show | explain | shadow | sim | tune | run | layout | bisect | cache`.
 
 Exit status: 0 done; 1 the kernel is wrong (it does not compile, run, or agree with itself); 2 wrong usage. Errors are one block with file,
 line and caret. Commands import what they need when they run, so that `tilec layout` is there at once.
@@ -33,11 +33,11 @@ class UsageError(TileError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["sim"]:  # a tool of its own, with its own options
-        from tilec.sim.cli import main as simulate
-
-        return simulate(words[1:])
     try:
+        if words[:1] == ["sim"] and not any(re.search(r"\.py:\w+$", w) for w in words):  # for PTX a tool of its own, with its own options
+            from tilec.sim.cli import main as simulate
+
+            return simulate(words[1:])
         args = _parser().parse_args(words)
         return args.command(args) or DONE
     except UsageError as error:
@@ -128,7 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     made = command(cache, "tilec cache clear")
     made.add_argument("what", nargs="?", choices=["list", "clear"], default="list", help="list what is there (the default), or remove it all")
 
-    commands.add_parser("sim", help="Run PTX of any compiler on the CPU, and judge it", add_help=False)
+    made = command(sim, "tilec sim examples/softmax.py:softmax --size m=37")
+    constants(made)
+    made.add_argument("--arch", metavar="ARCH", default=ARCH, help=f"the architecture (default: {ARCH})")
+    made.add_argument("--size", metavar="NAME=N", action="append", default=[], type=_settings, help="a size of the example that is run")
+    made.add_argument("--seed", type=int, default=0, help="of the example's inputs (default: 0)")
+    made.add_argument("--json", action="store_true", help="the report as JSON")
 
     made = command(tune, "tilec tune kernel.py:matmul --arch sm_80 --size m=4096 --size n=4096 --size k=4096")
     made.add_argument("kernel", metavar="FILE.py:KERNEL", help="a kernel in a Python file, with choices stated by tune")
@@ -232,6 +237,31 @@ def tune(args: argparse.Namespace) -> None:
         given, _ = kernel.example_args(0, **_merged(args.size))
         found = kernel.tuned(*given, arch=arch)
     print("\n".join(str(found).splitlines()[: args.rows + 2]))
+
+
+def sim(args: argparse.Namespace) -> int:
+    """Simulate a kernel on the CPU, or PTX of any compiler. Of a kernel the emitted PTX runs on its example, with checks for races, bounds, missing
+    waits and more, and what it computes is compared with the interpreter's results and the expected ones. For PTX see `tilec sim --help`.
+    """
+    from tilec.compiler import numbers, relative_norm, reordering_bound
+    from tilec.sim.cli import as_json
+
+    kernel, arch, constants = _load(args.kernel), _arch(args.arch), _merged(args.set)
+    with _blamed(args.kernel):
+        (given, expected), (again, _) = (kernel.example_args(args.seed, **_merged(args.size)) for _ in range(2))
+        report = kernel.simulate(*given, arch=arch, **constants)
+        kernel.interpret(*again, **constants)
+        function = kernel.function(**constants)
+    print(json.dumps(as_json(report), indent=1) if args.json else report)
+    names, agree = [p.name for p in kernel.signature.parameters], True
+    for name, exact in expected.items():
+        found, interpreted = (numbers(a[names.index(name)]) for a in (given, again))
+        alike = relative_norm(found, interpreted) <= reordering_bound(function, function, name, given)
+        agree = agree and alike
+        error, and_ = relative_norm(found, numbers(exact)), "" if alike else ", and it differs from the interpreted result"
+        said = f"{name}: relative error {error:.3g} to what is expected{and_}"
+        print(said, file=sys.stderr if args.json else sys.stdout)
+    return DONE if agree and not report.findings else WRONG_KERNEL
 
 
 def errors(args: argparse.Namespace) -> None:
@@ -400,9 +430,8 @@ def _settings(text: str) -> dict[str, Any]:
         if call.args or not call.keywords or not all(k.arg for k in call.keywords):
             raise ValueError("write NAME=VALUE")
         return {str(k.arg): _value(k.value) for k in call.keywords}
-    except (SyntaxError, AssertionError, ValueError, TileError) as error:
-        why = error.message if isinstance(error, TileError) else str(error) if type(error) is ValueError else "write NAME=VALUE"
-        raise argparse.ArgumentTypeError(f"{text!r}: {why}") from None
+    except (SyntaxError, AssertionError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {str(error) if type(error) is ValueError else 'write NAME=VALUE'}") from None
 
 
 def _rule(text: str) -> tuple[str, dict[str, Any]]:
@@ -431,11 +460,13 @@ def _meant(settings: dict[str, Any], variants: Sequence[dict[str, Any]]) -> int:
 def _value(node: ast.expr) -> Any:
     from tilec.ir.dtypes import dtype
 
-    if isinstance(node, ast.Name):
-        return dtype(node.id)
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(map(_value, node.elts))
-    return ast.literal_eval(node)
+    try:
+        return dtype(node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
+    except (TileError, ValueError):
+        what = "is neither a number nor the name of a type" if isinstance(node, ast.Name) else "is no literal of Python"
+        raise ValueError(f"{ast.unparse(node)} {what}; write 64, 0.5, True, int6, or 'text' with its quotes") from None
 
 
 def _word(value: Any) -> str:

@@ -1,5 +1,8 @@
 """`tilec sim FILE.ptx`: run a kernel of any compiler on the CPU and print the report.
 
+Without --grid its kernels are listed, with what a run takes. What `tilec compile` wrote beside the file (NAME.json) tells threads and shared memory.
+`tilec sim FILE.py:KERNEL` runs a kernel of tilec on its example; its options are --arch, --set, --size, --seed and --json.
+
 Exit status: 0 nothing found; 1 findings, or outputs that differ from what is expected; 2 wrong usage, or PTX that is not modelled.
 """
 
@@ -39,7 +42,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entry", help="the kernel; may be left out if there is one")
     parser.add_argument("--grid", type=_dims, help="blocks: X or X,Y or X,Y,Z")
     parser.add_argument("--block", type=_dims, help="threads; taken from .reqntid if the PTX has it")
-    parser.add_argument("--shared", type=int, default=0, metavar="BYTES", help="dynamic shared memory")
+    parser.add_argument("--shared", type=int, metavar="BYTES", help="dynamic shared memory")
     parser.add_argument("--arg", action="append", default=[], metavar="VALUE", help="a kernel argument, see below")
     parser.add_argument("--exact", choices=("sm_80", "sm_90"), help="the tensor cores' own arithmetic, bit for bit")
     parser.add_argument("--seed", type=int, help="run warps in a random order")
@@ -67,16 +70,20 @@ def sim(args: argparse.Namespace) -> int:
     require(args.file.is_file(), f"no such file: {args.file}")
     text = args.file.read_text()
     module = parse(text, str(args.file))
+    names, known = module.entries(), described(args.file)
     if args.grid is None:
-        print("\n".join(listing(module)))
+        print("\n".join([*listing(module), *to_run(args.file, module, known)]))
         return NOTHING_FOUND
-    names = module.entries()
     require(args.entry or len(names) == 1, f"{args.file} has {len(names)} kernels", hint="--entry one of " + ", ".join(names))
     entry = args.entry or names[0]
-    block = args.block
-    if block is None and entry in module.functions:
-        block = tuple(module.functions[entry].directives.get("reqntid", ())) or None
-    require(block is not None, "--block is missing, and the PTX does not say .reqntid")
+    require(entry in names, f"{args.file} has no kernel {entry}", hint=f"it has {', '.join(names)}")
+    block = args.block or threads(module, entry, known)
+    require(block is not None, "--block is missing, and the PTX does not say .reqntid", hint="threads of a block: X or X,Y or X,Y,Z")
+    shared = known.get("shared_bytes") if args.shared is None else args.shared
+    if shared is None:
+        dynamic = [slot.variable.name for slot in decode(module, entry).dynamic]
+        hint = "--shared BYTES: as many as the launch gives, which whoever compiled it knows"
+        require(not dynamic, f"the size of {', '.join(dynamic)} is not in the PTX, as each launch gives it (.extern .shared)", hint=hint)
     rng = np.random.default_rng(0)
     values = [argument(a, rng) for a in args.arg]
     report = run_ptx(
@@ -85,7 +92,7 @@ def sim(args: argparse.Namespace) -> int:
         args.grid,
         block,
         values,
-        args.shared,
+        shared or 0,
         checks=not args.no_checks,
         costs=not args.no_costs,
         exact=args.exact,
@@ -98,6 +105,42 @@ def sim(args: argparse.Namespace) -> int:
             if isinstance(value, np.ndarray):
                 np.save(args.save / f"argument{i}.npy", value)
     return FINDINGS if report.findings else NOTHING_FOUND
+
+
+def described(file: Path) -> dict[str, Any]:
+    """What the description beside a PTX file of `tilec compile` says of it; nothing if there is none."""
+    try:
+        about = json.loads(file.with_name(f"{file.name.partition('.')[0]}.json").read_text())
+        return next((dict(b) for b in about["builds"] if b["ptx"] == file.name), {})
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def threads(module: Module, entry: str, known: dict[str, Any]) -> tuple[int, ...] | None:
+    """Those of a block, as far as anybody says."""
+    stated = tuple(module.functions[entry].directives.get("reqntid", ()))
+    return stated or ((known["threads"],) if "threads" in known else None)
+
+
+def to_run(file: Path, module: Module, known: dict[str, Any]) -> list[str]:
+    """How a kernel of the file is run: the command, with all that is known of it."""
+    names = module.entries()
+    if not names:
+        return []
+    entry = names[0]
+    words = [f"tilec sim {file}", *([f"--entry {entry}"] if len(names) > 1 else []), "--grid X,Y,Z"]
+    words += [] if threads(module, entry, known) else ["--block X"]
+    words += ["--shared BYTES"] if "shared_bytes" not in known and _dynamic(module, entry) else []
+    meant = [f"{p['name']}: {p['type']}{p.get('shape', '')}".replace("'", "") for p in known.get("parameters", [])]
+    each = f"for each of {'; '.join(meant)}" if meant else "for each parameter"
+    return [f"to run it: {' '.join(words)} --arg VALUE ... ({each}; see --help)"]
+
+
+def _dynamic(module: Module, entry: str) -> bool:
+    try:
+        return bool(decode(module, entry).dynamic)
+    except Unsupported:
+        return False
 
 
 def listing(module: Module) -> list[str]:
