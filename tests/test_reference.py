@@ -1,16 +1,18 @@
 """The generated reference: what is checked in is what is generated, and every builtin's example holds wherever it runs."""
 
 import math
+import re
 import types as python_types
 
 import numpy as np
 import pytest
 
 import tilec as tc
-from tilec import reference
+from tilec import objects, quant, reference
 from tilec.backend.target import TARGETS
 from tilec.ir.ops.arith import Math
 from tilec.ir.text import parse
+from tilec.kernels import eight, linear
 
 ENTRIES = {f"{e.page} {e.name} {getattr(e.op, '__name__', '')}": e for e in reference.entries()}
 NEWER = [name for name in TARGETS if name != "sm_80"]
@@ -28,6 +30,28 @@ def test_every_name_of_the_language_has_an_entry():
     public = {n for n in dir(tc) if isinstance(getattr(tc, n), reference.Name | python_types.FunctionType) and n in reference.LANGUAGE}
     assert public == {e.name for e in ENTRIES.values() if not isinstance(e.what, type)}
     assert len(public) > 110
+
+
+def test_names_outside_of_kernels_have_a_page_and_their_methods_a_manual():
+    shown = {name.rpartition(".")[2] for page in objects.PAGES.values() for name in page.names}
+    others = {n for n in tc.__all__ if n not in reference.LANGUAGE and not isinstance(getattr(tc, n), tc.DType)}
+    assert others <= shown | {"Dim"}
+    for cls in (tc.Kernel, tc.Compiled, quant.Quantized, linear.Linear, eight.Linear8):
+        assert cls.__doc__
+        for name, member in objects.members(cls):
+            assert member.__doc__, f"{cls.__name__}.{name} has no docstring"
+    text = (reference.PAGES / "kernels.md").read_text()
+    for name in ("compile", "interpret", "simulate", "shadow", "trace", "explain", "tune", "tuned", "prepare", "with_constants"):
+        assert f"\n### `Kernel.{name}`\n\n```py\nkernel.{name}(" in text
+    assert "kernel.interpret(*args: Any, stage: str | None = None, arch: str = 'sm_80', late_copies: bool = False, **kwargs: Any) -> None" in text
+
+
+def test_links_of_the_index_have_headings():
+    for page, anchor in re.findall(r"\]\((\w+\.md)#([^)]*)\)", (reference.PAGES / "README.md").read_text()):
+        headings = re.findall(r"^## (.*)$", (reference.PAGES / page).read_text(), re.MULTILINE)
+        anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+        plain, _, number = anchor.rpartition("-") if anchor not in anchors else (anchor, "", "0")
+        assert anchors.count(plain) > int(number), anchor
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Writes docs/reference, a page for each family of the language's builtins, from the ops themselves, and docs/errors.md, a copy of codes.md.
+"""Writes docs/reference, a page for each family of the language's builtins, from the ops themselves, with those of `tilec.objects`, and docs/errors.md,
+a copy of codes.md.
 
 python -m tilec.reference        rewrites the pages; a test compares them with what this module writes
 
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import tilec as tc
-from tilec import codes
+from tilec import codes, objects
 from tilec.backend.isa import mma
 from tilec.backend.target import TARGETS
 from tilec.errors import TileError
@@ -310,6 +311,10 @@ f16, bf16, f32 and f64, *integers* i16, i32, i64, u16, u32 and u64; *storage typ
 are sm_80 to sm_121a; where the hardware lacks an instruction, others do its work.
 
 {index}
+
+Outside of kernels:
+
+{outside}
 """
 
 
@@ -328,7 +333,9 @@ def pages() -> dict[str, str]:
         links = ", ".join(f"[{e.name}]({page}.md#{anchor(e)})" for e in members)
         index.append(f"- [{title}]({page}.md): {links}")
     given = "\n".join(f"- `{name}`: {given_as(name)}" for name in GIVEN)
-    return {"README.md": INTRODUCTION.format(given=given, index="\n".join(index)), **found}
+    outside = list(objects.pages())
+    found |= {file: text for file, text, _ in outside}
+    return {"README.md": INTRODUCTION.format(given=given, index="\n".join(index), outside="\n".join(link for *_, link in outside)), **found}
 
 
 LANGUAGE_PAGE = "Names that are no operations."

@@ -133,8 +133,8 @@ def _operators() -> Iterator[str]:
 
 
 def declared(x: Any) -> str:
-    """Parameters and result of a name of the language, as a type checker sees them."""
-    return _show(_typed(x.op, signature_of(x.op)) if isinstance(x, Builtin) else inspect.signature(x))
+    """Parameters and result of a name of the language, as a type checker sees them; or those of a signature."""
+    return _show(_typed(x.op, signature_of(x.op)) if isinstance(x, Builtin) else x if isinstance(x, inspect.Signature) else inspect.signature(x))
 
 
 def _define(name: str, x: Any) -> str:
@@ -177,8 +177,9 @@ def _show(signature: inspect.Signature) -> str:
     for p in signature.parameters.values():
         if p.kind is p.KEYWORD_ONLY and not starred:
             parts.append("*")
-            starred = True
-        text = p.name if p.annotation is p.empty else f"{p.name}: {p.annotation}"
+        starred = starred or p.kind in (p.VAR_POSITIONAL, p.KEYWORD_ONLY)
+        name = ("*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else "") + p.name
+        text = name if p.annotation is p.empty else f"{name}: {p.annotation}"
         if p.default is not p.empty:
             plain = p.default is None or isinstance(p.default, bool | int | float | str | DType)
             text += f" = {p.default!r}" if plain else " = ..."

@@ -100,6 +100,7 @@ class Linear8:
 
     @presented
     def __call__(self, x: Any, rows: Any) -> Any:
+        """rows * (x W^T) + b, [M, N], for codes x [M, K] and rows f32[M], as `rows8` makes them. Raises TileError for an x that does not fit."""
         require(hasattr(x, "shape"), f"x is an array of codes, not a {type(x).__name__}", hint="rows8(x) gives codes, and a scale for each row")
         m, (n, k) = (*x.shape, 0)[0], self.weight.shape
         require(tuple(x.shape) == (m, k), f"x has shape {list(x.shape)}, but the layer has {k} inputs")

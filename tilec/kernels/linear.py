@@ -251,11 +251,12 @@ class Linear:
 
     @presented
     def __call__(self, x: Any) -> Any:
+        """x W^T + b, [..., N], for x [..., K]. Raises TileError for an x that does not fit."""
         library = OfTorch(x) if is_torch(x) else OfNumpy(x)
         check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
-        return product(x, self.held(library), self.recipe, library)
+        return product(x, self._hold(library), self.recipe, library)
 
-    def held(self, library: Library) -> dict[str, Any]:
+    def _hold(self, library: Library) -> dict[str, Any]:
         """What the kernel is given at every call, where the library's arrays lie."""
         if library.place not in self._held:
             self._held[library.place] = {name: library.hold(a) for name, a in self.arrays.items()}
