@@ -143,3 +143,20 @@ def test_the_manual_s_code():
     scope = {}
     for block in blocks:
         exec(compile(block, "docs/torch.md", "exec"), scope)
+
+
+@needed
+def test_errors_have_the_line_of_the_caller(t):
+    from tilec.torch import QuantLinear
+
+    layer, x, _ = layer_and_input(t)
+    wrong = {
+        "the weight is a Quantized, not a Tensor": lambda: QuantLinear(t.zeros(3, 4)),
+        "groups of 7 do not divide": lambda: QuantLinear.from_linear(t.nn.Linear(32, 8), "int4", 7),
+        "x is f32, but the layer computes in f16": lambda: layer(x.float()),
+        r"x has shape \[6, 5\]": lambda: t.nn.Sequential(layer)(x[:, :5]),
+    }
+    for words, call in wrong.items():
+        with pytest.raises(TileError, match=words) as told:
+            call()
+        assert (told.value.loc.file, told.value.loc.line) == (__file__, call.__code__.co_firstlineno), words

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
 from tilec.codes import Code, of_module
@@ -151,14 +151,21 @@ def presented(entry: Callable[P, R]) -> Callable[P, R]:
 
 
 def caller() -> Loc | None:
-    """The place outside of tilec that called into it: line, and from Python 3.11 on the columns of the call."""
+    """The place outside of tilec that called into it: line, and from Python 3.11 on the columns of the call. PyTorch's modules and operators, which may
+    stand between, are no such place."""
     frame = sys._getframe()
-    here = os.path.dirname(__file__)
-    while frame is not None and (frame.f_code.co_filename.startswith(here) or str(frame.f_globals.get("__file__", "")).startswith(here)):
-        frame = frame.f_back  # type: ignore[assignment]  # what `dataclass` writes is in no file
+    while frame is not None and _passed(frame):
+        frame = frame.f_back  # type: ignore[assignment]
     if frame is None:
         return None
     spans = list(frame.f_code.co_positions())[frame.f_lasti // 2 : frame.f_lasti // 2 + 1] if hasattr(frame.f_code, "co_positions") else []
     line, end_line, column, end_column = spans[0] if spans else (None, None, None, None)
     one_line = line is not None and line == end_line
     return Loc(frame.f_code.co_filename, line or frame.f_lineno, (column or 0) + 1, (end_column or 0) + 1 if one_line else 0)
+
+
+def _passed(frame: FrameType) -> bool:
+    """Whether a frame is tilec's own, what `dataclass` wrote for it, which is in no file, among them, or PyTorch's."""
+    here, names = os.path.dirname(__file__), frame.f_globals
+    own = frame.f_code.co_filename.startswith(here) or str(names.get("__file__", "")).startswith(here)
+    return own or str(names.get("__name__", "")).partition(".")[0] == "torch"

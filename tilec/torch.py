@@ -92,7 +92,7 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not torch.compiler.is_compiling():
-            kernels.check(tuple(x.shape), torch_type(x.dtype), self.in_features, torch_type(self.dtype))  # type: ignore[arg-type]
+            presented(kernels.check)(tuple(x.shape), torch_type(x.dtype), self.in_features, torch_type(self.dtype))  # type: ignore[arg-type]
         return torch.ops.tilec.linear(x, self.w, self.scales, self.zeros, self.channel, self.bias, self.order, self.recipe)
 
     def extra_repr(self) -> str:
