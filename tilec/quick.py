@@ -383,29 +383,26 @@ class Kept:
     """What the tensors of former launches decided, by the shapes that tell the dimensions: a function that says whether other tensors have the
     same types, shapes, strides and place, and what follows from these. Threads may share it.
 
-    It keeps `SHAPES` keys at most, for each the last tensors that differed from those before, and after so many `TRIES` none of them."""
+    It keeps `SHAPES` keys at most, and for each the last of the first `TRIES` tensors that differed from those before."""
 
-    SHAPES, TRIES = 1024, 4
+    SHAPES, TRIES = 1024, 8
 
     def __init__(self) -> None:
         self.found: dict[Any, tuple[Any, ...]] = {}
         self.tries: dict[Any, int] = {}
-        self.otherwise = 0  # the tries of a new key: no more once there are enough keys
+        self.otherwise = 0  # the tries of a new key: as many as there may be once there are enough keys
         self.get = self.found.get
 
     def keep(self, key: Any, tensors: tuple[Any, ...], decided: tuple[Any, ...]) -> tuple[Any, ...]:
         """Remember, if it is worth it. Returns what was decided."""
         tries = self.tries.get(key, self.otherwise)
-        if tries > self.TRIES:
-            return decided
-        self.tries[key] = tries + 1
-        if len(self.tries) >= self.SHAPES:
-            self.otherwise = self.TRIES + 1
-        same = arrays.likeness(tensors) if tries < self.TRIES else None
-        if same:
-            self.found[key] = same, *decided
-        else:
-            self.found.pop(key, None)
+        if tries < self.TRIES:
+            self.tries[key] = tries + 1
+            if len(self.tries) >= self.SHAPES:
+                self.otherwise = self.TRIES
+            same = arrays.likeness(tensors)
+            if same:
+                self.found[key] = same, *decided
         return decided
 
 
