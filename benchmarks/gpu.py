@@ -38,7 +38,7 @@ from tilec.errors import TileError  # noqa: E402
 PATIENCE = 150.0  # seconds that a task may take; nvcc takes its time
 SPOILT = 3  # the exit status of a process whose CUDA context is lost
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-TOOL_SECONDS = 150.0  # that a tool may take
+TOOL_SECONDS = 120.0  # that a tool may take
 TIMES = ("time: ", "layer: ")  # how the names of tasks begin that take time
 ALIKE = re.compile(r"kernel: (decode|encode) (?!int6$|float8_e4m3$)")  # kernels that differ by a type from one that a tool sees
 SANITIZERS = ("compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer")

@@ -17,6 +17,8 @@ import tilec as tc
 from tilec import DType, bf16, cdiv, f16, f32, f64, i32, i64, int6
 from tilec.compiler import Kernel, numbers, poison, relative_norm
 from tilec.ir.dtypes import all_dtypes
+from tilec.kernels.pack import packing
+from tilec.kernels.quantize import quantizing
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 M, N, K, T = tc.dims("M N K T")
@@ -183,6 +185,11 @@ def tests() -> Iterator[tuple[str, Case]]:
     yield "views", Case(windows, _windows)
     yield "functions", Case(functions, _functions)
     yield "reductions of strided rows", Case(extremes, _extremes)
+    for name in ("int4", "float6_e3m2", "float7_e2m4", "nf4"):
+        kind = tc.packed(name)
+        constants = {"P": kind, "T": kind.element, "U": tc.dtype(f"uint{kind.bits}")}
+        yield f"packing {name}", Case(packing, lambda rng, p=kind: _packed(rng, p), constants)  # type: ignore[misc]
+    yield "quantizing int4", Case(quantizing, _quantized)
     for dtype in (f16, bf16):
         for m, n, k in ((64, 128, 96), (70, 50, 41)):
             yield f"product {dtype} {m}x{n}x{k}", Case(product, lambda rng, d=dtype, s=(m, n, k): _product(rng, d, *s), {"W": dtype})  # type: ignore[misc]
@@ -249,6 +256,16 @@ def _functions(rng: np.random.Generator) -> tuple[tuple[Any, ...], dict[str, Any
 def _extremes(rng: np.random.Generator) -> tuple[tuple[Any, ...], dict[str, Any]]:
     x = rng.standard_normal((9, 200), np.float32)[:, ::2]
     return (x, _poisoned(f32, 9), _poisoned(f32, 9)), {"low": x.min(axis=1), "high": x.max(axis=1)}
+
+
+def _packed(rng: np.random.Generator, kind: Any) -> tuple[tuple[Any, ...], None]:
+    codes = rng.integers(0, 1 << kind.bits, (1, 300, 200), np.uint8)
+    return (codes, tc.Tensor.from_codes(np.zeros_like(codes), kind)), None
+
+
+def _quantized(rng: np.random.Generator) -> tuple[tuple[Any, ...], None]:
+    w = rng.standard_normal((256, 200)).astype(np.float16)
+    return (w, tc.Tensor.from_codes(np.zeros(w.shape, np.uint8), tc.packed("int4")), _poisoned(f16, 2, 200)), None
 
 
 def _product(rng: np.random.Generator, dtype: DType, m: int, n: int, k: int) -> tuple[tuple[Any, ...], dict[str, Any]]:

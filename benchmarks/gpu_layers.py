@@ -23,6 +23,7 @@ from tilec.backend import driver
 from tilec.backend.timing import milliseconds
 from tilec.compiler import load_kernel, relative_norm
 from tilec.kernels.linear import Linear, call
+from tilec.kernels.pack import packing
 from tilec.quant import quantize_linear
 
 Task = Callable[[], dict[str, Any]]
@@ -38,7 +39,7 @@ CHECKED = 16  # rows, and 32 columns, that are compared
 
 
 def tasks() -> dict[str, Task]:
-    """By name, few rows first, so that a short run has them."""
+    """By name: few rows first, so that a short run has them, and humming last, which takes its time to compile, but for what it is known for."""
     made: dict[str, Task] = {"layer: copy": copy}
     for m in ROWS:
         for k, n in SHAPES:
@@ -50,12 +51,16 @@ def tasks() -> dict[str, Task]:
                 made[f"layer: {name} {shape}{gpu_peers.of(group)}"] = functools.partial(timed, name, m, n, k, group)
             for group in GROUPS:
                 made[f"layer: triton int4 {shape}{gpu_peers.of(group)}"] = functools.partial(gpu_peers.triton_int4, m, n, k, group)
-    for m in ROWS:
-        for k, n in SHAPES:
-            for name, group in cases(m, k, n):
-                if group or m == 1:
-                    made[f"layer: humming {name} {m}x{n}x{k}{gpu_peers.of(group)}"] = functools.partial(gpu_peers.humming, name, m, n, k, group)
-    return made
+        if m == ROWS[0]:
+            made |= {name: task for name, task in of_humming(m, *SHAPES[0]) if "groups" in name}
+    return made | {name: task for m in ROWS for shape in SHAPES for name, task in of_humming(m, *shape)}
+
+
+def of_humming(m: int, k: int, n: int) -> Iterator[tuple[str, Task]]:
+    """Its products for a shape; with scales of channels for one row alone."""
+    for name, group in cases(m, k, n):
+        if group or m == ROWS[0]:
+            yield f"layer: humming {name} {m}x{n}x{k}{gpu_peers.of(group)}", functools.partial(gpu_peers.humming, name, m, n, k, group)
 
 
 def cases(m: int, k: int, n: int) -> Iterator[tuple[str, int | None]]:
@@ -172,6 +177,21 @@ def timed(name: str, m: int, n: int, k: int, group: int | None) -> dict[str, Any
     read = math.prod(grid) * 512 * kind.bits + (groups * n * 2 if group else 0)
     form = json.loads(found["best"] or "null")
     return measured("tilec", m, n, k, read, found, type=name, bits=kind.bits, group=group, form=form, key=key)
+
+
+def packed(name: str, k: int, n: int) -> dict[str, Any]:
+    """Codes of one a byte into the words of packed weights; some columns are compared with NumPy's."""
+    rng, kind = np.random.default_rng(), tc.packed(name)
+    with driver.on(0), Library() as library:
+        block = rng.integers(0, 1 << kind.bits, 999983, np.uint8)
+        codes = library.memory((1, k, n), np.uint8).repeat(block)
+        words = library.memory((kind.nbytes((k, n)) // 4,), np.uint32)
+        constants = {"P": kind, "T": kind.element, "U": tc.dtype(f"uint{kind.bits}")}
+        run = functools.partial(packing, codes, tc.tensor(words, kind, (1, k, n)), **constants)
+        rows = block[(np.arange(min(k, 128))[:, None] * n + np.arange(n)) % len(block)]
+        wanted = kind.words(rows).reshape(-1)
+        found = fastest({"packing": run}, lambda: words.bytes(0xCD), lambda: float((words.first(wanted.size) != wanted).any()))
+    return {**found, "gb_per_s": (codes.nbytes + words.nbytes) / found["ms"] / 1e6 if found["ms"] else None}
 
 
 def random_rows(rng: np.random.Generator, count: int) -> np.ndarray:

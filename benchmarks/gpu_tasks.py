@@ -138,6 +138,8 @@ def times() -> dict[str, Task]:
         made[f"{name} 4096^3"] = lambda name=name: matmul(name, 4096)  # type: ignore[misc]
     for causal in (False, True):
         made[f"attention 32x4096x128{' causal' * causal}"] = lambda causal=causal: attention(32, 4096, 128, causal)  # type: ignore[misc]
+    for name in ("int4", "float6_e3m2", "float7_e2m4"):
+        made[f"packing {name} 8192x8192"] = lambda name=name: gpu_layers.packed(name, 8192, 8192)  # type: ignore[misc]
     for name, size in (("softmax", (8192, 1024)), ("layer_norm", (8192, 1024)), ("vector_add", (1 << 26,)), ("transpose", (8192, 8192))):
         made[f"{name} {'x'.join(map(str, size))}"] = lambda name=name, size=size: by_example(name, size)  # type: ignore[misc]
     return made

@@ -12,7 +12,8 @@ from tests.everywhere import everywhere
 from tilec import bf16, cdiv, f16, quant, uint8
 from tilec.backend import target
 from tilec.ir.bitmaps import move, moved
-from tilec.kernels.pack import pack, packing, packing_transposed, unpack, unpacking
+from tilec.kernels.pack import pack, packing, unpack, unpacking
+from tilec.kernels.quantize import quantize, quantizing
 
 K, N = tc.dims("K N")
 
@@ -70,14 +71,14 @@ def test_every_type_is_packed(element, to):
 @pytest.mark.parametrize(("name", "to"), SAMPLE, ids=[f"{n}-{to}" for n, to in SAMPLE])
 def test_packing_in_ptx(name, to):
     """Whole tiles and those over the edge."""
-    simulated(packing, tc.packed(name, to), uint8)
+    simulated(tc.packed(name, to), uint8)
 
 
 @pytest.mark.parametrize("name", ["int3", "e2m1", "int8"])
 def test_compact_codes_transposed_ones_and_back(name):
     kind = tc.packed(name)
-    simulated(packing, kind, kind.element)
-    simulated(packing_transposed, kind, uint8)
+    simulated(kind, kind.element)
+    simulated(kind, uint8, transposed=True)
     codes = weights(kind, (1, 150, 72))
     again = tc.tensor(np.full(-(-kind.element.nbytes(codes.shape) // 4) * 4, 0xA5, np.uint8), kind.element, codes.shape)
     report = unpacking.simulate(tc.Tensor.from_codes(codes, kind), again, S=kind.element, P=kind)
@@ -85,10 +86,15 @@ def test_compact_codes_transposed_ones_and_back(name):
     assert not report.findings, str(report)
 
 
-def simulated(kernel, kind, source):
+def test_tiles_that_are_taller_than_wide():
+    """Warps share them out along K."""
+    simulated(tc.packed("uint3"), uint8, bk=256, bn=32)
+
+
+def simulated(kind, source, **more):
     codes, w = weights(kind, (1, 150, 72)), poisoned(kind, (1, 150, 72))
-    given = codes.swapaxes(1, 2).copy() if kernel is packing_transposed else codes
-    report = kernel.simulate(given if source is uint8 else tc.Tensor.from_codes(given, source), w, **constants(kind, source))
+    given = codes.swapaxes(1, 2).copy() if more.get("transposed") else codes
+    report = packing.simulate(given if source is uint8 else tc.Tensor.from_codes(given, source), w, **constants(kind, source), **more)
     np.testing.assert_array_equal(w.bytes, quant.pack(tc.Tensor.from_codes(codes, kind.element), to=kind.to).bytes)
     assert not report.findings, str(report)
 
@@ -134,7 +140,7 @@ def test_what_is_not_packed():
     for args, message in (
         ((codes,), "need a type to be packed as"),
         ((codes[0], "int4"), r"codes \[..., K, N\] are wanted"),
-        ((7, "int4"), "codes .* are wanted, not int"),
+        ((7, "int4"), "an array is wanted, not a int"),
         ((codes.astype(np.int32), "int4"), "codes of int4 are uint8, one a byte, or int4, not i32"),
         ((tc.Tensor.from_codes(codes, "int3"), "int4"), "codes of int4 are uint8, one a byte, or int4, not int3"),
         ((codes, "f16"), "types of 1 to 8 bits are"),
@@ -149,7 +155,7 @@ def test_on_a_gpu():
     """Where no library makes memory, it is given."""
     codes, words = aligned((256, 64), np.uint8), aligned(256 * 64 // 2, np.uint8)
     gpu = GPU()
-    gpu.parameters["packing"] = 5
+    gpu.parameters["packing"] = 7
     with stubbed(gpu):
         with pytest.raises(tc.TileError, match="memory on a GPU is made by PyTorch"):
             pack(Cuda(codes), "int4")
@@ -157,6 +163,55 @@ def test_on_a_gpu():
     assert (w.dtype, w.shape, w.address) == (tc.packed("int4"), (256, 64), words.ctypes.data)
     (launch,) = gpu.launches
     assert launch.grid == (2, 1, 1)
+
+
+QUANTIZED = [  # type, rows of a group, zero, the weights' type, the scales'
+    ("int4", 128, 0, "f16", "f16"), ("e2m1", 32, 0, "f32", "bf16"), ("e3m2", 256, 0, "bf16", "f16"), ("uint4", 64, 8.0, "f16", "f32"),
+    ("int8", None, 0, "f16", "f16"), ("nf4", 16, 0, "f32", "f16"), ("int1", 128, -0.5, "f16", "f16"), ("e4m3", 128, 0, "f32", "f16"),
+    ("int3", 1, 0, "f16", "f16"),
+]  # fmt: skip
+
+
+def to_quantize(kind):
+    """Weights of all magnitudes; one group is zeros."""
+    rng = np.random.default_rng()
+    values = tc.dtype(kind).round(rng.standard_normal((256, 72)) * 2.0 ** rng.integers(-14, 5, (256, 72)))
+    values[:, 3] = 0
+    return values
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("name", "group", "zero", "kind", "wide"), QUANTIZED, ids=[f"{c[0]}-{c[1]}" for c in QUANTIZED])
+def test_quantizing_is_numpys(name, group, zero, kind, wide, transposed):
+    values = to_quantize(kind)
+    codes, scales = quant.quantize(values, name, group, scale_dtype=wide, zero=zero)
+    w = tc.Tensor.from_values(values.T.copy() if transposed else values, kind)
+    found, found_scales = quantize(w, name, group, scale_dtype=wide, zero=zero, transposed=transposed)
+    np.testing.assert_array_equal(found_scales.codes(), scales.codes())
+    np.testing.assert_array_equal(found.codes(), codes.codes())
+
+
+@pytest.mark.parametrize(("name", "group"), [("int4", 256), ("e2m1", 32)])
+def test_quantizing_in_ptx(name, group):
+    values, kind = to_quantize("f16"), tc.packed(name)
+    codes, scales = quant.quantize(values, name, group)
+    found, wide = poisoned(kind, values.shape), np.full(scales.shape, np.nan, np.float16)
+    more = {"P": kind, "T": kind.element, "group": group, "reach": float(kind.element.max), "least": 2.0**-24}
+    report = quantizing.simulate(values.astype(np.float16), found, wide, **more)
+    np.testing.assert_array_equal(wide, scales.values())
+    np.testing.assert_array_equal(found.codes(), codes.codes())
+    assert not report.findings, str(report)
+
+
+def test_what_is_not_quantized():
+    w = np.zeros((256, 32), np.float16)
+    for args, more, message in (
+        ((w[0], "int4"), {}, r"weights are a matrix, not of shape \[32\]"), ((w.astype(np.float64), "int4"), {}, "f16, bf16 or f32, not f64"),
+        ((w, "int4", 96), {}, "groups of 96 rows of 256"), ((w[:192], "int4"), {}, "groups of 192 rows of 192"),
+        ((w, "e5m1"), {}, "largest float7_e5m1, which f16 does not hold"), ((w, "int4", 128), {"scale_dtype": "e8m0"}, "scales are f16, bf16 or f32"),
+    ):  # fmt: skip
+        with pytest.raises(tc.TileError, match=message):
+            quantize(*args, **more)
 
 
 @tc.kernel(warps=2)

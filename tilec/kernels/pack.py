@@ -21,29 +21,23 @@ from tilec.errors import require
 from tilec.ir.arrays import DeviceArray, is_torch, numpy_type, read, torch
 from tilec.ir.packing import Packed
 
-B, K, N = tc.dims("B K N")
+B, K, N, I, J = tc.dims("B K N I J")
 P, S, T, U = tc.types("P S T U")
 
 PACKED = tc.packed(int4)
 
 
 @tc.kernel(warps=4)
-def packing(codes: S[B, K, N], w: P[B, K, N], *, S: DType = uint8, P: DType = PACKED, T: DType = int4, U: DType = tc.uint4, bk: int = 128, bn: int = 128):
-    """Codes of T, as T or as numbers of uint8, into a packed tensor of T; U is T's width of unsigned integers."""
-    tc.grid(cdiv(K, bk), cdiv(N, bn), B)
-    i, j, b = tc.block_index(0) * bk, tc.block_index(1) * bn, tc.block_index(2)
-    tc.store(w, [b, i, j], as_type(tc.load(codes, [b, i, j], [bk, bn]), T, U))
-
-
-@tc.kernel(warps=4)
-def packing_transposed(
-    codes: S[B, N, K], w: P[B, K, N],
-    *, S: DType = uint8, P: DType = PACKED, T: DType = int4, U: DType = tc.uint4, bk: int = 128, bn: int = 128,
+def packing(
+    codes: S[B, I, J], w: P[B, K, N],
+    *, S: DType = uint8, P: DType = PACKED, T: DType = int4, U: DType = tc.uint4, transposed: bool = False, bk: int = 128, bn: int = 128,
 ):  # fmt: skip
-    """The same of codes [B, N, K]."""
+    """Codes of T [B, K, N], or [B, N, K] if `transposed`, as T or as numbers of uint8, into a packed tensor of T; U is T's width of unsigned integers."""
     tc.grid(cdiv(K, bk), cdiv(N, bn), B)
+    tc.assume((I == N) & (J == K) if transposed else (I == K) & (J == N))
     i, j, b = tc.block_index(0) * bk, tc.block_index(1) * bn, tc.block_index(2)
-    tc.store(w, [b, i, j], as_type(tc.load(codes, [b, j, i], [bk, bn], dims=[2, 1]), T, U))
+    tile = tc.load(codes, [b, j, i], [bk, bn], dims=[2, 1]) if transposed else tc.load(codes, [b, i, j], [bk, bn])
+    tc.store(w, [b, i, j], as_type(tile, T, U))
 
 
 @tc.kernel(warps=4)
@@ -70,18 +64,17 @@ def pack(codes: Any, dtype: DType | str | None = None, to: DType | str = f16, *,
     no weights (NaN, infinities) or too large. Raises TileError for types, shapes and places that do not fit; weights on the host are packed by
     `tilec.quant.pack`, which needs no kernel.
     """
-    given = codes if isinstance(codes, Tensor) else read(codes)
-    require(given is not None and len(given.shape) >= 2, f"codes [..., K, N] are wanted, not {type(codes).__name__}")
-    require(dtype is not None or isinstance(given, Tensor), "codes, one a byte, need a type to be packed as", hint="as in pack(codes, 'int4')")
-    kind = tc.dtype(given.dtype if dtype is None else dtype)
+    given = array_of(codes)
+    require(len(given.shape) >= 2, f"codes [..., K, N] are wanted, not of shape {list(given.shape)}")
+    require(dtype is not None or isinstance(codes, Tensor), "codes, one a byte, need a type to be packed as", hint="as in pack(codes, 'int4')")
+    kind, held = tc.dtype(given.dtype if dtype is None else dtype), given.dtype
     kind = kind if isinstance(kind, Packed) else tc.packed(kind, to)
-    held = numpy_type(given.dtype) if isinstance(given, np.ndarray) else given.dtype
     require(held in (uint8, kind.element), f"codes of {kind.element} are uint8, one a byte, or {kind.element}, not {held}")
     shape = (*given.shape[:-2], given.shape[-1], given.shape[-2]) if transposed else given.shape
     made = tc.tensor(room(given, kind.nbytes(shape)) if out is None else out, kind, shape)
-    constants = {"S": held, "P": kind, "T": kind.element, "U": tc.dtype(f"uint{kind.bits}")}
     if made.size:
-        (packing_transposed if transposed else packing)(*map(stack, (Tensor(of(given), held, given.shape), made)), **constants)
+        constants = {"S": held, "P": kind, "T": kind.element, "U": tc.dtype(f"uint{kind.bits}"), "transposed": transposed}
+        packing(*map(stack, (given, made)), **constants)
     return made
 
 
@@ -96,9 +89,16 @@ def unpack(w: Tensor, out: Any = None) -> Tensor:
     return made
 
 
-def of(array: Any) -> Any:
-    """The memory of a tensor, or the array itself."""
-    return array.buffer if isinstance(array, Tensor) else array
+def array_of(x: Any) -> Tensor:
+    """An array of any library as a tensor on its memory. Raises TileError for types that tilec does not have."""
+    found = read(x)
+    require(found is not None, f"an array is wanted, not a {type(x).__name__}")
+    if isinstance(found, Tensor):
+        return found
+    assert found is not None
+    kind = numpy_type(found.dtype) if isinstance(found, np.ndarray) else found.dtype
+    require(isinstance(kind, DType), f"tilec has no type {kind}")
+    return Tensor(found, kind, found.shape)
 
 
 def stack(w: Tensor) -> Tensor:
@@ -106,9 +106,9 @@ def stack(w: Tensor) -> Tensor:
     return Tensor(w.buffer, w.dtype, (math.prod(w.shape[:-2]), *w.shape[-2:]))
 
 
-def room(like: Any, size: int) -> Any:
-    """Bytes where an array lies."""
-    memory = of(like)
+def room(like: Tensor, size: int) -> Any:
+    """Bytes where a tensor lies."""
+    memory = like.buffer
     if not isinstance(memory, DeviceArray):
         return np.empty(size, np.uint8)
     require(is_torch(memory.owner), "memory on a GPU is made by PyTorch", hint="pass an array of bytes of your library: out=...")
