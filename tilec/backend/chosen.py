@@ -84,12 +84,12 @@ class ChosenAccess(GlobalAccess):
             total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
         return total
 
-    def element(self, register: int) -> str:
+    def beyond(self, origin: str, register: int) -> str:
         terms = [(self.wide_index(v, registers[register]), axis) for v, (axis, registers) in zip(self.op.indices, self.chosen, strict=True)]
         running = [(str(c), self.op.dims[a]) for a, c in enumerate(self.place.offsets[register]) if c and self.op.dims[a] != NOWHERE]
         key = ("element", tuple(terms), tuple(running))
         if key not in self.memo:
-            self.memo[key] = self.linear([*terms, *running], self.origin)
+            self.memo[key] = self.linear([*terms, *running], origin)
         return self.memo[key]
 
     def wide_index(self, value: Value, register: str) -> str:

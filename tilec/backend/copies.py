@@ -13,7 +13,6 @@ from tilec.backend.llvm import Generator, emits, from_code
 from tilec.backend.memory import (
     VECTOR_BITS,
     GlobalAccess,
-    byte_offset,
     conjunction,
     first_holder,
     in_memory,
@@ -101,8 +100,8 @@ def copy_words(g: Generator, source: GlobalAccess, target: PackedAccess, run: in
     copies = []
     for register in range(0, len(source.place.offsets), run):
         condition, inside = target.inside(register, first), source.inside(register)
-        to = target.byte(target.bit(target.element(register)))
-        origin = source.byte(byte_offset(g, source.element(register), bits))
+        to = target.address(register)
+        origin = source.pointer(source.element(register))
         for at in range(0, run * bits // 8, size):
             places = [to, origin] if at == 0 else [g.e.let(f"getelementptr i8, ptr addrspace({n}) {p}, i32 {at}") for n, p in ((3, to), (1, origin))]
             arguments = [f"ptr addrspace(3) {places[0]}", f"ptr addrspace(1) {places[1]}"]

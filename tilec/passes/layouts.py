@@ -300,7 +300,8 @@ class AssignLayouts(Rewriter):
         if op.layout is not None:
             require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}", loc=op.loc)
             return self.clone(op)
-        layout = self.default(op.results[0].type, fastest_axis(op))
+        packed = isinstance(op, LoadShared) and op.memory.type.packed  # whole words; bit by bit if they are none
+        layout = self.default(op.results[0].type, fastest_axis(op), 32 if packed else 8)
         if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(op.results[0], ())):
             layout = self.wish(op.results[0]) or layout
         return self.clone(op, layout=layout)
