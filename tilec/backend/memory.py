@@ -20,7 +20,7 @@ from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.memory import Load, Store
-from tilec.ir.ops.views import RUNTIME, TensorView, contiguous
+from tilec.ir.ops.views import RUNTIME, TensorView, contiguous, viewed
 
 VECTOR_BITS = 128
 WORD = 32  # bits of what an atomic takes
@@ -139,9 +139,14 @@ class GlobalAccess:
 
     @property
     def unit(self) -> int:
-        """Bits of which a vector takes whole ones: bytes, but where elements are stored that don't fill bytes the words of the atomics by
-        which other threads store theirs, so that no word is written in both ways."""
-        return WORD if isinstance(self.op, Store) and self.packed else 8
+        """Bits of which a vector takes whole ones: bytes, but of tensors that the kernel writes whose elements don't fill bytes the words of the
+        atomics by which other threads store theirs, so that no word is touched in both ways."""
+        return WORD if self.packed and self.changes else 8
+
+    @property
+    def changes(self) -> bool:
+        """Whether the kernel writes the tensor."""
+        return viewed(self.tensor) in self.g.written
 
     def _carried(self) -> str | None:
         """In a loop in which the tile moves on steadily: a name for register 0's offset, whose pointer the loop carries."""
@@ -648,7 +653,10 @@ def bit_place(g: Generator, access: GlobalAccess, register: int, width: int) -> 
 
 
 def load_bits(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:
-    """One element from the byte or two that hold it."""
+    """One element from the byte or two that hold it; of a tensor that the kernel writes, from words, as atomics of other threads do."""
+    if access.changes:
+        word, shift = bit_place(g, access, register, WORD)
+        return bits_of_words(g, words_at(g, access, word), shift, access.dtype.bits, condition)
     byte, shift = bit_place(g, access, register, 8)
     return bits_from(g, [access.byte(byte), access.byte(g.e.let(f"add nsw i64 {byte}, 1"))], shift, access.dtype.bits, condition)
 
@@ -669,12 +677,26 @@ def wide(g: Generator, byte: str) -> str:
 
 def store_bits(g: Generator, access: GlobalAccess, register: int, value: str, condition: str) -> None:
     """One element by atomics on the 32-bit words that hold it, as its neighbours may have other writers."""
-    word, shift = bit_place(g, access, register, 32)
-    addresses = [
-        g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}")
-        for index in (word, g.e.let(f"add nsw i64 {word}, 1"))
-    ]
-    bits_to(g, addresses, shift, access.dtype.bits, value, condition)
+    word, shift = bit_place(g, access, register, WORD)
+    bits_to(g, words_at(g, access, word), shift, access.dtype.bits, value, condition)
+
+
+def words_at(g: Generator, access: GlobalAccess, word: str) -> list[str]:
+    """The addresses of a word of a tensor and of the next one."""
+    indices = word, g.e.let(f"add nsw i64 {word}, 1")
+    return [g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}") for index in indices]
+
+
+def bits_of_words(g: Generator, addresses: Sequence[str], shift: str, bits: int, condition: str) -> str:
+    """`bits` bits from bit `shift` of a word of global memory on, an i8, by loads that atomics of other threads may overtake."""
+    two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {WORD - bits}")])
+    code = "mov.b32 $0, 0; @$2 ld.relaxed.gpu.global.b32 $0, [$1];"
+    low, high = (
+        g.e.asm("i32", code, "=&r,l,b", GLOBAL.pointer(address), f"i1 {where}", effect=True)
+        for address, where in zip(addresses, (condition, two), strict=True)
+    )
+    value = g.e.let(f"trunc i32 {g.e.call('i32', 'llvm.fshr.i32', f'i32 {high}', f'i32 {low}', f'i32 {shift}')} to i8")
+    return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
 
 
 def bits_to(g: Generator, addresses: Sequence[str], shift: str, bits: int, value: str, condition: str, space: Space = GLOBAL) -> None:
