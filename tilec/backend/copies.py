@@ -41,7 +41,8 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
     aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
     limits = {**source.limits, **target.limits}
     if size < 4:
-        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {min(limits, key=lambda why: limits[why])}")
+        why = min(limits, key=lambda limit: limits[limit] or math.inf)
+        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {why}")
     explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
     where_aligned(g, aligned, [source, target], lambda: copy_vectors(g, source, target, size), lambda: copy_elements(g, source, target))
     return None
