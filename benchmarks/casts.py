@@ -24,7 +24,7 @@ M, N, K, G = tc.dims("M N K G")
 SMALL = tuple(t for t in all_dtypes() if t.bits <= 8 and not t.is_bool)
 ARCHES = ("sm_80", "sm_89")
 MORE = 64  # elements
-LOOPS = ("int8", "int4", "int2", "int6", "int5", "e4m3", "e2m1", "e3m2", "nf4")
+LOOPS = (*(f"int{bits}" for bits in range(1, 9)), "e4m3", "e2m1", "e3m2", "nf4")
 
 
 @tc.kernel(warps=1)

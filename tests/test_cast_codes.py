@@ -159,3 +159,22 @@ def test_between_small_types(arch, apart):
         for s, t in got:
             values = np.array([float(v) * (-1 if negative and not v else 1) for v, negative in (exact(c, s) for c in range(1 << s.bits))])
             check(got[s, t], nearest(values, t)[given[s][:, : got[s, t].shape[1]]], (s, t))
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_120a"])
+@pytest.mark.parametrize("source", WIDE, ids=str)
+def test_back_to_powers_of_two(arch, source):
+    """e8m0: the nearest power, also of infinity and of what is small; of negative numbers NaN. Middles apart, where rounding turns."""
+    given = all_numbers(source)
+    given = np.resize(given, (-(-len(given) // 256) * 256, 8))
+    with np.errstate(invalid="ignore"):
+        values = source.decode(given)
+    exponent = np.floor(np.log2(np.clip(np.abs(np.nan_to_num(values, nan=1.0)), 2.0**-127, 2.0**127)))
+    exponent = np.minimum(exponent + (np.abs(values) > 1.5 * 2.0**exponent), 127)
+    want = np.where(np.isnan(values) | (values < 0), -1, exponent.astype(np.int64) + 127)
+    middle = np.abs(values) == 1.5 * 2.0 ** np.floor(exponent)
+    got = cast_kernels.run([(source, D.float8_e8m0)], arch, {source: given})[source, D.float8_e8m0]
+    check(got[~middle], want[~middle], (source, D.float8_e8m0))
+    infinite = got[values == np.inf].ravel()
+    assert infinite.size
+    assert (infinite == 254).all()

@@ -27,7 +27,13 @@ def test_instructions_for_each_element(source, target, arch, limit):
     assert not [name for name in counts if re.match(r"F2F\b|I2F|F2I|LDL|STL", name)]
 
 
-@pytest.mark.parametrize(("name", "limit"), [("int8", 2.9), ("int4", 3.12), ("e2m1", 3.25), ("nf4", 4.27)])
+LOOPS = [
+    ("int1", 2.64), ("int2", 2.7), ("int3", 2.92), ("int4", 2.84), ("int5", 3.21), ("int6", 3.25), ("int7", 3.32), ("int8", 2.9),
+    ("e2m1", 2.97), ("e3m3", 5.35), ("nf4", 3.99),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "limit"), LOOPS)
 def test_loops_with_row_major_weights(name, limit):
     assert load_benchmark("casts").in_loop(D.dtype(name), "sm_80") <= limit
 

@@ -51,6 +51,47 @@ def test_rows_under_a_mask_move_as_vectors():
     assert re.search(r"@%p\d+ ld\.shared\.v\d\.b32", ptx)
 
 
+@tc.kernel(warps=2)
+def ended(x: X[M, N], ends: i32[1], y: X[M, N], z: X[M, N], *, X: tc.DType = f16, unit: int = 8, bn: int = 64):
+    """What lies before a column, by way of loads, stores and copies under a mask, global and shared."""
+    tc.grid(tc.cdiv(M, 8), tc.cdiv(N, bn))
+    tc.assume(N % unit == 0)
+    i, j = tc.block_index(0) * 8, tc.block_index(1) * bn
+    before = (j + tc.arange(bn) < N - unit)[None, :]
+    s = tc.shared(X, [8, bn])
+    tc.copy_async(s, x, [i, j], mask=before)
+    tc.commit()
+    tc.wait(0)
+    tc.sync()
+    tc.store(y, [i, j], tc.load(x, [i, j], [8, bn], mask=before), mask=(i + tc.arange(8) < tc.load(ends, 0))[:, None])
+    tc.store(z, [i, j], tc.load(s, mask=before), mask=(j + tc.arange(bn) >= unit)[None, :])
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [(f16, 8), (f16, 4), (f16, 1), (f32, 4), (f64, 2), (int8, 16), (int8, 8)], ids=str)
+def test_masks_that_end_between_vectors(dtype, unit):
+    x = RNG.integers(-4, 5, (11, 80)).astype(np.float64)
+    column = np.arange(80)
+    rows = np.where(np.arange(11)[:, None] < 9, np.where(column < 80 - unit, x, 0), 7)
+    out = [tc.Tensor.from_values(np.full((11, 80), 7.0), dtype) for _ in range(2)]
+    expected = {"y": rows, "z": np.where(column < unit, 7, np.where(column < 80 - unit, x, 0))}
+    everywhere(ended, (tc.Tensor.from_values(x, dtype), np.int32([9]), *out), expected, X=dtype, unit=unit)
+
+
+def test_vectors_under_masks_that_end_between_them():
+    """Elements of 2 bytes, 8 or 4 of them alike."""
+    ptx = ended.compile(X=f16, unit=8).ptx
+    assert all(re.search(code, ptx) for code in (r"@%p\d+ ld\.global\.v4\.b32", r"@%p\d+ ld\.shared\.v4\.b32", r"@%p\d+ st\.global\.v4\.b32", r"cp\.async\.cg"))
+    assert not re.search(r"(ld|st)\.(global|shared)\.(b16|u16)", ptx)
+    assert re.search(r"@%p\d+ ld\.global\.v2\.b32", ended.compile(X=f16, unit=4).ptx)
+
+
+def test_what_a_mask_costs_is_said():
+    lines = [why for line in ended.explain(unit=1).lines.values() for why in line.why if "2 bytes at a time, not 16: the mask is not known" in why]
+    assert any("tc.copy_async" in why and "where it compares with N, tc.assume(N % 8 == 0) would tell" in why for why in lines)
+    assert any("tc.load(s" in why and "one of whole rows, as m[:, None], would be" in why for why in lines)
+    assert not [why for line in ended.explain(unit=8).lines.values() for why in line.why if "the mask" in why]
+
+
 @tc.kernel(warps=1)
 def part(x: f32[N], y: f32[N], *, n: int = 64, start: int = 0, phase: int = 1):
     """Only what is stored may be read: the interpreter and the simulator would tell."""

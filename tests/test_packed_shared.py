@@ -8,7 +8,7 @@ from everywhere import everywhere
 
 import tilec as tc
 from examples import example
-from tilec import cdiv, f32, float4_e2m1, float6_e3m2, i32, int2, int3, int4, int5, int6, int7, uint1
+from tilec import cdiv, f16, f32, float4_e2m1, float6_e3m2, i32, int2, int3, int4, int5, int6, int7, uint1
 from tilec.ir.shared import row_major
 from tilec.ir.types import SharedType
 
@@ -184,3 +184,24 @@ def test_loads_of_loops_are_copied_ahead(dtype):
         assert np.linalg.norm(args[3] - expected["y"]) <= 2**-8 * np.linalg.norm(expected["y"])
     tiles = [t for t in kernel.compile(W=dtype).metadata["shared"] if t["type"].startswith(f"{dtype}[")]
     assert [t["bytes"] for t in tiles] == [3 * 32 * 64 * dtype.bits // 8]
+
+
+@tc.kernel(warps=2)
+def accumulated(x: f16[M, K], w: W[K, N], y: f32[M, N], *, W: tc.DType = int5, bn: int = 64, bk: int = 32):
+    """Rows of K and N that hang over the edge; tiles whose rows fill words, or none."""
+    tc.grid(cdiv(N, bn))
+    j = tc.block_index(0) * bn
+    acc = tc.zeros(f32, [16, bn])
+    for k in tc.range(0, K, bk, stages=3):
+        acc = tc.dot(tc.load(x, [0, k], [16, bk]), f16(tc.load(w, [k, j], [bk, bn])), acc)
+    tc.store(y, [0, j], acc)
+
+
+@pytest.mark.parametrize(("k", "n", "bn"), [(96, 128, 64), (40, 160, 32), (33, 72, 64)])
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_products_with_rows_of_any_width(bits, k, n, bn):
+    """Sums of products of small integers are exact in f32."""
+    dtype = tc.dtype(f"int{bits}")
+    w, x = values(dtype, k, n), RNG.integers(-8, 9, (16, k)).astype(np.float16)
+    y = np.full((16, n), np.nan, np.float32)
+    everywhere(accumulated, (x, tensor(w, dtype), y), {"y": x.astype(np.float64) @ w}, W=dtype, bn=bn)

@@ -5,6 +5,7 @@ import textwrap
 import pytest
 
 import tilec
+import tilec as tc
 from tilec.backend.select import select
 from tilec.backend.target import target
 from tilec.errors import TileError
@@ -524,6 +525,30 @@ def test_too_much_shared_memory_names_the_tiles():
     assert "166912" in text or "163" in text
     notes = [(note, loc.line) for note, loc in caught.value.notes]
     assert notes == [("160000 bytes: shared tile first, shared f32[40000]", 3), ("40000 bytes: shared tile second, shared uint8[40000]", 4)]
+
+
+@tc.kernel(warps=4)
+def exchanging(x: tc.f32[200, 256], y: tc.f32[200, 256], z: tc.f32[256]):
+    tc.grid(1)
+    s = tc.shared(tc.f32, [100, 256])
+    tc.store(s, tc.load(x, [0, 0], [100, 256]))
+    tc.sync()
+    v = tc.load(x, [0, 0], [200, 256])
+    tc.store(z, [0], tc.sum(v, axis=0) + tc.sum(tc.load(s), axis=0))
+    tc.store(y, [0, 0], tc.cumsum(v, axis=0))
+
+
+def test_scratch_is_among_what_is_too_much():
+    """200 rows of 256 numbers and 16 bytes are 208000 bytes less the last gap; sums of the 4 warps join in 4 rows, in the same place."""
+    with pytest.raises(TileError) as caught:
+        exchanging.compile("sm_80")
+    texts = [text for text, _ in caught.value.notes]
+    assert caught.value.message.startswith(f"{100 * 1024 + 200 * 1040 - 16} bytes of shared memory")
+    assert texts[:2] == [
+        "102400 bytes: shared tile s, shared f32[100, 256]",
+        "207984 bytes: scratch for a change of layout, shared f32[200, 256]",
+    ]
+    assert "4144 bytes: scratch for a change of layout, shared f32[4, 256], in the place of the largest scratch" in texts[2:]
     place_shared(kernel(BIG), target("sm_90a"))
 
 

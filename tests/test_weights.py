@@ -241,6 +241,16 @@ def test_promises_are_checked():
     half = np.full((1, 64), 0.5, np.float16)
     with pytest.raises(tc.TileError, match="no whole number"):
         with_zeros.interpret(w, half, half, np.zeros((128, 64), np.float16))
+    wide, one = tc.packed("e5m2"), np.ones((1, 64), np.float16)
+    big = tc.Tensor.from_values(np.full((128, 64), 57344.0), wide)
+    with pytest.raises(tc.TileError, match="less its zero point is no number of f16"):
+        with_zeros.interpret(big, half, one, np.zeros((128, 64), np.float16), W=wide)
+
+
+@pytest.mark.parametrize("kind", [tc.packed("nf4"), tc.nf4], ids=str)
+def test_codebooks_take_no_zero_point(kind):
+    with pytest.raises(tc.TileError, match=r"nf4 is a codebook(.|\n)*help: subtract it from the entries; or write \(tc.cast\(w, f16\) - zero\) \* scale"):
+        with_zeros.compile(W=kind)
 
 
 # products

@@ -71,9 +71,13 @@ class SharedAccess:
         """Say how wide the access is, and why not wider."""
         explain_width(loc, self.run, 8 * self.memory.item_bytes, self.limits)
 
+    def constant(self, register: int) -> int:
+        """What a register's coordinates add to the element offset of register 0, before a swizzle."""
+        return sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
+
     def address(self, register: int) -> str:
         """A pointer to a register's element."""
-        constant = sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
+        constant = self.constant(register)
         swizzle = self.memory.layout.swizzle  # type: ignore[union-attr]
         if swizzle is None:
             return self.pointer(self.line(), constant)
@@ -87,15 +91,24 @@ class SharedAccess:
     def pointer(self, element: str, constant: int) -> str:
         """@shared + start + bytes of an element + bytes of a constant, the constant last so that it becomes an immediate."""
         key = ("pointer", element)
-        size = self.memory.item_bytes
         if key not in self.memo:
-            g = self.g
-            byte = str(int(element) * size) if element.isdigit() else element if size == 1 else g.e.let(f"mul nuw nsw i32 {element}, {size}")
-            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {byte}")  # the same round after round, unlike a stage's start
-            self.memo[key] = thread if self.start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {self.start}")
+            g, start = self.g, self.first_byte()
+            thread = g.e.let(f"getelementptr i8, ptr addrspace(3) @shared, i32 {self.bytes_of(element)}")  # the same round after round, unlike a stage's start
+            self.memo[key] = thread if start == "0" else g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {thread}, i32 {start}")
         if not constant:
             return self.memo[key]
-        return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * size}")
+        return self.g.e.let(f"getelementptr inbounds i8, ptr addrspace(3) {self.memo[key]}, i32 {constant * self.memory.item_bits // 8}")
+
+    def bytes_of(self, element: str) -> str:
+        """The bytes before an element."""
+        size = self.memory.item_bytes
+        if element.isdigit():
+            return str(int(element) * size)
+        return element if size == 1 else self.g.e.let(f"mul nuw nsw i32 {element}, {size}")
+
+    def first_byte(self) -> str:
+        """The byte where the tile begins."""
+        return self.start
 
     def stride(self, axis: int) -> int:
         return self.memory.layout.strides[axis]  # type: ignore[union-attr]

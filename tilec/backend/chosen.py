@@ -14,6 +14,7 @@ from tilec.backend.packed_shared import PackedAccess
 from tilec.ir.core import Value
 from tilec.ir.facts import slice_begins
 from tilec.ir.ops.gather import NOWHERE
+from tilec.ir.ops.views import RUNTIME
 from tilec.ir.types import SharedType, TileType
 
 
@@ -35,19 +36,22 @@ class ChosenAccess(GlobalAccess):
         """The mask for each register; empty without one."""
         return [] if self.op.mask is None else self.spread(self.op.mask)
 
-    @property
-    def uniform(self) -> bool:
-        """Whether the elements of a vector are touched together or not at all, for all that indices and mask say."""
-        mask = self.op.mask
-        return self.fast is not None and (mask is None or mask.type.shape[self.fast] == 1)
-
-    @property
-    def together(self) -> int:
-        return self.run if self.uniform else 1
+    @cached_property
+    def alike(self) -> int:
+        """A power of two of neighbouring registers that are known to have one mask: those whose conditions are one value."""
+        masks, n = self.masks, 1
+        while masks and len(masks) % (2 * n) == 0 and all(masks[r] == masks[r + n] for r in range(0, len(masks), 2 * n)):
+            n *= 2
+        return n
 
     @property
     def limits(self) -> dict[str, int]:
-        return super().limits if self.uniform or self.fast is None else {**super().limits, "the mask differs from element to element": 1}
+        found = super().limits
+        if self.fast is None or not self.masks:
+            return found
+        extent, most = self.tensor.type.shape[-1], VECTOR_BITS // math.gcd(VECTOR_BITS, self.dtype.bits)
+        known = not isinstance(extent, str) or extent == RUNTIME or self.g.extent_divisor(self.tensor, -1) % most == 0
+        return {mask_limit("" if known else f"where it compares with {extent}, tc.assume({extent} % {most} == 0) would tell"): self.alike, **found}
 
     def bytes_inside(self, register: int, run: int) -> str:
         present, wanted = super().bytes_inside(register, run), conjunction(self.g, self.wanted(register))
@@ -84,12 +88,12 @@ class ChosenAccess(GlobalAccess):
             total = term if total == "0" else g.e.let(f"add nsw i64 {total}, {term}")
         return total
 
-    def element(self, register: int) -> str:
+    def beyond(self, origin: str, register: int) -> str:
         terms = [(self.wide_index(v, registers[register]), axis) for v, (axis, registers) in zip(self.op.indices, self.chosen, strict=True)]
         running = [(str(c), self.op.dims[a]) for a, c in enumerate(self.place.offsets[register]) if c and self.op.dims[a] != NOWHERE]
         key = ("element", tuple(terms), tuple(running))
         if key not in self.memo:
-            self.memo[key] = self.linear([*terms, *running], self.origin)
+            self.memo[key] = self.linear([*terms, *running], origin)
         return self.memo[key]
 
     def wide_index(self, value: Value, register: str) -> str:
@@ -133,6 +137,11 @@ class ChosenAccess(GlobalAccess):
         return conjunction(self.g, [super().all_inside(), *conditions])
 
 
+def mask_limit(remedy: str = "") -> str:
+    """In words, what a mask does to vectors, and what would help."""
+    return f"the mask is not known to be the same throughout a vector: {remedy or 'one of whole rows, as m[:, None], would be'}"
+
+
 class ChosenShared(ChosenAccess):
     """The addresses and conditions of one access to a shared tile by indices and a mask."""
 
@@ -151,8 +160,7 @@ class ChosenShared(ChosenAccess):
 
     def _run(self, type: TileType) -> int:
         """Elements of one vector, which are touched together or not at all: extents and offsets are whole vectors."""
-        varying = [v for v in (*self.op.indices, self.op.mask) if v is not None and self.fast is not None and v.type.shape[self.fast] > 1]
-        if varying or type.layout is None:
+        if type.layout is None or (self.fast is not None and any(v.type.shape[self.fast] > 1 for v in self.op.indices)):
             return 1
         return math.gcd(VECTOR_BITS // 8 // self.memory.item_bytes, *self.limits.values())
 
@@ -160,11 +168,9 @@ class ChosenShared(ChosenAccess):
     def limits(self) -> dict[str, int]:
         if self.fast is None:
             return {"the tile does not run along the shared tile's last axis": 1}
-        if not self.uniform:
-            return {"the mask differs from element to element": 1}
         last = self.memory.rank - 1
         assert self.memory.layout is not None
-        return {
+        return ({mask_limit(): self.alike} if self.masks else {}) | {
             "a thread's neighbours in registers are no neighbours in the shared tile": self.type.layout.vector_run(self.fast),  # type: ignore[union-attr]
             "the tile ends within a vector": self.place.shape[self.fast],
             "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(last),

@@ -13,7 +13,6 @@ from tilec.backend.llvm import Generator, emits, from_code
 from tilec.backend.memory import (
     VECTOR_BITS,
     GlobalAccess,
-    byte_offset,
     conjunction,
     first_holder,
     in_memory,
@@ -42,7 +41,8 @@ def copy_async(g: Generator, op: CopyAsync) -> None:
     aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
     limits = {**source.limits, **target.limits}
     if size < 4:
-        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {min(limits, key=lambda why: limits[why])}")
+        why = min(limits, key=lambda limit: limits[limit] or math.inf)
+        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {why}")
     explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
     where_aligned(g, aligned, [source, target], lambda: copy_vectors(g, source, target, size), lambda: copy_elements(g, source, target))
     return None
@@ -101,8 +101,8 @@ def copy_words(g: Generator, source: GlobalAccess, target: PackedAccess, run: in
     copies = []
     for register in range(0, len(source.place.offsets), run):
         condition, inside = target.inside(register, first), source.inside(register)
-        to = target.byte(target.bit(target.element(register)))
-        origin = source.byte(byte_offset(g, source.element(register), bits))
+        to = target.address(register)
+        origin = source.pointer(source.element(register))
         for at in range(0, run * bits // 8, size):
             places = [to, origin] if at == 0 else [g.e.let(f"getelementptr i8, ptr addrspace({n}) {p}, i32 {at}") for n, p in ((3, to), (1, origin))]
             arguments = [f"ptr addrspace(3) {places[0]}", f"ptr addrspace(1) {places[1]}"]

@@ -55,7 +55,7 @@ def gather_global(g: Generator, op: Gather) -> Registers:
     if not op.shape:
         return [element(0)]
     fast = (lambda: load_packed(g, access)) if packed else (lambda: load_vectors(g, access))
-    whole = vectors if access.uniform and not packed else None
+    whole = vectors if access.fast is not None and not packed else None
     return two_paths(g, access, fast, lambda: [element(r) for r in registers], [llvm_type(access.dtype)] * len(registers), whole)
 
 
@@ -104,7 +104,7 @@ def scatter(g: Generator, op: Scatter) -> None:
         slow()
         return None
     single = first_holder(g, op.value.type) == "true"
-    vectors = (lambda: store_vectors(g, access, values, masked=True)) if access.uniform and single and not packed else None
+    vectors = (lambda: store_vectors(g, access, values, masked=True)) if access.fast is not None and single and not packed else None
     two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [], vectors)
     return None
 

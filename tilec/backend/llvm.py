@@ -20,6 +20,7 @@ from tilec.backend.fields import Field, tell
 from tilec.backend.target import Target
 from tilec.errors import Code, Loc, TileError
 from tilec.ir.core import Block, Function, Op, Value, Yield
+from tilec.ir.describe import written
 from tilec.ir.dtypes import DType
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
@@ -74,6 +75,7 @@ class Generator:
         self.barriers: dict[Barrier | Warps, tuple[int, int]] = {}  # those taken: the first number, and how many
         self.uses_shared = False
         self.factors: dict[str, tuple[str, int]] = {}  # of some i64: the i32 that they are a multiple of, and which
+        self.written = written(function)
         self.walks: list[Walk | None] = []  # the loops around what is emitted, innermost last; None for those without a steady counter
 
     # the module

@@ -20,7 +20,7 @@ from tilec.ir.dtypes import DType
 from tilec.ir.layout import scalar as held_by_all
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.memory import Load, Store
-from tilec.ir.ops.views import RUNTIME, TensorView, contiguous
+from tilec.ir.ops.views import RUNTIME, TensorView, contiguous, viewed
 
 VECTOR_BITS = 128
 WORD = 32  # bits of what an atomic takes
@@ -99,6 +99,7 @@ class GlobalAccess:
     def __init__(self, g: Generator, op: Any, type: Any):  # op: a Load, Store, CopyAsync, Gather or Scatter
         self.g, self.op, self.type = g, op, type
         self.dtype: DType = type.dtype
+        self.packed = self.dtype.bits % 8 != 0
         self.tensor = op.memory
         self.hints = getattr(op, "hints", {})
         self.place = place_of(g, type)
@@ -138,14 +139,21 @@ class GlobalAccess:
 
     @property
     def unit(self) -> int:
-        """Bits of which a vector takes whole ones: bytes, but where elements are stored that don't fill bytes the words of the atomics by
-        which other threads store theirs, so that no word is written in both ways."""
-        return WORD if isinstance(self.op, Store) and self.dtype.bits % 8 else 8
+        """Bits of which a vector takes whole ones: bytes, but of tensors that the kernel writes whose elements don't fill bytes the words of the
+        atomics by which other threads store theirs, so that no word is touched in both ways."""
+        return WORD if self.packed and self.changes else 8
+
+    @property
+    def changes(self) -> bool:
+        """Whether the kernel writes the tensor."""
+        return viewed(self.tensor) in self.g.written
 
     def _carried(self) -> str | None:
         """In a loop in which the tile moves on steadily: a name for register 0's offset, whose pointer the loop carries."""
-        steps = inductions.steps(self.g, self.op.offsets) if self.dtype.bits % 8 == 0 else None
-        if steps is None or all(stride.isdigit() for n, stride in zip(steps, self.strides, strict=True) if n):
+        steps, bits = inductions.steps(self.g, self.op.offsets), self.dtype.bits
+        if steps is None or (self.packed and (self.run == 1 or any(n * bits % 8 for n in steps))):
+            return None
+        if all(stride.isdigit() for n, stride in zip(steps, self.strides, strict=True) if n):
             return None  # what is added anew in each round is cheaper than to be carried
         g = self.g
         if g.e.by_level([g.scalar(self.tensor), g.origins.get(self.tensor, "0"), *self.strides])[1]:
@@ -154,7 +162,7 @@ class GlobalAccess:
         for axis, base in zip(self.op.dims, self.place.base, strict=True):
             coordinates[axis] = i32_add(g, coordinates[axis], base)
         start = self.pointer(self._origin(coordinates))
-        products = [(stride, n) for n, stride in zip(steps, self.strides, strict=True) if n]
+        products = [(stride, n * bits // 8 if self.packed else n) for n, stride in zip(steps, self.strides, strict=True) if n]
         name = f"carried {g.e.fresh()}"
         self.memo["pointer", name] = inductions.carry(g, start, in_memory(self.dtype), products)
         return name
@@ -173,9 +181,20 @@ class GlobalAccess:
         fixed, moving = (i64_sum(g, part) for part in g.e.by_level(terms))
         return self.step(fixed, moving)
 
+    def bit(self, register: int) -> str:
+        """The bit offset of a register, an i64, of elements that fill no bytes: what a loop carries are bytes."""
+        origin = self.origin
+        if origin.startswith("carried"):
+            origin = self.memo["origin"] = self.memo.get("origin") or self._origin()
+        return self.g.e.let(f"mul nsw i64 {self.beyond(origin, register)}, {self.dtype.bits}")
+
     def element(self, register: int) -> str:
         """The element offset of a register, an i64."""
-        g, total = self.g, self.origin
+        return self.beyond(self.origin, register)
+
+    def beyond(self, origin: str, register: int) -> str:
+        """The element offset of a register, if that of register 0 is `origin`."""
+        g, total = self.g, origin
         for tile_axis, c in enumerate(self.place.offsets[register]):
             stride = self.strides[self.op.dims[tile_axis]]
             if c:
@@ -314,13 +333,15 @@ class GlobalAccess:
         return math.prod(self.g.extent_divisor(self.tensor, a) for a in range(axis + 1, self.tensor.type.rank))
 
     def pointer(self, element: str) -> str:
-        """The address of an element that fills bytes: what does not change in a loop is added first, what sets registers apart last."""
+        """The address of an element that begins with a byte: what does not change in a loop is added first, what sets registers apart last. The
+        parts are whole bytes, too: of elements that fill none, they are whole vectors."""
         if element == "0":
             return self.g.scalar(self.tensor)
         if ("pointer", element) not in self.memo:
             first, last = self.steps.get(element, ("0", element))
             start = self.pointer(first)
-            self.memo["pointer", element] = self.g.e.let(f"getelementptr {in_memory(self.dtype)}, ptr addrspace(1) {start}, i64 {last}")
+            step = byte_offset(self.g, last, self.dtype.bits) if self.packed else last
+            self.memo["pointer", element] = self.g.e.let(f"getelementptr {in_memory(self.dtype)}, ptr addrspace(1) {start}, i64 {step}")
         return self.memo["pointer", element]
 
     def byte(self, offset: str) -> str:
@@ -377,7 +398,7 @@ def two_paths(
 @emits(Load)
 def load(g: Generator, op: Load) -> Sequence[Registers]:
     access = GlobalAccess(g, op, op.result.type)
-    packed = access.dtype.bits % 8 != 0
+    packed = access.packed
     count = registers_of(op.result.type)
     fast = (lambda: load_packed(g, access)) if packed else (lambda: load_vectors(g, access))
     one = load_bits if packed else load_element
@@ -392,7 +413,7 @@ def load(g: Generator, op: Load) -> Sequence[Registers]:
 @emits(Store)
 def store(g: Generator, op: Store) -> None:
     access = GlobalAccess(g, op, op.value.type)
-    packed = access.dtype.bits % 8 != 0
+    packed = access.packed
     values = g[op.value]
     one = store_bits if packed else store_element
 
@@ -569,7 +590,7 @@ def load_packed(g: Generator, access: GlobalAccess, masked: bool = False) -> Reg
     bits, (word, count) = access.dtype.bits, pieces_of(access)
     codes = Codes(g.e, access.run, bits)
     for register in range(0, len(access.place.offsets), access.run):
-        address = access.byte(byte_offset(g, access.element(register), bits))
+        address = access.pointer(access.element(register))
         condition = access.inside(register) if masked else "true"
         out += codes.cut(row_of(g, load_words(g, address, word, count, condition), 8 * word))
     return out
@@ -612,7 +633,7 @@ def load_words(g: Generator, address: str, word: int, count: int, condition: str
 def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Registers:
     bits, run, (size, count) = access.dtype.bits, access.run, pieces_of(access)
     for register in range(0, len(values), run):
-        address = access.byte(byte_offset(g, access.element(register), bits))
+        address = access.pointer(access.element(register))
         codes = values[register : register + run]
         words = words_of(g.e, codes, bits) or packed_words(g.e, quads_of(g.e, codes), bits)
         for i in range(count):
@@ -626,13 +647,16 @@ def store_packed(g: Generator, access: GlobalAccess, values: Registers) -> Regis
 
 def bit_place(g: Generator, access: GlobalAccess, register: int, width: int) -> tuple[str, str]:
     """The index of the `width`-bit word that an element starts in, an i64, and the bit within it, an i32."""
-    bit = g.e.let(f"mul nsw i64 {access.element(register)}, {access.dtype.bits}")
+    bit = access.bit(register)
     word = g.e.let(f"ashr i64 {bit}, {width.bit_length() - 1}")
     return word, g.e.let(f"trunc i64 {g.e.let(f'and i64 {bit}, {width - 1}')} to i32")
 
 
 def load_bits(g: Generator, access: GlobalAccess, register: int, condition: str) -> str:
-    """One element from the byte or two that hold it."""
+    """One element from the byte or two that hold it; of a tensor that the kernel writes, from words, as atomics of other threads do."""
+    if access.changes:
+        word, shift = bit_place(g, access, register, WORD)
+        return bits_of_words(g, words_at(g, access, word), shift, access.dtype.bits, condition)
     byte, shift = bit_place(g, access, register, 8)
     return bits_from(g, [access.byte(byte), access.byte(g.e.let(f"add nsw i64 {byte}, 1"))], shift, access.dtype.bits, condition)
 
@@ -653,12 +677,26 @@ def wide(g: Generator, byte: str) -> str:
 
 def store_bits(g: Generator, access: GlobalAccess, register: int, value: str, condition: str) -> None:
     """One element by atomics on the 32-bit words that hold it, as its neighbours may have other writers."""
-    word, shift = bit_place(g, access, register, 32)
-    addresses = [
-        g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}")
-        for index in (word, g.e.let(f"add nsw i64 {word}, 1"))
-    ]
-    bits_to(g, addresses, shift, access.dtype.bits, value, condition)
+    word, shift = bit_place(g, access, register, WORD)
+    bits_to(g, words_at(g, access, word), shift, access.dtype.bits, value, condition)
+
+
+def words_at(g: Generator, access: GlobalAccess, word: str) -> list[str]:
+    """The addresses of a word of a tensor and of the next one."""
+    indices = word, g.e.let(f"add nsw i64 {word}, 1")
+    return [g.e.let(f"getelementptr inbounds i32, ptr addrspace(1) {g.scalar(access.tensor)}, i64 {index}") for index in indices]
+
+
+def bits_of_words(g: Generator, addresses: Sequence[str], shift: str, bits: int, condition: str) -> str:
+    """`bits` bits from bit `shift` of a word of global memory on, an i8, by loads that atomics of other threads may overtake."""
+    two = conjunction(g, [condition, g.e.let(f"icmp ugt i32 {shift}, {WORD - bits}")])
+    code = "mov.b32 $0, 0; @$2 ld.relaxed.gpu.global.b32 $0, [$1];"
+    low, high = (
+        g.e.asm("i32", code, "=&r,l,b", GLOBAL.pointer(address), f"i1 {where}", effect=True)
+        for address, where in zip(addresses, (condition, two), strict=True)
+    )
+    value = g.e.let(f"trunc i32 {g.e.call('i32', 'llvm.fshr.i32', f'i32 {high}', f'i32 {low}', f'i32 {shift}')} to i8")
+    return g.e.let(f"and i8 {value}, {(1 << bits) - 1}")
 
 
 def bits_to(g: Generator, addresses: Sequence[str], shift: str, bits: int, value: str, condition: str, space: Space = GLOBAL) -> None:

@@ -33,13 +33,19 @@ class PackedAccess(SharedAccess):
 
     def element(self, register: int) -> str:
         """The place of a register's element among those of the tile."""
-        constant = sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
-        line = i32_add(self.g, self.line(), constant)
+        line = i32_add(self.g, self.line(), self.constant(register))
         return line if self.memory.layout.swizzle is None else self.swizzled(line)  # type: ignore[union-attr]
 
-    def address(self, register: int) -> str:
-        """A pointer to the byte that a register's element begins."""
-        return self.byte(self.bit(self.element(register)))
+    def bytes_of(self, element: str) -> str:
+        """The bytes before an element that begins with one, as those at `address` do: runs of whole words."""
+        if element.isdigit():
+            return str(int(element) * self.memory.item_bits // 8)
+        return self.g.e.let(f"lshr exact i32 {self.g.e.let(f'mul nuw nsw i32 {element}, {self.memory.item_bits}')}, 3")
+
+    def first_byte(self) -> str:
+        if "start" not in self.memo:
+            self.memo["start"] = str(int(self.start) // 8) if self.start.isdigit() else self.g.e.let(f"lshr exact i32 {self.start}, 3")
+        return self.memo["start"]
 
     def bit(self, element: str) -> str:
         """The bit at which an element begins."""
@@ -86,8 +92,8 @@ def load_packed(g: Generator, access: PackedAccess, type: TileType) -> Registers
         return [access.load(access.element(r), access.inside(r)) for r in range(registers_of(type))]
     codes, out = Codes(g.e, run, bits), []
     for register in range(0, registers_of(type), run):
-        bit, inside = access.bit(access.element(register)), access.inside(register)
-        out += codes.cut(tuple(load_words(g, access.byte(bit), 4, run * bits // WORD, inside, SHARED)))
+        words = load_words(g, access.address(register), 4, run * bits // WORD, access.inside(register), SHARED)
+        out += codes.cut(tuple(words))
     return out
 
 
@@ -95,11 +101,11 @@ def store_packed(g: Generator, access: PackedAccess, values: Registers, type: Ti
     bits, run = type.dtype.bits, access.run
     first, codes = first_holder(g, type), Codes(g.e, run, bits)
     for register in range(0, len(values), run):
-        condition, element = access.inside(register, first), access.element(register)
+        condition = access.inside(register, first)
         if run == 1:
-            access.store(element, values[register], condition)
+            access.store(access.element(register), values[register], condition)
         else:
-            store_words(g, access.byte(access.bit(element)), codes.row(values[register : register + run]), condition)
+            store_words(g, access.address(register), codes.row(values[register : register + run]), condition)
 
 
 def store_words(g: Generator, address: str, words: Sequence[str], condition: str) -> None:

@@ -226,8 +226,8 @@ class Int(DType):
 
     def encode(self, values: npt.ArrayLike, saturate: bool = True) -> Array:
         wide = np.asarray(values)
-        if wide.dtype.kind == "f":
-            wide = self._from_float(wide)
+        if wide.dtype.kind not in "iub":
+            wide = self._from_float(as_float64(wide))
         elif saturate and wide.dtype.kind != "b":
             bounds = np.iinfo(wide.dtype)
             wide = np.clip(wide, max(self.min, bounds.min), min(self.max, bounds.max))

@@ -114,8 +114,8 @@ def extremes(kind: DType, to: DType) -> tuple[float, float]:
 
 
 def whole_zeros(zeros: Array, kind: DType) -> bool:
-    """Whether zero points are whole numbers in the range of the codes, so that they join the conversion."""
-    return bool(((zeros == np.rint(zeros)) & (zeros >= float(kind.min)) & (zeros <= float(kind.max))).all())
+    """Whether zero points are whole numbers in the range of the codes, and these no codebook's, so that they join the conversion."""
+    return kind.kind != "codebook" and bool(((zeros == np.rint(zeros)) & (zeros >= float(kind.min)) & (zeros <= float(kind.max))).all())
 
 
 def free_scale(weight: DType, to: DType) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
+from tilec.ir.describe import written
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
@@ -30,6 +31,7 @@ from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
 from tilec.ir.ops.sync import Sync
+from tilec.ir.ops.views import viewed
 from tilec.ir.ops.weights import Unpack
 from tilec.ir.shared import SharedLayout, row_major
 from tilec.ir.target import Fragments, Hardware
@@ -74,7 +76,7 @@ def block_cost(op: Op, rounds: float) -> float:
 
 CONVERSION = 16  # what a weight's conversion, two instructions, costs by the load of an element by ldmatrix
 BARRIERS = 4096  # bytes that could be moved in the time of an exchange's barriers
-WORD = 4  # bytes that one shuffle moves for each thread
+WORD = 4  # bytes that one shuffle moves for each thread, and an atomic takes
 
 
 @lru_cache(maxsize=256)
@@ -120,7 +122,7 @@ class AssignLayouts(Rewriter):
 
     def run(self, function: Function) -> Function:
         self.warps, self.threads = function.warps, function.threads
-        self.uses = uses_of(function)
+        self.uses, self.written = uses_of(function), written(function)
         loops = [op for op in function.walk() if isinstance(op, For | While)]
         self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
         return super().run(function)
@@ -300,10 +302,16 @@ class AssignLayouts(Rewriter):
         if op.layout is not None:
             require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}", loc=op.loc)
             return self.clone(op)
-        layout = self.default(op.results[0].type, fastest_axis(op))
+        layout = self.default(op.results[0].type, fastest_axis(op), WORD * 8 if self.by_words(op) else 8)
         if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(op.results[0], ())):
             layout = self.wish(op.results[0]) or layout
         return self.clone(op, layout=layout)
+
+    def by_words(self, op: Load | LoadShared) -> bool:
+        """Whether what is no whole words of memory is loaded bit by bit: packed shared tiles, and packed tensors that the kernel writes, too."""
+        if isinstance(op, LoadShared):
+            return op.memory.type.packed
+        return op.memory.type.dtype.bits % 8 != 0 and viewed(op.memory) in self.written
 
     def wish(self, value: Value) -> Layout | None:
         """The layout that a matrix product or a store to global memory wants of a value that only it uses, perhaps transposed."""

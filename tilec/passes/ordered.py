@@ -20,10 +20,11 @@ from tilec.ir.ops.semaphores import SemaphorePost, SemaphoreWait
 from tilec.ir.ops.sync import Sync
 from tilec.ir.target import Hardware
 from tilec.passes.lower import LowerExchanges
+from tilec.passes.program_order import keep_program_order
 
 
 def order_memory(function: Function, target: Hardware) -> Function:
-    return OrderMemory().run(function)
+    return keep_program_order(OrderMemory().run(function))
 
 
 class OrderMemory(LowerExchanges):

@@ -39,7 +39,7 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.sync import Sync
-from tilec.ir.ops.views import TensorView, contiguous
+from tilec.ir.ops.views import TensorView, contiguous, viewed
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
@@ -232,13 +232,6 @@ def refuses_to_move(load: Load, op: For, written: set[Value], waits: bool) -> Re
     if needed_for(load, op) is None:
         return Refused("its place depends on what the loop carries or reads")
     return uncopyable(load)
-
-
-def viewed(value: Value) -> Value:
-    """The tensor whose memory a view is of."""
-    while isinstance(value.owner, TensorView):
-        value = value.owner.memory
-    return value
 
 
 def uncopyable(load: Load) -> Refused | None:

@@ -9,7 +9,7 @@ scratch tiles of layout conversions, none of which outlives the barrier before t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 
 from tilec.errors import TileError
@@ -103,7 +103,7 @@ class PlaceShared(Rewriter):
         self.offsets: dict[Shared, int] = places(function, kept, ALIGNMENT)
         end = max((-(-(at + kept[op]) // ALIGNMENT) * ALIGNMENT for op, at in self.offsets.items()), default=0)
         self.offsets.update((t, end) for t in tiles if t not in kept)
-        self.refuse_too_much(function, tiles)
+        self.refuse_too_much(function, tiles, kept)
         return super().run(function)
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
@@ -111,18 +111,20 @@ class PlaceShared(Rewriter):
             return self.clone(op, offset=self.offsets[op])
         return self.clone(op)
 
-    def refuse_too_much(self, function: Function, tiles: list[Shared]) -> None:
-        """An error that names each buffer and its bytes if the block asks for more than the target has."""
+    def refuse_too_much(self, function: Function, tiles: list[Shared], kept: Collection[Shared]) -> None:
+        """An error that names each buffer and its bytes if the block asks for more than the target has: of the scratch tiles that share a place
+        the largest first."""
         try:
             with function.loc or nullcontext():
                 self.target.check(function.threads, needed(at + self.types[op].nbytes for op, at in self.offsets.items()))
         except TileError as error:
-            for op in tiles:
+            sharing = sorted((op for op in tiles if op not in kept), key=lambda op: -self.types[op].nbytes)
+            for op in (*kept, *sharing):
                 if op.loc is not None:
                     what = "scratch for a change of layout" if op.scratch else f"shared tile {op.result.name}".rstrip()
-                    error.notes.append((f"{self.types[op].nbytes} bytes: {what}, {describe(SharedType(op.dtype, op.shape))}", op.loc))
+                    where = ", in the place of the largest scratch" if op in sharing[1:] else ""
+                    error.notes.append((f"{self.types[op].nbytes} bytes: {what}, {describe(SharedType(op.dtype, op.shape))}{where}", op.loc))
             raise
-
 
 
 

@@ -85,6 +85,13 @@ def contiguous(tensor: Value) -> bool:
     return tensor.owner.unit_stride if isinstance(tensor.owner, TensorView) else not tensor.type.strided
 
 
+def viewed(tensor: Value) -> Value:
+    """The tensor whose memory a view is of; another tensor itself."""
+    while isinstance(tensor.owner, TensorView):
+        tensor = tensor.owner.memory
+    return tensor
+
+
 def long(b: Builder, x: Index) -> Value:
     """An i64 scalar."""
     if isinstance(x, int):

@@ -9,7 +9,7 @@ import numpy as np
 from tilec.errors import Code, require
 from tilec.ir import packing
 from tilec.ir.core import Builder, Value
-from tilec.ir.dtypes import DType, bf16, f16, u32
+from tilec.ir.dtypes import Codebook, DType, bf16, f16, u32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, Operand, Placed, describe, match, tile
@@ -23,8 +23,8 @@ class Dequantize(Elementwise):
     """`(w - zero) * scale`, rounded once, to the type of `scale`: f16 or bf16. (The entries of a codebook are rounded to it first.)
 
     `w` is a tile of weights of any type, `scale` and `zero` broadcast to it. `zero` holds whole numbers, such that w - zero is a value of
-    the result's type. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact instructions: under
-    2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks it. A number as `scale` has the type
+    the result's type; codebooks take none. `below` is your word that |scale| < below, on which the compiler chooses the cheapest exact
+    instructions: under 2.0 floats take one multiplication, under 2**-8 integers one multiply-add. The interpreter checks both. A number as `scale` has the type
     `dtype`, by default that which the weights are packed for, or f16; powers of two may cost nothing.
 
     Example:
@@ -39,15 +39,17 @@ class Dequantize(Elementwise):
     below: float
 
     def element(self, *types: DType) -> DType:
-        _, scale, *zero = types
+        weight, scale, *zero = types
         require(scale in (f16, bf16), f"weights are scaled in f16 or bf16, not in {scale}", hint="convert the scale: tc.cast(scale, f16)")
         for z in zero:
             require(z == scale, f"the zero point is {z}, but the scale {scale}", hint=f"convert it: tc.cast(zero, {scale})")
+        hint = "subtract it from the entries; or write (tc.cast(w, f16) - zero) * scale, which rounds twice"
+        require(not zero or not isinstance(weight, Codebook), f"{weight} is a codebook, whose entries less a zero point are not exact", hint=hint)
         require(self.below > 0, f"scales are not below {self.below}")
         return scale
 
     def eval(self, ctx: Any, x: Any, scale: Any, *zero: Any) -> Any:
-        return scaled(ctx, self.result.type.dtype.round(x), scale, zero, self.below)
+        return scaled(ctx, self.result.type.dtype, x, scale, zero, self.below)
 
     @classmethod
     def build(  # type: ignore[override]
@@ -60,15 +62,16 @@ class Dequantize(Elementwise):
         return b.emit(cls(x, rest[0], tuple(rest[1:]), float(below)))
 
 
-def scaled(ctx: Any, x: Any, scale: Any, zero: Any, below: float) -> Any:
-    """The rule of `Dequantize` on carriers; the caller rounds."""
+def scaled(ctx: Any, to: DType, x: Any, scale: Any, zero: Any, below: float) -> Any:
+    """The rule of `Dequantize` to a type on carriers; the caller rounds the product."""
     largest = float(np.abs(scale).max(initial=0.0))
     enough = 2.0 ** np.ceil(np.log2(largest + 1))
     ctx.fail(np.abs(scale) >= below, f"a scale of {largest:.6g} is not below {below:g}, as tc.dequantize was told: below={enough:g} is", Code.PROMISE)
-    wide = x.astype(np.float64)
+    wide = to.round(x).astype(np.float64)
     for z in zero:
         ctx.fail(z != np.rint(z), "a zero point is no whole number: convert the weights, subtract it, and scale", Code.PROMISE)
         wide = wide - z
+        ctx.fail(to.round(wide) != wide, f"a weight less its zero point is no number of {to}: convert the weights, subtract it, and scale", Code.PROMISE)
     return wide * scale
 
 
@@ -120,7 +123,7 @@ class Unpack(Placed):
 
     def eval(self, ctx: Any, words: Any, *rest: Any) -> Any:
         values = self.packed.decode(self.packed.codes_of(words.astype(np.uint32)))  # type: ignore[attr-defined]
-        return scaled(ctx, self.dtype.round(values), rest[0], rest[1:], self.below) if rest else values
+        return scaled(ctx, self.dtype, values, rest[0], rest[1:], self.below) if rest else values
 
 
 class Pack(Placed):
