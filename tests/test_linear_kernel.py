@@ -65,6 +65,20 @@ def test_its_kernel_is_right_for_any_number_of_rows(rows):
     assert np.linalg.norm(args[-3].values() - exact) < 2**-8 * np.linalg.norm(exact)
 
 
+def test_a_workspace_that_is_too_small_is_refused():
+    layer = Linear(quantize_linear(np.random.default_rng().standard_normal((64, 512)), "int4", 128))
+    kernel = layer.kernel(16).with_constants(splits=2, bn=32)
+    x = np.zeros((20, 512), np.float16)
+    for rows, turns, good in ((20, 4, True), (19, 4, False), (20, 3, False), (1, 1, False)):
+        y, work, turn = np.full((20, 64), np.nan, np.float16), np.zeros((rows, 64), np.float32), np.zeros(turns, np.int32)
+        if good:
+            kernel.interpret(x, *layer.tensors.values(), y, work, turn)
+            assert not y.any()
+        else:
+            with pytest.raises(TileError, match=r"assumption \(M <= R\) .* does not hold: .*M is 20"):
+                kernel.interpret(x, *layer.tensors.values(), y, work, turn)
+
+
 def test_constants_that_are_settled():
     narrow = linear.with_constants(bn=64, W=tc.packed("int5"))
     assert [narrow.signature.resolve({})[n] for n in ("bn", "W", "bm")] == [64, tc.packed("int5"), 16]

@@ -45,6 +45,8 @@ def linear(
     tc.grid(cdiv(M, bm), cdiv(N, bn), splits)
     if on == SUMS:
         tc.assume(cdiv(K, group) <= G)
+    if splits > 1:
+        tc.assume((M <= R) & (cdiv(M, bm) * cdiv(N, bn) <= T))
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
     share = cdiv(cdiv(K, TILE), splits) * TILE
     acc = tc.zeros(f32, [bm, bn])
