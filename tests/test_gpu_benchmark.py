@@ -85,7 +85,7 @@ def test_large_shapes_are_there():
     assert {f"layer: {w} 1x8192x8192, groups of 128" for w in ("int8", "int7", "float6_e3m2", "int5", "int4", "int3", "int2", "int1")} <= names
 
 
-def test_layers_are_timed(written, capsys):
+def test_layers_are_timed(written, capsys, tmp_path):
     """Each form's results are right, or it does not count; what was fastest is kept, and told beside the copy bandwidth."""
     found, told = written(capsys, "--only", "layer: (copy|int4 1|float6_e3m2 16x|tilec|torch|triton|humming int4)")
     results = found["results"]
@@ -98,6 +98,11 @@ def test_layers_are_timed(written, capsys):
     share = (256 * 128 // 2 + 2 * 128 * 2) / 0.25 / 1e6 / copied
     assert f"256x128 | 16 | int4 | 128 | 0.2500 | {share:.0%} |" in told
     assert "left out: triton: PyTorch with CUDA was not found" in told
+    gpu_linear.MEASURED.unlink()
+    (file,) = (tmp_path / "results").iterdir()
+    assert gpu.main(["--read", str(file)]) == 0  # elsewhere
+    assert capsys.readouterr().out.splitlines()[: len(found["table"])] == found["table"]
+    assert gpu_linear.MEASURED.exists()
 
 
 def test_a_form_that_is_wrong_does_not_count():
