@@ -172,7 +172,8 @@ class Maker(Accesses, Walks):
             return self.maybe()
         if dtype.is_float:
             return self.pick((1.0, 0.0, -2.5, 0.125, 3.0, -1.0))
-        return self.pick((1, 0, 3, 2, 7, 100)) * (-1 if dtype.is_signed and self.maybe() else 1)
+        number = self.pick((1, 0, 3, 2, 7, 100)) * (-1 if dtype.is_signed and self.maybe() else 1)
+        return max(int(dtype.min), min(int(dtype.max), number))
 
     def any(self, accept: Callable[[TileType], bool]) -> Value | None:
         """A value from the scope, recent ones first."""
