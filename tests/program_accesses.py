@@ -15,7 +15,7 @@ from tilec.ir.ops.atomics import AtomicAdd, AtomicAnd, AtomicMax, AtomicMin, Ato
 from tilec.ir.ops.base import constant
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.memory import Load, Shared, SharedSlice, Store
-from tilec.ir.ops.shape import Arange
+from tilec.ir.ops.shape import Arange, Transpose
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.ops.weights import Dequantize
@@ -23,6 +23,7 @@ from tilec.ir.types import TileType
 
 COMMUTING = (AtomicAdd, AtomicMin, AtomicMax, AtomicAnd, AtomicOr, AtomicXor)  # so that the order of blocks does not matter
 COPIED = tuple(dtypes.dtype(name) for name in ("f32", "f16", "i32", "bf16", "i64", "u16", "uint8", "f64", "int8", "float8_e4m3"))
+COPIED += tuple(dtypes.dtype(name) for name in ("int4", "int5", "float6_e3m2", "uint1", "int7", "uint3"))
 STORED = tuple(dtypes.dtype(name) for name in ("int4", "uint4", "int6", "uint3", "int8", "float6_e3m2", "float4_e2m1", "float8_e5m2", "int2", "nf4"))
 SWIZZLES = ((), (1, 3, 3), (2, 2, 3), (3, 3, 3), (2, 0, 4))
 
@@ -107,8 +108,8 @@ class Accesses:
         """Each element to a place of its own: rows in another order, those of the block behind one another."""
         if self.depth:
             return
-        value = self.some(lambda t: len(t.shape) in (1, 2) and t.dtype.bits >= 8 and not t.dtype.is_bool, COPIED, rank=self.pick((1, 2)))
-        if value.type.dtype.bits < 8 or value.type.dtype.is_bool or value.type.rank not in (1, 2):
+        value = self.some(lambda t: len(t.shape) in (1, 2) and not t.dtype.is_bool, COPIED, rank=self.pick((1, 2)))
+        if value.type.dtype.is_bool or value.type.rank not in (1, 2):
             return
         rows, *rest = value.type.shape
         odd = self.pick([k for k in (1, 3, 5, 7) if math.gcd(k, rows) == 1])
@@ -117,6 +118,28 @@ class Accesses:
         extents = (max(1, rows * math.prod(self.grid) - self.choose(3)), *rest)
         target = self.tensor(value.type.dtype, extents, self.data(value.type.dtype, extents))
         Scatter.build(self.b, target, [places, *(0 for _ in rest)], value, mask=self.mask(value.type.shape))
+
+    def changed(self) -> Value | None:
+        """A tensor of which each block changes its own rows again and again, in one layout or another; what it holds in the end."""
+        if self.depth:
+            return None
+        dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 1)))
+        extents = (math.prod(self.grid), *(n + self.pick((0, 3, 1, 8)) for n in shape))
+        target, dims = self.tensor(dtype, extents, self.data(dtype, extents)), tuple(range(1, len(shape) + 1))
+
+        def places() -> list[Any]:
+            return [self.linear, *(self.pick((0, 0, 1, 4)) for _ in shape)]
+
+        for _ in range(1 + self.choose(3)):
+            value = Load.build(self.b, target, places(), shape, dims=dims)
+            if dtype.computes and self.maybe():
+                value = ops.Add.build(self.b, value, self.tile(dtype, shape))
+            if len(shape) == 2 and shape[0] == shape[1] and self.maybe():
+                value = Transpose.build(self.b, value, (1, 0))
+            if self.maybe():
+                Store.build(self.b, target, places(), self.tile(dtype, shape), dims=dims)
+            Store.build(self.b, target, places(), value, dims=dims)
+        return Load.build(self.b, target, places(), shape, dims=dims)
 
     def atomic(self) -> None:
         """Blocks update one tensor; nobody looks at what was there."""

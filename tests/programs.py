@@ -63,7 +63,8 @@ class Program:
 
     def run(self, function: Function | None = None) -> dict[str, Array]:
         """The tensors after a run of the function (or of another stage of it), as carriers."""
-        memories = {n: Memory(v.copy(), n) if v.ndim or n.startswith("t") else v.reshape(1) for n, v in self.arguments.items()}
+        edges = {p.name: p.type.dtype.edge for p in self.function.params}
+        memories = {n: Memory(v.copy(), n, edges[n]) if v.ndim or n.startswith("t") else v.reshape(1) for n, v in self.arguments.items()}
         chosen = function or self.function
         execute(chosen, [memories[p.name] for p in chosen.params])
         return {n: m.data for n, m in memories.items() if isinstance(m, Memory) and m.changed}
@@ -149,7 +150,7 @@ class Maker(Accesses, Walks):
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
             self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join,
             self.element, self.scan, self.sort, self.gather, self.masked, self.scatter, self.atomic, self.copied, self.stated, self.group,
-            self.dequantize, self.walk,
+            self.dequantize, self.walk, self.changed,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()
@@ -171,7 +172,8 @@ class Maker(Accesses, Walks):
             return self.maybe()
         if dtype.is_float:
             return self.pick((1.0, 0.0, -2.5, 0.125, 3.0, -1.0))
-        return self.pick((1, 0, 3, 2, 7, 100)) * (-1 if dtype.is_signed and self.maybe() else 1)
+        number = self.pick((1, 0, 3, 2, 7, 100)) * (-1 if dtype.is_signed and self.maybe() else 1)
+        return max(int(dtype.min), min(int(dtype.max), number))
 
     def any(self, accept: Callable[[TileType], bool]) -> Value | None:
         """A value from the scope, recent ones first."""

@@ -62,6 +62,19 @@ def test_replicas_are_read_before_one_is_written():
     assert barriers(bumped) == 1
 
 
+@tc.kernel(warps=2)
+def overwritten(x: f32[32], y: f32[40]):
+    """Both warps hold the row, and both may write it."""
+    tc.grid(1)
+    tc.store(y, [1], tc.load(x, [0], [32]))
+    tc.store(y, [1], tc.zeros(f32, [32]))
+
+
+def test_replicas_are_written_one_after_another():
+    y = RNG.random(40).astype(np.float32)
+    everywhere(overwritten, (RNG.random(32).astype(np.float32), y), {"y": [y[0], *[0] * 32, *y[33:]]})
+
+
 @tc.kernel(warps=1)
 def exchanged(x: f32[8, 8], y: f32[8, 8]):
     """What one lane read, another one overwrites."""

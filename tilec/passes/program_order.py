@@ -146,9 +146,9 @@ def layout_of(op: Any) -> Layout | None:
 
 def one_thread(one: Any, other: Any) -> bool:
     """Whether the thread that one access takes for an element is the only one of the other for it, along axes where both begin alike. Of several
-    holders all load, and the first one stores."""
+    holders all may load and store; scalars are stored by the first thread."""
     layout = layout_of(one)
-    alone = (writes(one) and writes(other)) or (layout is not None and not layout.is_replicated)
+    alone = not layout.is_replicated if layout is not None else writes(one) and writes(other)
     return alone and layout == layout_of(other) and one.dims == other.dims and indices(one) == indices(other)
 
 
