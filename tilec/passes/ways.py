@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tilec.ir.core import Function, Op, Value
-from tilec.ir.ops.arith import FloorDiv, Mod
-from tilec.ir.ops.base import Constant
+from tilec.ir.ops.arith import Compare, FloorDiv, Mod
+from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.control import BlockCount, BlockIndex, For, If
 from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.sync import BarrierSlice
@@ -50,6 +50,8 @@ class Ways:
         self.unit = self._unit(any(isinstance(v.type, BarrierType) for v in rings), bool(blocks))
         self.seen: dict[Op, Sides] = {}  # in all runs
         self.met: dict[Turned, dict[Op, Sides]] = {}  # with knobs turned so
+        self.ways: list[dict[Op, bool]] = []  # which branches outside of loops each run took
+        self.moves: dict[Op, set[Knob]] = {}  # what turns a comparison
         self.forced_at: dict[Op, Forced] = {}  # what had to be forced for a branch to be met
         self.done: dict[Any, dict[Op, Sides]] = {}
         self.grids: dict[Any, tuple[int, ...] | None] = {}
@@ -83,6 +85,7 @@ class Ways:
             if any(isinstance(op, If) for op in self.seen):
                 yield from self.explored()
             yield from self.by_force()
+            yield from self.pairs_by_force()
 
     # runs
 
@@ -132,6 +135,7 @@ class Ways:
         run = Run(sizes, block, grid, guess, self.part, odd, forced)
         run.whole(self.function.body)
         self.met.setdefault((), run.sides)
+        self.ways.append({op: sides.times[1] > 0 for op, sides in run.sides.items() if isinstance(op, If) and op not in self.part.looped})
         for op, sides in run.sides.items():
             self.seen[op] = merged(self.seen.get(op), sides)
             self.forced_at.setdefault(op, forced or {})
@@ -189,6 +193,7 @@ class Ways:
                 found.add(there)
             if x.nearest is None or y.nearest is None or x.nearest == y.nearest:
                 continue
+            self.moves.setdefault(op, set()).add(moved[-1][0])
             slope = (y.nearest - x.nearest) / (there - here)
             if op not in self.part.looped:
                 at = here + (turning(op, x) - x.nearest) / slope
@@ -218,6 +223,22 @@ class Ways:
             tried += wanted
             for op, side in wanted:
                 yield from self.run({}, None, {**self.forced_at[op], op: side})
+
+    def pairs_by_force(self) -> Iterator[Run]:
+        """Runs of two branches that no run took together, unless a single knob turns both: then there is no such way."""
+        alone = [op for op, sides in self.seen.items() if isinstance(op, If) and op not in self.part.looped and not self.forced_at[op]]
+        for a, b in itertools.combinations(alone, 2):
+            knobs = self.knobs(a.condition) | self.knobs(b.condition)
+            for sides in itertools.product((True, False), repeat=2) if len(knobs) != 1 else ():
+                if not any(ways.get(a, sides[0]) == sides[0] and ways.get(b, sides[1]) == sides[1] for ways in self.ways):
+                    yield from self.run({}, None, {a: sides[0], b: sides[1]})
+
+    def knobs(self, value: Value) -> set[Knob]:
+        """What turns a condition, by all that was tried."""
+        op = value.owner
+        if isinstance(op, Compare):
+            return self.moves.get(op, set())
+        return set().union(*map(self.knobs, op.operands)) if isinstance(op, Elementwise) else set()
 
     def not_taken(self) -> list[tuple[Op, bool]]:
         return [(op, sides.times[0] > 0) for op, sides in self.seen.items() if isinstance(op, If) and 0 in sides.times]
