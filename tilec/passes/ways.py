@@ -196,8 +196,8 @@ class Ways:
             self.moves.setdefault(op, set()).add(moved[-1][0])
             slope = (y.nearest - x.nearest) / (there - here)
             if op not in self.part.looped:
-                at = here + (turning(op, x) - x.nearest) / slope
-                found |= {math.floor(at), math.ceil(at)}
+                for at in (here + (apart - x.nearest) / slope for apart in turning(op, x)):
+                    found |= {math.floor(at), math.ceil(at)}
             elif not min(self.seen[op].times):  # and some rounds more, for what comes of it
                 at = here - x.nearest / slope
                 found.add(math.floor(at / self.unit) * self.unit + int(math.copysign(self.rounds * self.unit, at - here)))
@@ -244,10 +244,13 @@ class Ways:
         return [(op, sides.times[0] > 0) for op, sides in self.seen.items() if isinstance(op, If) and 0 in sides.times]
 
 
-def turning(op: Any, sides: Sides) -> int:
-    """How far the sides of a comparison are apart where it is not what it was, and nearest to that."""
-    held, was = sides.times[1] > 0, sides.nearest or 0
-    return min((apart for apart in (-1, 0, 1) if bool(op.eval(None, apart, 0)) != held), key=lambda apart: abs(apart - was))
+def turning(op: Any, sides: Sides) -> set[int]:
+    """How far the sides of a comparison are apart right behind the places where it turns, seen from where it was."""
+    below, at, above = (bool(op.eval(None, apart, 0)) for apart in (-1, 0, 1))
+    was = sides.nearest or 0
+    if below == above:
+        return {0, 1 if was < 0 else -1}
+    return {0 if was < 0 else -1} if at == above else {1 if was <= 0 else 0}
 
 
 def merged(old: Sides | None, new: Sides) -> Sides:
