@@ -256,6 +256,9 @@ def test_a_deadlock_names_the_blocks_and_the_lines():
     first = stuck.signature.source.head.line
     assert (caught.value.loc.line, caught.value.loc.column) == (first + 4, 9)
     assert [loc.line for _, loc in caught.value.notes] == [first + 6]
+    found = stuck.simulate(np.zeros(2, np.int32)).findings
+    assert {f.kind for f in found} == {"deadlock"}
+    assert {(f.message.split(":")[0], f.at.line) for f in found} == {("block 0", first + 4), ("block 1", first + 6)}
 
 
 WRONG = {

@@ -169,3 +169,114 @@ def test_random_kernels_are_judged_as_by_the_simulator(seed: int, tmp_path: Path
     report = kernel.simulate(rng.standard_normal(64).astype(np.float32), np.full(576, np.nan, np.float32))
     found = {(h.first.mnemonic, h.second.mnemonic) for h in checked(kernel) if h.certain}
     assert bool(report.races) == any(a != b for a, b in found), (text, found)
+
+
+WAYS = {  # what a kernel does behind a store to shared memory and before a load from it, and whether something is missing for some size or block
+    "if tc.block_index(0) != 1: tc.sync()": True,
+    "if tc.block_index(0) != 7: tc.sync()": True,
+    "if M == N: tc.sync()": True,
+    "if M <= N: tc.sync()": True,
+    "if M + 3 * N != 1001: tc.sync()": True,
+    "if n != 5: tc.sync()": True,
+    "if n >= 0: tc.sync()": True,
+    "if n % 2 == 0: tc.sync()": True,
+    "if not flag: tc.sync()": True,
+    "if (n != 5) or (M != 77): tc.sync()": True,
+    "if n <= 100: tc.sync()\n    if n > 200: tc.sync()": True,
+    "if n <= 100: tc.sync()\n    if n > 50: tc.sync()": False,
+    "if n > 3:\n        tc.sync()\n    else:\n        tc.sync()": False,
+    "if n > 100:\n        if M != 77:\n            tc.sync()\n    else:\n        tc.sync()": True,
+    "a = 0\n    for k in range(100000):\n        a = (a * 3 + k) % 7": True,
+    "a = 0\n    for k in range(100000):\n        a = (a * 3 + k) % 7\n    tc.sync()": False,
+}
+
+
+@pytest.mark.parametrize(("between", "wrong"), WAYS.items())
+def test_each_side_of_a_branch_is_taken(between: str, wrong: bool, tmp_path: Path) -> None:
+    found = checked(written(between, tmp_path))
+    assert {h.certain for h in found} == ({True} if wrong else set())
+
+
+def written(between: str, folder: Path, grid: str | int = "cdiv(M, 64)") -> Kernel:
+    """A kernel that stores a tile, does something, and loads it."""
+    file = folder / "way.py"
+    file.write_text(
+        'import tilec as tc\nfrom tilec import f32, i32, cdiv\n\nM, N = tc.dims("M N")\n\n\n@tc.kernel(warps=2)\n'
+        f"def way(x: f32[M, N], y: f32[M], n: i32, flag: tc.bool_, which: i32[2]):\n    tc.grid({grid})\n    s = tc.shared(f32, [64])\n"
+        f"    v = tc.load(x, [0, 0], [64])\n    tc.store(s, v)\n    {between}\n    tc.store(y, 0, tc.load(s)[::-1])\n"
+    )
+    return load_kernel(f"{file}:way")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_branches_are_judged_as_by_trying_all_sizes(seed: int, tmp_path: Path) -> None:
+    """Two barriers under conditions on sums of a scalar, a size and a block. With one of these in both the verdict is exact; with more it is
+    "unproven" at worst. Sizes that are tried go far beyond every place where a condition turns."""
+    rng = np.random.default_rng(seed)
+    names = [str(rng.choice(["n", "M", "b"]))] * 2 if seed % 2 else list(map(str, rng.choice(["n", "M", "b", "n + M", "n - M", "n + b", "M - b"], 2)))
+    conditions = [f"{name} {rng.choice(['<', '<=', '>', '>=', '==', '!='])} {rng.integers(1, 9)}" for name in names]
+    between = "b = tc.block_index(0)\n" + "\n".join(f"    if {c}:\n        tc.sync()" for c in conditions)
+    found = checked(written(between, tmp_path, grid=40))
+    n, m, b = np.meshgrid(np.arange(-60, 60), np.arange(60), np.arange(40))
+    wrong = bool((~np.logical_or(*(eval(c, {"n": n, "M": m, "b": b}) for c in conditions))).any())
+    assert wrong <= bool(found)
+    assert {h.certain for h in found} <= ({True, False} if wrong else {False})
+    if seed % 2:
+        assert {h.certain for h in found} == ({True} if wrong else set())
+
+
+@tc.kernel(warps=2)
+def turning(x: f32[N], y: f32[N], *, first: int = 8, then: int = 20):
+    tc.grid(1)
+    s = tc.shared(f32, [3, 64])
+    total = tc.zeros(f32, [64])
+    for k in range(0, N, 64):
+        r = k // 64
+        if r < first:
+            tc.sync()
+        tc.store(s[r % 3], tc.load(x, k, [64]))
+        tc.sync()
+        total += tc.load(s[r % 3])[::-1]
+        if r >= then:
+            tc.store(s[r % 3], total)
+    tc.store(y, 0, total)
+
+
+def test_a_loop_is_followed_until_its_branches_have_turned() -> None:
+    """What is stored from round 20 on meets the load of the same round; before it nothing does, as three slots go round."""
+    (found,) = checked(turning)
+    assert found.certain
+    assert (found.first.mnemonic, found.second.mnemonic) == ("load_shared", "store_shared")
+    assert not any(h.certain for h in checked(turning, then=1 << 30))
+
+
+def test_a_branch_on_memory_beside_another(tmp_path: Path) -> None:
+    """Only if the one is taken and the other is not something is missing; nobody knows whether that can be."""
+    found = checked(written("if tc.load(which, 0) > 0:\n        tc.sync()\n    if tc.load(which, 1) > 0:\n        tc.sync()", tmp_path))
+    assert [h.certain for h in found] == [False]
+    found = checked(written("tc.sync()\n    if tc.load(which, 0) > 0:\n        tc.store(s, v)\n    if tc.load(which, 1) > 0:\n        tc.sync()", tmp_path))
+    assert [h.certain for h in found] == [False]
+
+
+def test_a_branch_that_no_size_takes(tmp_path: Path) -> None:
+    """A product of sizes is not affine. Taken by force, the branch lacks a barrier: that is no proof."""
+    (found,) = checked(written("if M * N != 77 * 91:\n        tc.sync()", tmp_path))
+    assert not found.certain
+    assert checked(written("if M * N != 77 * 91:\n        tc.sync()\n    else:\n        tc.sync()", tmp_path)) == []
+
+
+def test_a_loop_that_is_too_long_is_unproven() -> None:
+    """A generator of full period (Knuth, volume 2, 3.2.1.2): its order is not that of the rounds."""
+
+    @tc.kernel(warps=2)
+    def long(x: f32[64], y: f32[64]):
+        tc.grid(1)
+        s, state = tc.shared(f32, [65536, 1]), 1
+        for _ in range(60000):
+            tc.store(s[state], tc.load(x, 0, [1]))
+            state = (state * 5 + 3) % 65536
+        tc.sync()
+        tc.store(y, 0, tc.load(s[0], 0, [1]))
+
+    with pytest.warns(UserWarning, match=r"unproven: line \d+: this is run too often to be followed to its end"):
+        check_hazards(simplify(long.function(), target("sm_80")), target("sm_80"))

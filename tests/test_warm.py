@@ -385,3 +385,36 @@ def test_sixteen_processes_at_once_some_of_which_are_killed(place: Path, tmp_pat
         assert (out.split()[-2:], error) == (good, "")
     os.environ["TILEC_CACHE_DIR"] = str(place)
     assert run(code, TILEC_CACHE_DIR=str(place)).split()[1:] == good
+
+
+SPILLING = """\
+import tilec as tc
+from tilec import f32
+
+N = tc.dims("N")
+
+@tc.kernel(warps=1)
+def k(x: f32[N, 64], y: f32[128, 64], *, rows: int = 128):
+    tc.grid(1)
+    total = tc.zeros(f32, [rows, 64])
+    for i in range(N):
+        total += tc.load(x, [i, 0], [rows, 64])
+    tc.store(y, [0, 0], total)
+"""
+
+
+def test_spills_are_told_from_the_cache_as_well(place: Path, tmp_path: Path) -> None:
+    """128 x 64 numbers of 32 bits are 256 registers for each of 32 threads, one more than there are."""
+    said = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="needs more registers") as heard:
+            built = kernel(tmp_path, SPILLING).compile("sm_80")
+        said += [str(w.message) for w in heard]
+    assert compiled(place) == 1
+    assert built.resources.spill_bytes > 0
+    assert said[0] == said[1]
+    for part in (f"{built.resources.spill_bytes} bytes", "total of line 9 alone takes 256", "smaller tiles or more warps"):
+        assert part in said[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernel(tmp_path, SPILLING).compile("sm_80", rows=16).resources.spill_bytes == 0

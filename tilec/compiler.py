@@ -26,7 +26,7 @@ from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
-from tilec.errors import Code, TileError, caller, hearing, presented, require
+from tilec.errors import Code, TileError, hearing, notice, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
 from tilec.frontend.signature import REQUIRED, Signature, signature
@@ -60,6 +60,7 @@ from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
 from tilec.quick import MISSING, entry, key_of
 from tilec.records import field, record
+from tilec.spills import spill_notice
 
 if TYPE_CHECKING:
     from tilec.ir.shadow import Shadow
@@ -200,7 +201,9 @@ class Kernel:
     def _compile(self, constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Compiled:
         key = (_key(constants), where.name, lineinfo)
         if key not in self._compiled:
-            self._compiled[key] = self._fetched(constants, where, lineinfo)
+            built = self._compiled[key] = self._fetched(constants, where, lineinfo)
+            if built.resources.spill_bytes:
+                notice(spill_notice(self._parsed(constants), built.resources.spill_bytes))
         return self._compiled[key]
 
     def _fetched(self, constants: dict[str, Any], where: Target, lineinfo: bool) -> Compiled:
@@ -429,6 +432,8 @@ class Kernel:
                 stages = run_passes(self._parsed(resolved), where)
                 to_llvm(list(stages.values())[-1], where)
             compiled = self._compile(resolved, where, lineinfo=True)
+        if compiled.resources.spill_bytes:
+            notices.append(spill_notice(self._parsed(resolved), compiled.resources.spill_bytes))
         report, simulated = None, "nothing, as the kernel has no example"
         if self._example is not None:
             args, _ = self.example_args(0, **(sizes or {}))
@@ -595,9 +600,7 @@ def _key(constants: dict[str, Any]) -> Any:
 
 @functools.cache
 def _notice() -> None:
-    at = caller()
-    text = "no GPU was found: kernels run in the interpreter"
-    warnings.warn_explicit(text, UserWarning, at.file if at else "<kernel>", at.line if at else 1)
+    notice("no GPU was found: kernels run in the interpreter")
 
 
 # comparing stages

@@ -118,11 +118,12 @@ _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 def notice(text: str) -> None:
-    """Warn of something that the compiler does other than it was asked."""
+    """Warn of something that the compiler does other than it was asked, at the place that called into it."""
     heard = _heard.get()
     if heard is not None:
         heard.append(text)
-    warnings.warn(text, stacklevel=2)
+    at = caller()
+    warnings.warn_explicit(text, UserWarning, at.file if at else "<kernel>", at.line if at else 1)
 
 
 @contextmanager

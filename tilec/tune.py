@@ -35,7 +35,7 @@ from tilec.errors import TileError, require
 from tilec.ir.core import Effect, Function, Op
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.types import SharedType, TensorType, TileType
-from tilec.passes.hazards import Run, integer, launch
+from tilec.passes.scalars import Run, integer, launch
 from tilec.passes.simplify import simplify
 
 LAUNCHES = 25  # of which the median counts
@@ -317,7 +317,7 @@ def predicted(parsed: Function, built: compiler.Compiled, where: Target, given: 
     grid = launch(parsed, sizes)
     require(grid, "these sizes go against what the kernel assumes")
     assert grid
-    work = Work(sizes, (0,) * len(grid), grid, True)
+    work = Work(sizes, (0,) * len(grid), grid)
     work.block(simplify(parsed, where).body)
     blocks, resident = math.prod(grid), built.resources.occupancy.blocks
     waves = math.ceil(blocks / (chip.multiprocessors * resident))

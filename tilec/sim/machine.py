@@ -306,36 +306,43 @@ class Machine:
         return at, self.groups[at].mask
 
     def gathered(self, at: int, mask: Mask) -> Mask | None:
-        """Those of `mask` whose warp is complete, if block `at` starts with an instruction that needs it; None if there are none."""
-        op = self.op_at(at)
-        if not (op.row.gather or op.row.role == "bar"):
-            return mask
-        here = mask.reshape(self.B, self.W, WARP)
-        live = self.live.reshape(self.B, self.W, WARP)
-        if op.row.members is None:
-            if op.guard is not None and op.row.role != "bar":
-                return mask
-            fit = (here == live).all(2)
-        else:
-            named = self.members(op)
-            bits = (named[:, :, None] >> np.arange(WARP, dtype=np.uint32)) & np.uint32(1)
-            need = bits.astype(bool).reshape(self.B, self.T // WARP, WARP, WARP)
-            fit = ~((need & (live & ~here)[:, :, None, :]).any(3) & here).any(2)
-        ready = mask & np.repeat(fit, WARP, axis=1)
-        if (ready == mask).all():
+        """Those of `mask` who are `ready`; None if there are none. Keeps in mind whom the others wait for."""
+        ready = self.ready(at, mask)
+        if ready is mask:
             self.refused.pop(at, None)
             return mask
+        op = self.op_at(at)
         if op.row.members is None:
             if at in self.refused:
-                self.refused[at] = self.refused[at] & ~np.repeat(fit, WARP, axis=1)
+                self.refused[at] = self.refused[at] & ~self.whole_warps(ready)
             waits = mask & ~ready
-            stalled = np.repeat(self.warps(waits).any(2), WARP, axis=1)
+            stalled = self.whole_warps(waits)
             missing = stalled & self.live & ~waits
             for k, g in self.groups.items():
                 if self.op_at(k).row.role == "exit":
                     missing = missing & ~g.mask
             self.refused[at] = (self.refused.get(at, missing) | missing) & stalled & ~mask  # those that have come meanwhile are not missing
         return ready if ready.any() else None
+
+    def ready(self, at: int, mask: Mask) -> Mask:
+        """Those of `mask` who can go on: if block `at` starts with an instruction that needs it, those whose warp is complete."""
+        op = self.op_at(at)
+        if not (op.row.gather or op.row.role == "bar") or (op.row.members is None and op.guard is not None and op.row.role != "bar"):
+            return mask
+        here, live = self.warps(mask), self.warps(self.live)
+        if op.row.members is None:
+            fit = (here == live).all(2)
+        else:
+            named = self.members(op)
+            bits = (named[:, :, None] >> np.arange(WARP, dtype=np.uint32)) & np.uint32(1)
+            need = bits.astype(bool).reshape(self.B, self.W, WARP, WARP)
+            fit = ~((need & (live & ~here)[:, :, None, :]).any(3) & here).any(2)
+        ready = mask & np.repeat(fit, WARP, axis=1)
+        return mask if (ready == mask).all() else ready
+
+    def whole_warps(self, mask: Mask) -> Mask:
+        """All threads of warps of which some are in `mask`."""
+        return np.repeat(self.warps(mask).any(2), WARP, axis=1)
 
     def check_members(self, at: int, mask: Mask | None, members: Any) -> None:
         """A warp-wide instruction's member mask must name every lane that executes it."""
@@ -518,8 +525,10 @@ class Machine:
             self.snapshot = (at, {k: g.mask for k, g in self.groups.items()}, list(self.R), self.steps)
             return False
         where, masks, registers, step = self.snapshot
-        if where != at or masks.keys() != self.groups.keys() or any(g.since <= step for g in self.groups.values()):
+        if where != at or masks.keys() != self.groups.keys():
             return False
+        if any(g.since <= step and self.ready(k, g.mask).any() for k, g in self.groups.items()):
+            return False  # somebody could have run, and had no turn
         if not all(np.array_equal(m, self.groups[k].mask) for k, m in masks.items()):
             return False
         return all(
@@ -536,11 +545,15 @@ class Machine:
         raise Stop
 
     def stuck(self, at: int = -1) -> None:
-        """Report those who spin for ever."""
+        """Report those who spin for ever: who, and where. Others of their warps wait for them."""
         where = {at: self.full} if at >= 0 else {k: g.mask for k, g in self.groups.items()}
         for k, mask in where.items():
-            block = int(mask.any(1).argmax())
-            who = f"block {int(self.blocks[block])}: threads {ranges(np.flatnonzero(mask[block]))}"
+            if not self.ready(k, mask).any():
+                continue
+            blocks = np.flatnonzero(mask.any(1))
+            same = [b for b in blocks if (mask[b] == mask[blocks[0]]).all()]
+            numbers = f"block{'s' if len(same) > 1 else ''} {ranges(self.blocks[same])}"
+            who = f"{numbers}: threads {ranges(np.flatnonzero(mask[blocks[0]]))}"
             self.record("deadlock", f"{who} spin for ever, and nothing that they look at changes", self.op_at(k))
         self.starved()
         raise Stop

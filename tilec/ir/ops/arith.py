@@ -98,6 +98,8 @@ class IntegerDivision(Arithmetic, abstract=True):
 
     def divisor(self, ctx: Any, y: Any) -> Any:
         zero = y == 0
+        if zero is False:
+            return y  # a number of Python
         if zero.any():
             layout = self.x.type.layout
             ctx.fail(zero if layout is None else layout.gather(zero, self.x.type.shape), "integer division by zero", Code.DIVISION)
