@@ -389,6 +389,17 @@ def test_instructions_per_weight(name, to, arch):
         assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
 
 
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize(("name", "below", "most"), [("int1", 2.0**-8, 1.5), ("int4", 2.0**-8, 1.6), ("e3m2", 2.0, 2.25)])
+def test_few_rows_take_least(name, below, most):
+    """All instructions for a weight, matrix products included: half as many of these as for 16 rows, and no more of all others."""
+    few, many = (BENCHMARK.count(kernel, "sm_90a", W=tc.packed(name), below=below) for kernel in (BENCHMARK.few_rows, BENCHMARK.scaled))
+    assert few.products == many.products / 2 == 1 / 8
+    assert few.per_weight + few.products <= most
+    assert few.per_weight <= many.per_weight + 0.01
+    assert few.spills == 0
+
+
 @pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])
 def test_programs_are_found_by_search(name, to):
     """Within a second or so, and none that loses bits."""

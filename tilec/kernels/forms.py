@@ -145,7 +145,7 @@ MEMORY, NEAR = 15, 48  # bytes in a clock, from memory (3.35 TB/s for 132) and f
 LATENCY = 1500  # of a byte from memory, under load
 EACH_WEIGHT, EACH_PRODUCT, EACH_ROUND = 1.5, 1.4, 50  # instructions of a thread or warp for a weight, a matrix instruction, and a round
 PRODUCT = 2  # clocks of a matrix instruction
-ISSUED = 0.4  # instructions of one warp in a clock, at most; four warps issue at once
+ISSUED = 0.25  # instructions of one warp in a clock, at most; four warps issue at once
 REGISTERS = 1 << 16
 EXCHANGE, FETCH = 2500, 700  # until all parts of a sum are known to be there, and to fetch some of them
 
