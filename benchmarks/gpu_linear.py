@@ -13,9 +13,8 @@ import numpy as np
 
 import tilec as tc
 from tilec import bf16, f16
-from tilec.kernels.forms import MEASURED, Form, estimated, key
+from tilec.kernels.forms import MEASURED, Asked, Form, block_bytes, by_tiles, clocks, reckoned
 from tilec.kernels.linear import Linear, Recipe
-from tilec.kernels.plan import SUMS
 from tilec.quant import quantize_linear
 
 Task = Callable[[], dict[str, Any]]
@@ -44,14 +43,19 @@ def right(name: str, to: tc.DType, m: int, n: int, k: int, told: dict[str, Any])
 
 def tried(recipe: Recipe, m: int, multiprocessors: int, shared: int) -> tuple[list[Form], str]:
     """The forms that are worth a try for m rows, and what the best is kept under."""
-    asked = (m, recipe.n, recipe.k, tc.dtype(recipe.W).bits, recipe.group, recipe.on == SUMS, multiprocessors, shared)
-    return alternatives(estimated(*asked), -(-recipe.k // 128)), key(*asked)
+    asked = recipe.asked(m, multiprocessors, shared)
+    return alternatives(asked), asked.key
 
 
-def alternatives(how: Form, steps: int) -> list[Form]:
-    """A form and others like it: half and double as many parts of the sum over K, a stage less."""
-    parts = {max(1, min(16, steps, p)) for p in (how.splits // 2, how.splits, 2 * how.splits)}
-    return sorted({how, *(how._replace(splits=p) for p in parts), how._replace(stages=max(1, how.stages - 1))})
+def alternatives(asked: Asked) -> list[Form]:
+    """The forms worth a try: the best of each of the three tiles that are reckoned to be fastest, and like the chosen one half and double as many parts of
+    the sum over K, a stage less and one more."""
+    asked = asked.rounded
+    how, tiles = reckoned(asked), sorted(by_tiles(asked), key=lambda other: clocks(asked, other).total)
+    steps = -(-asked.k // 128)
+    parts = {max(1, min(16, steps, p)) for p in (how.splits // 2, 2 * how.splits)} if how.bm < 128 else ()
+    others = [*(how._replace(splits=p) for p in parts), *(how._replace(stages=max(1, how.stages + more)) for more in (-1, 1))]
+    return sorted({how, *tiles[:3], *(other for other in others if block_bytes(asked, other) <= asked.shared)})
 
 
 def refresh(results: dict[str, dict[str, Any]], path: Path | None = None) -> int:

@@ -2,7 +2,10 @@
 loads and addresses included. A block has 16 rows of activations, 4 warps and 256 weights to convert in each thread and round, in groups of 128.
 
 "scaled" is cast-then-scale, each weight rounded once; "small scales" the same where scales are below 2**-8, as those of most layers are;
-"on sums" applies the scale to the accumulators. Limits are in LIMITS. Counts are exact; a smaller number is less work for the same bytes."""
+"on sums" applies the scale to the accumulators. Counts are exact; a smaller number is less work for the same bytes.
+
+A second table is of few rows, all instructions, with small scales of integers: weights as the left operand, for up to 8 rows; as the right one, for up to
+16; and no matrix instruction but a multiply-add in f32 for each weight, for one row. Beside it, how many a GPU has time for while the weights come."""
 
 from __future__ import annotations
 
@@ -59,6 +62,41 @@ def on_sums(
     whole_rows(y, i, j, tc.cast(acc, X))
 
 
+@tc.kernel(warps=4)
+def few_rows(
+    x: X[M, K], w: W[K, N], scales: X[G, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, below: float = 2.0, bm: int = 8, bn: int = 256, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    """y^T = (w * scales)^T @ x^T: weights on the left, where the instruction takes 16 rows, activations on the right, where it takes 8 columns."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(K % bk == 0)
+    tc.assume(N % bn == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    acc = tc.zeros(f32, [bn, bm])
+    for k in tc.range(0, K, bk, stages=stages):
+        scale = tc.load(scales, [k // GROUP, j], [1, bn])
+        weights = tc.dequantize(tc.load(w, [k, j], [bk, bn]), scale, below=below)
+        acc = tc.dot(weights.T, tc.load(x, [i, k], [bm, bk]).T, acc)
+    whole_rows(y, i, j, tc.cast(acc.T, X))
+
+
+@tc.kernel(warps=4)
+def one_row(
+    x: f32[K], w: W[K, N], scales: X[G, N], y: X[N],
+    *, W: DType = tc.packed(int4), X: DType = f16, below: float = 2.0, bn: int = 128, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    """y = x @ (w * scales) for one row, by multiply-adds in f32."""
+    tc.grid(cdiv(N, bn))
+    tc.assume(K % bk == 0)
+    tc.assume(N % bn == 0)
+    j = tc.block_index(0) * bn
+    acc = tc.zeros(f32, [bk, bn])
+    for k in tc.range(0, K, bk, stages=stages):
+        weights = tc.dequantize(tc.load(w, [k, j], [bk, bn]), tc.load(scales, [k // GROUP, j], [1, bn]), below=below)
+        acc = tc.cast(weights, f32) * tc.load(x, [k], [bk])[:, None] + acc
+    tc.store(y, [j], tc.cast(tc.sum(acc, axis=0), X))
+
+
 @tc.function
 def whole_rows(y, i, j, tile):
     """Store a tile by way of shared memory: a thread holds pairs of a fragment's columns, and whole sectors are wanted."""
@@ -70,20 +108,22 @@ def whole_rows(y, i, j, tile):
 
 class Count(NamedTuple):
     per_weight: float
+    products: float
     registers: int
     spills: int
     opcodes: frozenset[str]
 
 
-def count(kernel: Any, arch: str, **constants: Any) -> Count:
-    """Instructions of the main loop but matrix products for each of the weights that a thread converts in it."""
+def count(kernel: Any, arch: str, weights: int = 256, **constants: Any) -> Count:
+    """Instructions of the main loop, matrix products and others, for each of the weights that a thread converts in it."""
     built = kernel.compile(arch, **constants)
     loop = disassemble(built.cubin).hot_loop()
     assert loop is not None
     issued = [i for i in loop.instructions if i.issued]
     products = sum(is_mma(i.opcode) for i in issued)
-    weights = 4 * products  # a product of 16 rows takes 16 x 8 weights, 4 a lane
-    return Count((len(issued) - products) / weights, built.resources.registers, built.resources.spill_bytes, frozenset(i.name for i in issued))
+    assert products in (0, weights // 8, weights // 4)  # of 16 x 16 weights, 8 a lane, or of 16 x 8
+    found = built.resources
+    return Count((len(issued) - products) / weights, products / weights, found.registers, found.spill_bytes, frozenset(i.name for i in issued))
 
 
 def free_scale(weight: DType, to: DType) -> float:
@@ -120,6 +160,9 @@ def modes(weight: DType, to: DType) -> dict[str, Any]:
     return found
 
 
+RATE = 1.7e9 * 132 * 4 * 32 / (3.35e12 * 8)  # instructions that the lanes of an H100 issue while a bit comes from memory, at 1.7 GHz
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     warnings.simplefilter("ignore")  # of stages that don't fit sm_89
@@ -130,6 +173,22 @@ def main() -> None:
         for arch in ("sm_80", "sm_89"):
             cells = {(to, how): count(kernel, arch, W=tc.packed(d, to), X=to, **more) for to in (f16, tc.bf16) for how, (kernel, more) in modes(d, to).items()}
             print(f"  {d!s:14}{arch:7}" + "".join(f"{shown(cells, d, *c):>20}" for c in columns), flush=True)
+
+
+    print(f"\n  few rows, f16, group {GROUP}, sm_90a: all instructions for each weight, and what an H100 has time for at 3.35 TB/s")
+    columns = {"8 rows": few_rows, "16 rows": scaled, "1 row, f32": one_row}
+    print(f"  {'':14}{'time for':>12}" + "".join(f"{title:>12}" for title in columns))
+    for d in map(tc.dtype, FEW):
+        print(f"  {d!s:14}{RATE * d.bits:12.2f}" + "".join(f"{in_all(kernel, d):12.2f}" for kernel in columns.values()), flush=True)
+
+
+FEW = ("int1", "int2", "int3", "int4", "int5", "int6", "int7", "int8", "float4_e2m1", "float6_e3m2", "float8_e4m3", "nf4")
+
+
+def in_all(kernel: Any, d: DType, arch: str = "sm_90a") -> float:
+    """All instructions for each weight."""
+    c = count(kernel, arch, 128 if kernel is one_row else 256, W=tc.packed(d), below=2.0**-8 if d.is_int else 2.0)
+    return c.per_weight + c.products
 
 
 def shown(cells: dict[Any, Count], weight: DType, to: DType, how: str) -> str:

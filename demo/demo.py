@@ -108,7 +108,7 @@ def show_machine_code(weights: dict[str, np.ndarray]) -> None:
     for arch in ARCHITECTURES:
         for dtype in ("int8", "int4", "float6_e3m2", "int2"):
             recipe = Linear(quantize_linear(w, dtype, GROUP)).recipe
-            how = form(1, recipe.n, recipe.k, tc.dtype(dtype).bits, recipe.group)
+            how = form(recipe.asked(1))
             start = time.perf_counter()
             made = kernel_of(how.warps).compile(arch=arch, **recipe.constants(how)).resources
             ms = 1e3 * (time.perf_counter() - start)

@@ -224,13 +224,25 @@ def test_demands():
 
 def test_measured_forms_are_used(tmp_path, monkeypatch):
     path = tmp_path / "forms.json"
-    asked = (5, 8192, 8192, 4, 128, False, 132, 227 << 10)
-    fastest, told = forms.Form(32, 128, 8, 2, 7), forms.key(*asked)
-    assert gpu_linear.refresh({"a": {"right": True, "key": told, "form": list(fastest)}, "b": {"right": False, "key": "x", "form": []}}, path) == 1
+    asked = forms.Asked(5, 8192, 8192, 4, 128, False, 132, 227 << 10)
+    fastest = forms.Form(8, 128, 4, 2, 7)
+    before = forms.form(asked)
+    results = {"a": {"right": True, "key": asked.key, "form": list(fastest)}, "b": {"right": False, "key": "x", "form": []}}
+    assert gpu_linear.refresh(results, path) == 1
     monkeypatch.setattr(forms, "MEASURED", path)
-    assert forms.form(*asked) == forms.form(8, *asked[1:]) == fastest
-    assert forms.form(9, *asked[1:]) == forms.estimated(9, *asked[1:]) != fastest
-    assert fastest not in (forms.form(*asked[:-1], 99 << 10), forms.form(*asked[:3], 8, *asked[4:]))
+    assert forms.form(asked) == forms.form(asked._replace(m=1)) == fastest != before
+    assert forms.form(asked._replace(m=9)) == forms.reckoned(asked._replace(m=16)) != fastest
+    assert fastest not in (forms.form(asked._replace(shared=99 << 10)), forms.form(asked._replace(bits=8)))
+
+
+def test_forms_worth_a_try():
+    """The chosen one is among them, other tiles are too, and all fit."""
+    for m in (8, 16, 128, 4096):
+        asked = forms.Asked(m, 57344, 8192, 4, 128, False, 132, 227 << 10)
+        tried = gpu_linear.alternatives(asked)
+        assert forms.reckoned(asked) in tried
+        assert len({how[:3] for how in tried}) > 1
+        assert all(forms.block_bytes(asked, how) <= asked.shared and how.splits <= 64 for how in tried)
 
 
 @pytest.mark.parametrize(

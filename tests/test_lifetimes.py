@@ -74,3 +74,31 @@ def test_loops_are_one_step():
     x = np.random.default_rng(0).standard_normal((5, 32)).astype(np.float32)
     everywhere(in_a_loop, (x, np.zeros_like(x)), {"y": 2 * x})
     assert [tile["offset"] for tile in in_a_loop.compile().metadata["shared"]] == [0, 1024, 0]
+
+
+@tc.kernel(warps=4)
+def summed(x: f32[M, N], y: f32[64, 128], *, barrier: bool = True):
+    """A ring of two stages of 32 KB, and behind it a tile of 48 KB: 99 KB hold but one of the two."""
+    tc.grid(1)
+    tc.assume(N % 4 == 0)
+    acc = tc.zeros(f32, [64, 128])
+    for k in tc.range(0, M, 64, stages=2):
+        acc = acc + tc.load(x, [k, 0], [64, 128])
+    if barrier:
+        tc.sync()
+    wide = tc.shared(f32, [96, 128])
+    tc.store(wide, tc.full(f32, [96, 128], 1.0))
+    tc.sync()
+    tc.store(y, [0, 0], acc + tc.load(wide, [32, 0], [64, 128]))
+
+
+@pytest.mark.parametrize("barrier", [True, False])
+def test_a_ring_gives_way_to_what_comes_behind_a_barrier(barrier):
+    x = np.random.default_rng(0).standard_normal((128, 128)).astype(np.float32)
+    y = np.full((64, 128), np.nan, np.float32)
+    report = summed.simulate(x, y, arch="sm_89", barrier=barrier)
+    np.testing.assert_allclose(y, x[:64] + x[64:] + 1, rtol=1e-6)
+    assert report.findings == []
+    built = summed.compile("sm_89", barrier=barrier)
+    assert ("cp.async" in built.ptx) == barrier
+    assert built.resources.shared_bytes == (65536 if barrier else 49152)

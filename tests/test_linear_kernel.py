@@ -44,7 +44,7 @@ def test_a_layer_is_simulated(to, order):
     y, report = layer.simulate(c.given(), "sm_90a")
     check(y, c)
     assert report.findings == []
-    assert np.array_equal(y.codes() if to == bf16 else y, layer(c.given()).codes() if to == bf16 else layer(c.given()))
+    check(layer(c.given()), c)  # to the bit the two need not agree: tensor cores cut off where the interpreter rounds
 
 
 @pytest.mark.parametrize("rows", [1, 16, 200])
@@ -54,7 +54,7 @@ def test_its_kernel_is_right_for_any_number_of_rows(rows):
     layer = Linear(c.q, c.bias)
     kernel = layer.kernel(rows)
     assert (kernel.signature.resolve({})["bm"] > 16) == (rows == 200)
-    y, work, turn = np.full((37, 70), np.nan, np.float16), np.zeros((37, 70), np.float32), np.zeros(99, np.int32)
+    y, work, turn = np.full((37, 70), np.nan, np.float16), np.zeros((1, 37, 70), np.float32), np.zeros(99, np.int32)
     gathered = np.ascontiguousarray(c.x.numpy()[:, c.q.order])  # groups of 96 are not filled up
     kernel.interpret(gathered, *layer.tensors.values(), y, work, turn)
     check(y, c)
@@ -70,7 +70,7 @@ def test_a_workspace_that_is_too_small_is_refused():
     kernel = layer.kernel(16).with_constants(splits=2, bn=32)
     x = np.zeros((20, 512), np.float16)
     for rows, turns, good in ((20, 4, True), (19, 4, False), (20, 3, False), (1, 1, False)):
-        y, work, turn = np.full((20, 64), np.nan, np.float16), np.zeros((rows, 64), np.float32), np.zeros(turns, np.int32)
+        y, work, turn = np.full((20, 64), np.nan, np.float16), np.zeros((2, rows, 64), np.float32), np.zeros(turns, np.int32)
         if good:
             kernel.interpret(x, *layer.tensors.values(), y, work, turn)
             assert not y.any()
@@ -129,11 +129,11 @@ def test_a_layer_in_a_bundle(file, tmp_path):
     assert main(["compile", f"{file}:narrow", "--arch", "sm_80", "--out", str(out)]) == 0
     up = tc.load(out).up
     with stubbed(GPU()) as gpu:
-        gpu.parameters["linear"] = 16
+        gpu.parameters["linear"] = 17
         w = tc.tensor(Cuda(aligned(256 * 96 // 2, np.uint8)), tc.packed("int4"), [256, 96])
         shapes = {"scales": ((4, 96), np.float16), "zeros": ((1, 96), np.float16), "channel": (96, np.float32), "bias": (96, np.float32)}
         for m in (3, 40):
-            x, y, work, turn = (Cuda(aligned(*s)) for s in (((m, 256), np.float16), ((m, 96), np.float16), ((1, 96), np.float32), (1, np.int32)))
+            x, y, work, turn = (Cuda(aligned(*s)) for s in (((m, 256), np.float16), ((m, 96), np.float16), ((1, 1, 96), np.float32), (1, np.int32)))
             up(x, w, *(Cuda(aligned(*s)) for s in shapes.values()), y, work, turn)
             assert gpu.launches[-1].grid == (-(-m // (16 if m <= 16 else 32)), 1, 1)
         short = Cuda(aligned((3, 96), np.float16))

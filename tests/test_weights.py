@@ -271,6 +271,27 @@ def product(
     tc.store(y, [i, j], tc.cast(acc, X))
 
 
+@tc.kernel(warps=4)
+def transposed(
+    x: X[M, K], w: W[K, N], s: X[G, N], y: X[N, M],
+    *, W: DType = tc.packed(int4), X: DType = f16, bm: int = 8, bn: int = 128, bk: int = 128, stages: int = 3,
+):  # fmt: skip
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(K % 8 == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    acc = tc.zeros(f32, [bn, bm])
+    for k in tc.range(0, K, bk, stages=stages):
+        weights = tc.dequantize(tc.load(w, [k, j], [bk, bn]), tc.load(s, [k // 128, j], [1, bn]))
+        acc = tc.dot(weights.T, tc.load(x, [i, k], [bm, bk]).T, acc)
+    tc.store(y, [j, i], tc.cast(acc, X))
+
+
+def test_weights_on_the_left_take_half_the_instructions():
+    """Of the rows of a tile the matrix instruction takes 8, and 16 of weights."""
+    few, many = (kernel.compile("sm_80", bm=bm, bn=128).ptx.count("mma.sync") for kernel, bm in ((transposed, 8), (product, 16)))
+    assert 2 * few == many == 2 * 8 * 4  # for a warp's 32 columns, in the loop that copies and the plain one
+
+
 def test_stages_leave_room_for_the_plain_loop():
     """Of 99 KB two stages take 80.5; the loop for sizes that copies can't take converts a tile of 128 x 136 f16, 34 more."""
     assert product.compile("sm_89", bm=128, bn=128, stages=2).resources.shared_bytes <= 101376
@@ -286,11 +307,19 @@ CASES = [
     ("int4", f16, (30, 200, 264), {}), ("int3", f16, (16, 128, 128), {"bn": 128}), ("e3m2", bf16, (33, 96, 392), {}),
     ("nf4", f16, (5, 64, 256), {"bm": 32}), ("uint7", bf16, (16, 40, 136), {"stages": 1}), ("e4m3", f16, (70, 64, 256), {"bm": 64, "stages": 2}),
     ("e7m0", bf16, (16, 64, 128), {}), ("int8", f16, (16, 256, 256), {"bn": 256}),
+    ("int4", f16, (3, 96, 200), {"bm": 1}), ("e2m1", f16, (7, 64, 136), {"bm": 4}),
+]  # fmt: skip
+ON_THE_LEFT = [
+    ("int4", f16, (5, 200, 264), {}), ("e3m2", bf16, (8, 64, 136), {"bn": 64}), ("nf4", f16, (13, 160, 256), {"bn": 256}),
+    ("e7m0", bf16, (3, 64, 128), {}), ("int3", f16, (40, 96, 128), {"bm": 32}), ("int8", f16, (1, 128, 128), {"bm": 16, "stages": 1}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "to", "shape", "constants"), CASES, ids=[str(c[0]) for c in CASES])
-def test_product(name, to, shape, constants):
+@pytest.mark.parametrize(
+    ("kernel", "name", "to", "shape", "constants"), [(product, *c) for c in CASES] + [(transposed, *c) for c in ON_THE_LEFT],
+    ids=[str(c[0]) for c in CASES] + [f"{c[0]}-on-the-left" for c in ON_THE_LEFT],
+)  # fmt: skip
+def test_product(kernel, name, to, shape, constants):
     """At any size, after every stage and as PTX."""
     (m, n, k), element, kind, rng = shape, tc.dtype(name), tc.packed(name, to), np.random.default_rng()
     codes = rng.integers(0, 1 << element.bits, (k, n), dtype=np.uint8)
@@ -298,19 +327,19 @@ def test_product(name, to, shape, constants):
     codes[~np.isfinite(element.decode(codes))] = 0
     s, x = scales((cdiv(k, 128), n), 1.0, to), tc.Tensor.from_values(rng.standard_normal((m, k)), to)
     w = to.round(to.round(element.decode(codes)) * np.repeat(s.values(), 128, axis=0)[:k])
-    expected = x.values() @ w
-    y = tc.Tensor.from_values(np.full((m, n), 777.0), to)
+    expected = x.values() @ w if kernel is product else (x.values() @ w).T
+    y = tc.Tensor.from_values(np.full(expected.shape, 777.0), to)
     packed = tc.Tensor.from_codes(codes, kind)
     bound = 2.0**-9 if to == f16 else 2.0**-6  # of f32 sums rounded to f16 and bf16
 
     def check(what):
         assert np.linalg.norm(y.values() - expected) <= bound * np.linalg.norm(expected), what
-        y.assign(np.full((m, n), 777.0))
+        y.assign(np.full(expected.shape, 777.0))
 
-    for stage in product.stages(W=kind, X=to, **constants):
-        product.interpret(x, packed, s, y, stage=stage, late_copies=True, W=kind, X=to, **constants)
+    for stage in kernel.stages(W=kind, X=to, **constants):
+        kernel.interpret(x, packed, s, y, stage=stage, late_copies=True, W=kind, X=to, **constants)
         check(stage)
-    report = product.simulate(x, packed, s, y, W=kind, X=to, **constants)
+    report = kernel.simulate(x, packed, s, y, W=kind, X=to, **constants)
     check("PTX")
     assert not report.findings, str(report)
     assert report.shared_conflicts == 0
@@ -358,6 +387,17 @@ def test_instructions_per_weight(name, to, arch):
         assert c.per_weight <= BENCHMARK.limit(element, to, sums)
         assert c.spills == 0
         assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
+
+
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize(("name", "below", "most"), [("int1", 2.0**-8, 1.5), ("int4", 2.0**-8, 1.6), ("e3m2", 2.0, 2.25)])
+def test_few_rows_take_least(name, below, most):
+    """All instructions for a weight, matrix products included: half as many of these as for 16 rows, and no more of all others."""
+    few, many = (BENCHMARK.count(kernel, "sm_90a", W=tc.packed(name), below=below) for kernel in (BENCHMARK.few_rows, BENCHMARK.scaled))
+    assert few.products == many.products / 2 == 1 / 8
+    assert few.per_weight + few.products <= most
+    assert few.per_weight <= many.per_weight + 0.01
+    assert few.spills == 0
 
 
 @pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 from tilec.backend.llvm import Generator
@@ -139,10 +140,15 @@ class SharedAccess:
             total = i32_add(self.g, total, term)
         return total
 
-    def corner(self) -> str:
-        """A pointer to the tile's first element."""
-        line = self.offset(self.offsets)
-        return self.pointer(line if self.memory.layout.swizzle is None else self.swizzled(line), 0)  # type: ignore[union-attr]
+    def folded(self: Access) -> Access:
+        """The same access, but for coordinates along axes that the layout pads: 0, so that it is inside, and padding is read where the tile's own
+        elements are, in no other bank."""
+        padded = [covers != n for covers, n in zip(self.place.covers, self.place.shape, strict=True)]
+        within = copy(self)
+        base = ["0" if gone else b for gone, b in zip(padded, self.place.base, strict=True)]
+        offsets = [tuple(0 if gone else c for gone, c in zip(padded, o, strict=True)) for o in self.place.offsets]
+        within.place, within.memo = self.place._replace(base=base, offsets=offsets), {}
+        return within
 
     def swizzled(self, line: str) -> str:
         g, swizzle = self.g, self.memory.layout.swizzle  # type: ignore[union-attr]

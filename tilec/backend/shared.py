@@ -50,11 +50,12 @@ def load_from(g: Generator, access: SharedAccess, type: TileType) -> Registers:
     kind, run = in_memory(dtype), access.run
     size = run * access.memory.item_bytes
     out: Registers = []
+    folded = access.folded()
     for register in range(0, registers_of(type), run):
         address = access.address(register)
         inside = access.inside(register)
-        if inside != "true":  # the padding may lie outside of the tile: read the tile's first element instead
-            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {access.corner()}")
+        if inside != "true":  # the padding may lie outside of the tile
+            address = g.e.let(f"select i1 {inside}, ptr addrspace(3) {address}, ptr addrspace(3) {folded.address(register)}")
         if run == 1:
             vector = [g.e.let(f"load {kind}, ptr addrspace(3) {address}, align {size}")]
         else:

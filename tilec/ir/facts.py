@@ -11,6 +11,7 @@ from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Shr,
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
 from tilec.ir.ops.memory import SharedSlice
+from tilec.ir.packing import Packed
 from tilec.ir.types import TensorType
 
 
@@ -117,7 +118,7 @@ def open_questions(function: Function) -> dict[str, int]:
     facts, dims = Facts(function), {p.name: p for p in function.params}
     wanted: dict[str, int] = {}
     for p in function.params:
-        if isinstance(p.type, TensorType) and not p.type.strided:
+        if isinstance(p.type, TensorType) and not p.type.strided and not isinstance(p.type.dtype, Packed):
             n = VECTOR_BITS // math.gcd(VECTOR_BITS, p.type.dtype.bits)
             rows = p.type.shape[1:] if p.type.rank > 1 else p.type.shape
             wanted.update((d, max(n, wanted.get(d, 0))) for d in rows if isinstance(d, str))

@@ -16,7 +16,7 @@ import tilec as tc
 from tilec import DType, Tensor, bf16, f16, f32, i32
 from tilec.errors import require
 from tilec.ir.arrays import numpy_type, raw_stream, torch, torch_type
-from tilec.kernels.forms import SHARED
+from tilec.kernels.forms import MULTIPROCESSORS, SHARED
 
 LEAST_WORK, LEAST_TURNS = 1 << 20, 1 << 12  # elements of a workspace
 
@@ -25,7 +25,7 @@ class OfNumpy:
     """Arrays in host memory."""
 
     place: Any = "host"
-    multiprocessors, shared = 108, SHARED
+    multiprocessors, shared = MULTIPROCESSORS, SHARED
 
     def __init__(self, x: Any):
         require(isinstance(x, np.ndarray | Tensor), f"x is an array of NumPy or PyTorch, not a {type(x).__name__}")

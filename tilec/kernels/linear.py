@@ -4,13 +4,13 @@
     y = layer(x)                                     # x [M, K] in f16 or bf16: arrays of NumPy or PyTorch, on a GPU where there is one
 
 Weights are packed for the registers of the matrix instructions (`tilec.packed`). Where their scales go is decided by `plan`, and what a product is
-shared out by is its `form`; `explain()` tells the first, and why.
+shared out by is its `form`; `explain()` tells both, and why.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,35 +21,41 @@ import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
 from tilec.ir.arrays import is_torch
-from tilec.kernels.forms import TILE, Form, form
+from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, STRIP, TILE, Asked, Form, clocks, form, measured, together
 from tilec.kernels.libraries import Library, OfNumpy, OfTorch
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
 
-M, N, K, G, H, R, T = tc.dims("M N K G H R T")
+M, N, K, G, H, P, R, T = tc.dims("M N K G H P R T")
 W, X, S = tc.types("W X S")
 
 
 @tc.kernel(warps=4)
 def linear(
-    x: X[M, K], w: W[K, N], scales: S[G, N], zeros: X[H, N], channel: f32[N], bias: f32[N], y: X[M, N], work: f32[R, N], turn: i32[T],
+    x: X[M, K], w: W[K, N], scales: S[G, N], zeros: X[H, N], channel: f32[N], bias: f32[N], y: X[M, N], work: f32[P, R, N], turn: i32[T],
     *, W: DType = tc.packed(int4), X: DType = f16, S: DType = f16, on: str = EACH, group: int = 128, has_zeros: bool = False,
-    whole: bool = True,
-    below: float = 2.0, unit: float = 1.0, bm: int = 16, bn: int = 128, stages: int = 4, splits: int = 1,
+    whole: bool = True, aligned: bool = False, below: float = 2.0, unit: float = 1.0,
+    bm: int = 16, bn: int = 128, stages: int = 4, splits: int = 1,
 ):  # fmt: skip
     """y = x @ w' * channel + bias, w' being the weights with their scales and zero points of `group` rows, as `on` says.
 
     x is X[M, K], w packed W[K, N]; scales and zeros have a row for each group; channel and bias are f32[N]. The sum over K is shared out among
-    `splits` blocks, which add to `work` in a fixed order, so that results repeat; `turn` is zero before and after.
+    `splits` blocks, each of which leaves its part in `work`, f32[splits, M, N]; the last one to come adds them in order, so that results repeat.
+    `turn` is zero before and after. With tiles of 8 rows the product is transposed, y^T = w'^T x^T: the matrix instruction takes 16 rows on its left
+    and 8 columns on its right, so that the weights are the rows, and half as many instructions do.
     """
     tc.grid(cdiv(M, bm), cdiv(N, bn), splits)
     if on == SUMS:
         tc.assume(cdiv(K, group) <= G)
     if splits > 1:
-        tc.assume((M <= R) & (cdiv(M, bm) * cdiv(N, bn) <= T))
+        tc.assume((M <= R) & (splits <= P) & (cdiv(M, bm) * cdiv(N, bn) <= T))
+    if aligned:  # all rows begin at whole vectors
+        tc.assume(K % 8 == 0)
+        tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
     share = cdiv(cdiv(K, TILE), splits) * TILE
-    acc = tc.zeros(f32, [bm, bn])
+    turned = bm <= FEW
+    acc = tc.zeros(f32, [bn, bm] if turned else [bm, bn])
     for k in tc.range(part * share, min(K, (part + 1) * share), TILE, stages=stages):
         rows, tile = tc.load(x, [i, k], [bm, TILE]), tc.load(w, [k, j], [TILE, bn])
         zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
@@ -60,22 +66,27 @@ def linear(
         else:
             weights = (tc.cast(tile, X) - zero) * factor
         if on == SUMS:
-            acc = acc + tc.dot(rows, weights) * scale
+            acc = acc + (tc.dot(weights.T, rows.T) * scale.T if turned else tc.dot(rows, weights) * scale)
         else:
-            acc = tc.dot(rows, weights, acc)
+            acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
+    tc.wait(0)
+    tc.sync()  # the tiles of the loop may give way to those that follow
+    result = acc.T if turned else acc
     if splits > 1:
+        tc.store(work, [part, i, j], in_rows(result))
         place = tc.block_index(1) * tc.block_count(0) + tc.block_index(0)
-        tc.semaphore_wait(turn, place, part)  # the parts before have been added
-        if part > 0:
-            acc = acc + tc.load(work, [i, j], [bm, bn])
-        if part == splits - 1:
-            finish(y, acc, channel, bias, i, j, bn, X)
+        if tc.atomic_add(turn, place, 1, order="acq_rel") == splits - 1:  # the other parts are there
+            factors, addends = tc.load(channel, [j], [bn]), tc.load(bias, [j], [bn])
+            for r in tc.static_range(0, bm, min(bm, STRIP)):
+                total = tc.zeros(f32, [min(bm, STRIP), bn])
+                for first in tc.static_range(0, splits, together(bm, bn)):
+                    places = range(first, min(first + together(bm, bn), splits))
+                    for found in [tc.load(work, [p, i + r, j], [min(bm, STRIP), bn]) for p in places]:
+                        total = total + found
+                tc.store(y, [i + r, j], tc.cast(total * factors + addends, X))
             tc.atomic_exchange(turn, place, 0)
-        else:
-            tc.store(work, [i, j], acc)
-            tc.semaphore_post(turn, place)
     else:
-        finish(y, acc, channel, bias, i, j, bn, X)
+        tc.store(y, [i, j], in_rows(tc.cast(result * tc.load(channel, [j], [bn]) + tc.load(bias, [j], [bn]), X)))
 
 
 @tc.function
@@ -87,10 +98,12 @@ def of_groups(values, k, j, group, bn):
 
 
 @tc.function
-def finish(y, acc, channel, bias, i, j, bn, X):
-    """Factors of the channels, bias, and the result in its type."""
-    scaled = acc * tc.load(channel, [j], [bn]) + tc.load(bias, [j], [bn])
-    tc.store(y, [i, j], tc.cast(scaled, X))
+def in_rows(tile):
+    """A tile by way of shared memory: threads hold parts of rows and not of fragments, so that whole sectors are written."""
+    staged = tc.shared(tile.dtype, tile.shape)
+    tc.store(staged, tile)
+    tc.sync()
+    return tc.load(staged)
 
 
 class Recipe(NamedTuple):
@@ -108,14 +121,19 @@ class Recipe(NamedTuple):
     n: int
     k: int
 
+    def asked(self, m: int, multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> Asked:
+        """The product with m rows, as forms are asked for."""
+        return Asked(m, self.n, self.k, tc.dtype(self.W).bits, self.group, self.on == SUMS, multiprocessors, shared, not self.whole)
+
     def form(self, m: int, library: Library) -> Form:
         """The form for m rows."""
-        return form(m, self.n, self.k, tc.dtype(self.W).bits, self.group, self.on == SUMS, library.multiprocessors, library.shared)
+        return form(self.asked(m, library.multiprocessors, library.shared))
 
     def constants(self, how: Form) -> dict[str, Any]:
         """The kernel's constants for a form."""
         given = {**self._asdict(), **{name: tc.dtype(getattr(self, name)) for name in "WXS"}}
-        return {name: v for name, v in given.items() if name not in "nk"} | {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits}
+        shared_out = {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits}
+        return {name: v for name, v in given.items() if name not in "nk"} | shared_out | {"aligned": self.asked(1).aligned}
 
 
 MAKE = "make one of it: tilec.quant.quantize_linear(w, 'int4', 128)"
@@ -136,9 +154,9 @@ def product(x: Any, held: Mapping[str, Any], recipe: Recipe, library: Library) -
 def call(x: Any, y: Any, held: Mapping[str, Any], recipe: Recipe, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The kernel for a product in some form, its arguments and its constants: x [M, K] with its columns as the kernel has them, y [M, N]."""
     m, n = y.shape
-    parts, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
-    work, turn = library.workspace(parts * n, tiles)
-    return kernel_of(how.warps), (x, *(held[t] for t in TENSORS), y, work.reshape(parts, n), turn), recipe.constants(how)
+    rows, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
+    work, turn = library.workspace(how.splits * rows * n, tiles)
+    return kernel_of(how.warps), (x, *(held[t] for t in TENSORS), y, work.reshape(how.splits, rows, n), turn), recipe.constants(how)
 
 
 @cache
@@ -198,7 +216,12 @@ class Linear:
         """Bytes of what is read for each product, the activations aside."""
         return sum(int(a.nbytes) for a in self.arrays.values())
 
-    def explain(self) -> str:
+    def explain(self, rows: Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
+        """Where scales and zero points go, and why; for some numbers of rows the form of the product on a GPU of so many multiprocessors and
+        bytes of shared memory for a block, and whether it was measured."""
+        return "\n".join([self.placed(), *(described(self.recipe.asked(m, multiprocessors, shared)) for m in rows)])
+
+    def placed(self) -> str:
         """Where scales and zero points go, and why."""
         q = self.weight
         text = f"{q!r} in {self.to}: scales on {self.plan.on}, as {self.plan.why}"
@@ -212,7 +235,7 @@ class Linear:
     def kernel(self, rows: int = 16) -> Kernel:
         """The kernel that computes the layer, in the form for so many rows of activations, its constants being the layer's: right for any number,
         and best for about as many. It takes x [M, K], its columns gathered by the weight's order if there is one, what `tensors` has, y [M, N], a workspace
-        f32[M, N] and turns, i32 zeros, one for each tile of y: f32[1, N] and i32[1] unless `kernel.signature.resolve({})["splits"]` is above 1.
+        f32[splits, M, N] and turns, i32 zeros, one for each tile of y: f32[1, 1, N] and i32[1] unless `kernel.signature.resolve({})["splits"]` is above 1.
 
         It has an example, so that `tilec compile`, `explain`, `bisect` and `shadow` take `FILE.py:LAYER` as they take a kernel.
         """
@@ -271,6 +294,15 @@ def numbers(bias: Any) -> Any:
         return np.asarray(bias, np.float64)
     except (TypeError, ValueError):
         raise TileError(f"the bias is no array of numbers in host memory, but a {type(bias).__name__}") from None
+
+
+def described(asked: Asked) -> str:
+    """A line about the form of a product."""
+    how = form(asked)
+    known = "measured" if asked.key in measured(MEASURED) else f"reckoned, bound by {clocks(asked, how).bound}"
+    parts = f"K in {how.splits} parts" if how.splits > 1 else "all of K"
+    turned = ", transposed" if how.bm <= FEW else ""
+    return f"  {asked.m} rows: tiles of {how.bm} x {how.bn}{turned}, {how.warps} warps, {how.stages} stages, {parts} ({known})"
 
 
 def check(shape: tuple[int, ...], kind: DType | str, inputs: int, to: DType) -> None:

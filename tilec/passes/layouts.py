@@ -154,7 +154,7 @@ class AssignLayouts(Rewriter):
         for scope in reversed(self.made):
             if (old, layout) in scope:
                 return scope[old, layout]
-        if old in self.free:
+        if old in self.free or isinstance(old.owner, Transpose):  # what is transposed is converted before: rows as they lie in memory stay whole
             new, level = self.make(old, layout), -1
         else:  # converted where it was made, not round after round in a loop
             level = self.level.get(self(old), -1)
@@ -508,16 +508,15 @@ def padded(type: TileType) -> SharedLayout:
 
 
 def matrix_layouts(
-    fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str, tile: Layout | None = None
+    fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str, tiles: tuple[Layout | None, Layout | None] = (None, None)
 ) -> tuple[Layout, Layout, Layout]:
     """Layouts of a, b and c for a block of `warps`, which share out c's rows and columns so that they load least, or rows alone: then each
-    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over. `tile` is what of b lies together in a
-    warp, where b is converted in registers: several fragments, so dear that few warps should have the same ones."""
-    fm, fn, fk = fragments.shape
-    dear = CONVERSION if tile else 1
-    tile = tile or fragments.b
-    tk, tn = tile.shape
-    rows, columns = m // fm, n // tn
+    warp holds whole rows, which it can reduce by itself and multiply on without handing anything over. `tiles` are what of a or of b lies together
+    in a warp, where it is converted in registers: several fragments, so dear that few warps should have the same ones."""
+    fm, fn, _ = fragments.shape
+    a, b = tiles[0] or fragments.a, tiles[1] or fragments.b
+    (tm, ka), (kb, tn) = a.shape, b.shape
+    rows, columns = m // tm, n // tn
     plans = [
         (x, y)
         for x in divisors(warps)
@@ -525,11 +524,12 @@ def matrix_layouts(
         if rows % x == 0 and columns % y == 0
     ]  # fmt: skip
     by_rows = strategy == "whole rows"
-    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, m // plan[0] + dear * n // plan[1], plan))
+    dear_rows, dear_columns = (CONVERSION if tile else 1 for tile in tiles)
+    x, y = min(plans, key=lambda plan: (-plan[0] * plan[1], plan[1] if by_rows else 0, dear_rows * m // plan[0] + dear_columns * n // plan[1], plan))
     idle = replicated(warps // (x * y), rank=2)
-    a = idle * local(rows // x, k // fk) * spatial(x, 1) * replicated(y, rank=2) * fragments.a
-    b = idle * local(k // tk, columns // y) * replicated(x, rank=2) * spatial(1, y) * tile
-    c = idle * local(rows // x, columns // y) * spatial(x, y) * local(1, tn // fn) * fragments.c
+    a = idle * local(rows // x, k // ka) * spatial(x, 1) * replicated(y, rank=2) * a
+    b = idle * local(k // kb, columns // y) * replicated(x, rank=2) * spatial(1, y) * b
+    c = idle * local(rows // x, columns // y) * spatial(x, y) * local(tm // fm, tn // fn) * fragments.c
     return a, b, c
 
 

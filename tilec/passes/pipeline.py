@@ -43,6 +43,7 @@ from tilec.ir.ops.views import TensorView, contiguous, viewed
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
+from tilec.passes.lifetimes import Life, lifetimes
 
 COPY_BITS, WORD_BITS = 128, 32  # the widest copy of one thread, and the shortest
 
@@ -58,7 +59,8 @@ class Pipeline(Rewriter):
 
     def run(self, function: Function) -> Function:
         self.facts = Facts(function)
-        self.shared_bytes = sum(SharedType(op.dtype, op.shape).nbytes for op in function.walk() if isinstance(op, Shared))
+        self.lives = lifetimes(function)
+        self.rings = 0  # bytes of the loops before
         return super().run(function)
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
@@ -75,19 +77,32 @@ class Pipeline(Rewriter):
         factors = [v for o in self.function.walk() if isinstance(o, Dot) for v in (o.a, o.b)] if self.doubtful_extents(loads) else []
         others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and (o not in loads or o.result in factors)]  # in the plain loop
         scratch = max((SharedType(o.result.type.dtype, o.shape, padded(o.result.type)).nbytes for o in others), default=0)
+        beside = self.rings + sum(SharedType(tile.dtype, tile.shape).nbytes for tile in self.tiles_beside(op, bool(factors)))
         for stages in range(op.stages, 1, -1):
             try:
-                self.target.check(self.function.threads, self.shared_bytes + stages * each + scratch)
+                self.target.check(self.function.threads, beside + stages * each + scratch)
             except TileError:
                 continue
             if stages < op.stages:
                 text = f"{op.loc}: {stages} stages instead of {op.stages}: a stage takes {each} bytes of shared memory on {self.target.name}"
                 notice(text)
                 say(op.loc, text.removeprefix(f"{op.loc}: "))
-            self.shared_bytes += stages * each
+            self.rings += stages * each
             return stages
         say(op.loc, f"no pipeline: not even 2 stages of {each} bytes fit shared memory on {self.target.name}")
         return 1
+
+    def tiles_beside(self, op: For, twice: bool) -> list[Shared]:
+        """The author's tiles that can't lie where the loop's copies go: but those that are used only before it or behind it, with a barrier in between. The
+        copies have landed behind the loop; where it is there `twice`, only a wait of the author's tells."""
+        steps, tiles = self.function.body.ops, [o for o in self.function.walk() if isinstance(o, Shared)]
+        if op not in steps:
+            return tiles
+        at, barriers = steps.index(op), [n for n, step in enumerate(steps) if isinstance(step, Sync) and step.group is None]
+        waits = [n for n, step in enumerate(steps) if isinstance(step, Wait) and step.pending == 0 and n > at]
+        own = Life(at, (waits or [len(steps)])[0] if twice else at)
+        lives = {tile: self.lives.get(tile, own) for tile in tiles}
+        return [tile for tile, life in lives.items() if not (life.ends_before(own, barriers) or own.ends_before(life, barriers))]
 
     def versioned(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
         """The pipeline, and beside it the plain loop for rows that copies can't take whole, if there may be such."""

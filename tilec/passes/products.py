@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tilec.ir import packing
 from tilec.ir.core import Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.layout import Layout
@@ -23,7 +22,7 @@ from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.scan import Padded
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
 from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
-from tilec.passes.weights import source, wanted
+from tilec.passes.weights import lying_together, source, wanted
 
 
 class Plan(NamedTuple):
@@ -45,8 +44,7 @@ def plan(a: AssignLayouts, op: Dot) -> Plan | Refused:
     if isinstance(fragments, Refused):
         return fragments
     m, n, k = (-(-size // unit) * unit for size, unit in zip((m, n, k), fragments.shape, strict=True))
-    tile = packing.fragment() if source(op.b) else None
-    return Plan(left, right, fragments.shape, (m, n, k), matrix_layouts(fragments, m, n, k, a.warps, a.strategy, tile))
+    return Plan(left, right, fragments.shape, (m, n, k), matrix_layouts(fragments, m, n, k, a.warps, a.strategy, lying_together(op, fragments)))
 
 
 def dot(a: AssignLayouts, op: Dot) -> Any:

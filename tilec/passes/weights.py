@@ -28,7 +28,7 @@ from tilec.ir.ops.arith import Add, Cast, Lt, Mul, Shr, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise, constant
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, Store
-from tilec.ir.ops.shape import Arange, Reshape
+from tilec.ir.ops.shape import Arange, Reshape, Transpose
 from tilec.ir.ops.views import row_major
 from tilec.ir.ops.weights import Dequantize, Pack, PackedWords, Unpack, cast_of, words_layout
 from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
@@ -156,23 +156,40 @@ def pack(a: AssignLayouts, op: Pack) -> Any:
     return a.clone(op, x=a.get(op.x, layout), layout=words_layout(layout, op.packed.bits))
 
 
-def source(x: Value) -> Unpack | None:
-    """The packed weights that a tile is made of, if it is."""
+def source(x: Value, turned: bool = False) -> Unpack | None:
+    """The packed weights that a tile is made of, or its transpose is, if `turned`."""
     if isinstance(x.owner, Unpack):
-        return x.owner
-    found = map(source, x.owner.operands) if isinstance(x.owner, Elementwise) else ()
+        return None if turned else x.owner
+    if isinstance(x.owner, Transpose):
+        return source(x.owner.x, not turned)
+    found = (source(v, turned) for v in x.owner.operands) if isinstance(x.owner, Elementwise) else ()
     return next((op for op in found if op is not None), None)
+
+
+def lying_together(op: Dot, fragments: Fragments) -> tuple[Layout | None, Layout | None]:
+    """What lies together in a warp of a product's operands: tiles of weights. Those on the left have the registers of theirs in another order,
+    which costs nothing."""
+    if fragments.shape[1:] != (8, 16):
+        return None, None
+    left = fragments.a.cover(TURNED.shape) if source(op.a, turned=True) else None
+    return left, packing.fragment() if source(op.b) and left is None else None
+
+
+TURNED = packing.fragment().transpose()  # weights as the left operand
 
 
 def wanted(a: AssignLayouts, op: Unpack) -> Layout:
     """How a tile of weights lies: as the product that they go to wants it, else as one of few rows would."""
-    (k, n), product, kind = op.result.type.shape, consumer(a, op), op.packed.to  # type: ignore[attr-defined]
+    (k, n), (product, turned), kind = op.result.type.shape, consumer(a, op.result), op.packed.to  # type: ignore[attr-defined]
     left, right, acc, mode = product.types if product is not None else (kind, kind, f32, "")
     fragments = a.target.matrix(left, right, acc, mode, k)
     if isinstance(fragments, Refused) or fragments.shape[1:] != (8, 16):
-        fragments, product = mma_fragments(a, kind), None
+        fragments, product, turned = mma_fragments(a, kind), None, False
+    if turned and product is not None:
+        columns = -(-product.acc.type.shape[1] // 8) * 8
+        return matrix_layouts(fragments, n, columns, k, a.warps, a.strategy, (TURNED, None))[0].transpose()
     rows = -(-product.acc.type.shape[0] // 16) * 16 if product is not None else 16
-    return matrix_layouts(fragments, rows, n, k, a.warps, a.strategy, packing.fragment())[1]
+    return matrix_layouts(fragments, rows, n, k, a.warps, a.strategy, (None, packing.fragment()))[1]
 
 
 def mma_fragments(a: AssignLayouts, kind: DType) -> Fragments:
@@ -182,14 +199,14 @@ def mma_fragments(a: AssignLayouts, kind: DType) -> Fragments:
     return fragments
 
 
-def consumer(a: AssignLayouts, op: Op) -> Dot | None:
-    """The product that the weights go to, perhaps by way of elementwise ops."""
-    for user in a.uses.get(op.result, ()):
-        if isinstance(user, Dot) and user.b is op.result:
-            return user
-        if isinstance(user, Elementwise):
-            return consumer(a, user)
-    return None
+def consumer(a: AssignLayouts, x: Value, turned: bool = False) -> tuple[Dot | None, bool]:
+    """The product that the weights go to, perhaps by way of elementwise ops, and whether they go there transposed, as its left operand."""
+    for user in a.uses.get(x, ()):
+        if isinstance(user, Dot) and x is (user.a if turned else user.b):
+            return user, turned
+        if isinstance(user, Elementwise | Transpose):
+            return consumer(a, user.results[0], turned != isinstance(user, Transpose))
+    return None, False
 
 
 def wish(a: AssignLayouts, op: Unpack, value: Value) -> Layout | None:
