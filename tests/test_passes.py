@@ -18,6 +18,7 @@ from tilec.passes.lower import lower_exchanges
 from tilec.passes.pipeline import pipeline
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
+from tilec.passes.widths import choose_widths
 
 TENSORS = "%a: global f32[N], %b: global f32[N], %m: global f32[N, N], %t: global f16[64, 64], %N: i32, %n: i32, %f: f32"
 
@@ -670,17 +671,31 @@ ROWS = """
     """
 
 
-def test_a_loop_over_rows_that_may_not_be_aligned_is_there_twice():
-    """4 elements of 4 bytes are 16 bytes: the extent decides, once, before the loop."""
-    ops = pipeline(kernel(ROWS), target("sm_80")).verify().body.ops
+def twice(function):
+    """The ops before the branch, and what its sides consist of."""
+    ops = pipeline(function, target("sm_80")).verify().body.ops
     *before, branch, store = [op for op in ops if op.mnemonic != "constant"]
-    assert [str(op.mnemonic) for op in before] == ["mod", "eq"]
-    assert before[0].x.name == "N"
-    assert before[0].y.owner.value == 4
-    assert before[1].y.owner.value == 0
-    assert branch.condition is before[1].result
     assert store.value is branch.result
-    kinds = [[op.mnemonic for op in region.walk()] for region in (branch.then, branch.orelse)]
+    assert branch.condition is before[-1].result
+    return before, [[op.mnemonic for op in region.walk()] for region in (branch.then, branch.orelse)]
+
+
+def test_a_loop_over_rows_that_may_not_be_aligned_is_there_twice():
+    """4 elements of 4 bytes are 16 bytes: the extent decides, once, before the loop. Each element by itself can be copied, too."""
+    (memory, rest, fact), kinds = twice(kernel(ROWS))
+    assert (memory.mnemonic, rest.mnemonic, fact.mnemonic) == ("shared", "mod", "eq")
+    assert rest.x.name == "N"
+    assert rest.y.owner.value == 4
+    assert fact.y.owner.value == 0
+    assert kinds[0] == kinds[1]
+    assert "copy_async" in kinds[0]
+    assert "load" not in kinds[0]
+
+
+def test_rows_that_hold_no_multiples_of_4_bytes_are_loaded():
+    """8 elements of 2 bytes are 16 bytes; of rows of any length nothing can be copied at once."""
+    (_, rest, _), kinds = twice(kernel(ROWS.replace("f32", "f16"), params=TENSORS.replace("f32", "f16")))
+    assert rest.y.owner.value == 8
     assert "copy_async" in kinds[0]
     assert "load" not in kinds[0]
     assert kinds[1] == ["for", "load", "add", "yield", "yield"]
@@ -694,3 +709,40 @@ def test_a_loop_over_rows_known_to_be_aligned_is_there_once():
 def test_a_loop_that_writes_what_it_loads_is_not_pipelined():
     write = "store %a, [%k], %c dims=[0]"
     check(pipeline, LOOP.format(2, write), LOOP.format(1, write))
+
+
+# widths
+
+COPIED = """
+    %0 = constant value=0 dtype=i32 : i32
+    %s = shared dtype=f32 shape=[8, 64] : shared f32[8, 64]
+    copy_async %s, %m, [%n, %0] dims=[0, 1]
+    """
+EITHER_WAY = """
+    %0 = constant value=0 dtype=i32 : i32
+    %s = shared dtype=f32 shape=[8, 64] : shared f32[8, 64]
+    %1 = constant value=4 dtype=i32 : i32
+    %2 = mod %N, %1 : i32
+    %3 = constant value=0 dtype=i32 : i32
+    %4 = eq %2, %3 : bool
+    if %4 then={
+      copy_async %s, %m, [%n, %0] dims=[0, 1]
+      yield []
+    } orelse={
+      copy_async %s, %m, [%n, %0] dims=[0, 1]
+      yield []
+    }
+    """
+
+
+def test_a_copy_of_rows_that_may_be_aligned_is_there_twice():
+    check(choose_widths, COPIED, EITHER_WAY)
+
+
+def test_what_was_asked_is_not_asked_again():
+    check(choose_widths, EITHER_WAY, EITHER_WAY)
+
+
+def test_a_copy_whose_width_is_known_or_that_is_none_stays():
+    for given in (COPIED.replace("dims=[0, 1]", "dims=[1, 0]"), COPIED.replace("f32", "f16")):
+        check(choose_widths, given, given, params=TENSORS.replace("f32", "f16") if "f16" in given else TENSORS)

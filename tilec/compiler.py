@@ -58,6 +58,7 @@ from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
+from tilec.passes.widths import choose_widths
 from tilec.quick import MISSING, entry, key_of
 from tilec.records import field, record
 from tilec.spills import spill_notice
@@ -76,6 +77,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("unpacked", lower_weights),  # early, so that the loads of packed weights are pipelined like others
     ("fused", fuse_multiply_add),  # before layouts hide products behind conversions
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
+    ("widths", choose_widths),  # how much a copy takes at once, on which its layout rests
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles
     ("ordered", order_memory),  # barriers that carry what a thread says or hears for its block

@@ -11,7 +11,6 @@ from tilec.backend.addresses import SharedAccess
 from tilec.backend.chosen import ChosenAccess
 from tilec.backend.llvm import Generator, emits, from_code
 from tilec.backend.memory import (
-    VECTOR_BITS,
     GlobalAccess,
     conjunction,
     first_holder,
@@ -22,6 +21,7 @@ from tilec.backend.memory import (
 )
 from tilec.backend.packed_shared import PackedAccess, whole_words
 from tilec.backend.shared import emit_where
+from tilec.ir.facts import COPIES, row_begins, whole, widest_copy
 from tilec.ir.notes import explain_width, say
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.types import SharedType, TileType
@@ -29,29 +29,40 @@ from tilec.ir.types import SharedType, TileType
 
 @emits(CopyAsync)
 def copy_async(g: Generator, op: CopyAsync) -> None:
-    """Vectors of 4, 8 or 16 bytes, each with as many bytes from the tensor as lie inside it, the rest zero. Elements that are not
-    aligned so are copied one by one, at once."""
+    """Vectors of 4, 8 or 16 bytes, each with as many bytes from the tensor as lie inside it, the rest zero: as wide as rows are known to be
+    aligned. Only where not even 4 bytes are known, that is asked, and elements that are not aligned so are copied one by one, at once."""
     into: SharedType = op.target.type
     if into.packed:
         return copy_packed(g, op)
     tile = TileType(op.memory.type.dtype, into.shape, op.layout)
     source = GlobalAccess(g, op, tile) if op.plain else ChosenAccess(g, op, tile)
-    target = whole(SharedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
-    size = math.gcd(source.together, target.run) * into.item_bytes
-    aligned = source.aligned(size // into.item_bytes) if size >= 4 else "false"
+    target = entire(SharedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
+    together = math.gcd(source.together, target.run)
+    known = math.gcd(together, row_begins(g.facts, op.memory, op.offsets)) if source.fast is not None else together
+    copied = widest_copy(into.item_bits, known) or widest_copy(into.item_bits, together)
     limits = {**source.limits, **target.limits}
-    if size < 4:
+    run = copied // into.item_bits or together
+    explain_width(op.loc, run, into.item_bits, {**beginnings(source, into.item_bits, run), **limits})
+    if not copied:
         why = min(limits, key=lambda limit: limits[limit] or math.inf)
-        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {size}: {why}")
-    explain_width(op.loc, size // into.item_bytes, 8 * into.item_bytes, limits)
-    where_aligned(g, aligned, [source, target], lambda: copy_vectors(g, source, target, size), lambda: copy_elements(g, source, target))
+        say(op.loc, f"loads and stores instead of cp.async, which moves 4, 8 or 16 bytes and not {together * into.item_bytes}: {why}")
+        return copy_elements(g, source, target)
+    where_aligned(g, source.aligned(run), [source, target], lambda: copy_vectors(g, source, target, run), lambda: copy_elements(g, source, target))
     return None
+
+
+def beginnings(source: GlobalAccess, bits: int, run: int) -> dict[str, int]:
+    """Why vectors are of `run` elements and not of what a row of the tile has, if it is that rows are not known to begin at multiples of more."""
+    if source.fast is None or (isinstance(source, ChosenAccess) and source.masks and source.alike <= run):
+        return {}
+    most = whole(bits, widest_copy(bits, source.place.shape[source.fast]) or bits)
+    return dict.fromkeys([why for why, _ in source.doubts(most)] if most > run else [], run)
 
 
 Target = TypeVar("Target", bound=SharedAccess)
 
 
-def whole(target: Target) -> Target:
+def entire(target: Target) -> Target:
     """An access to the whole of a shared tile."""
     target.offsets, target.divisors = ["0"] * target.memory.rank, [0] * target.memory.rank
     return target
@@ -78,11 +89,13 @@ def copy_packed(g: Generator, op: CopyAsync) -> None:
     """As `copy_async`, of elements that fill no bytes: whole words where rows of both sides consist of such, else one by one, at once."""
     into: SharedType = op.target.type
     source = (GlobalAccess if op.plain else ChosenAccess)(g, op, TileType(op.memory.type.dtype, into.shape, op.layout))
-    target = whole(PackedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
+    target = entire(PackedAccess(g, op.target, tuple(range(into.rank)), [], source.place, op.layout))
     limits = {**source.limits, **target.limits}
     most = math.gcd(*limits.values())
-    run = max(whole_words(most, into.item_bits), whole_words(most, into.item_bits, VECTOR_BITS))
-    explain_width(op.loc, run, into.item_bits, limits)
+    known = math.gcd(most, row_begins(g.facts, op.memory, op.offsets)) if source.fast is not None else 1
+    run = widest_run(known, into.item_bits)
+    run = run if run > 1 else widest_run(most, into.item_bits)
+    explain_width(op.loc, run, into.item_bits, {**beginnings(source, into.item_bits, run), **limits})
     aligned = "false"
     if run > 1:
         last = op.dims[source.fast]  # type: ignore[index]
@@ -91,6 +104,11 @@ def copy_packed(g: Generator, op: CopyAsync) -> None:
         aligned = conjunction(g, [source.aligned(run), ends])  # so no word lies on the edge of a row
 
     where_aligned(g, aligned, [source, target], lambda: copy_words(g, source, target, run), lambda: copy_codes(g, source, target))
+
+
+def widest_run(most: int, bits: int) -> int:
+    """Elements that fill whole pieces, the widest of which a divisor of so many does; 1 if there are none."""
+    return next((run for piece in COPIES if (run := whole_words(most, bits, piece)) > 1), 1)
 
 
 def copy_words(g: Generator, source: GlobalAccess, target: PackedAccess, run: int) -> None:
@@ -122,8 +140,8 @@ def copy_codes(g: Generator, source: GlobalAccess, target: PackedAccess) -> None
         target.store(target.element(register), load_bits(g, source, register, source.inside(register)), target.inside(register, first))
 
 
-def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, size: int) -> None:
-    run = size * 8 // source.dtype.bits
+def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, run: int) -> None:
+    size = run * target.memory.item_bytes
     kind = source.hints.get("cache", "cg") if size == 16 else "ca"
     first = first_holder(g, source.type)
     copies = []

@@ -299,24 +299,32 @@ class GlobalAccess:
 
     def aligned(self, run: int) -> str:
         """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known."""
-        g, facts = self.g, self.g.facts
-        doubtful = doubtful_origins(g, self.tensor, run)
-        words = [f"where the view {self.tensor.name} begins is not known to be a multiple of {run}"] * bool(doubtful)
-        for axis, offset in enumerate(self.op.offsets):
-            last = axis == self.tensor.type.rank - 1
-            if last and facts.divisor(offset) % run:
-                doubtful.append(g.widened(self.offsets[axis]))
-                words.append(f"the tile's offset along the last axis is not known to divide by {run}")
-            if not last and self._stride_divisor(axis) % run:
-                doubtful.append(self.strides[axis])
-                words.append(self._rows_apart(axis, run))
+        doubtful = self.doubts(run)
         if not doubtful:
             return "true"
-        say(self.op.loc, f"alignment is asked at run time, and elements are taken one by one where it fails: {'; '.join(dict.fromkeys(words))}")
-        union = doubtful[0]
-        for other in doubtful[1:]:
+        words = "; ".join(dict.fromkeys(why for why, _ in doubtful))
+        say(self.op.loc, f"alignment is asked at run time, and elements are taken one by one where it fails: {words}")
+        g = self.g
+        union, *others = [value() for _, value in doubtful]
+        for other in others:
             union = g.e.let(f"or i64 {union}, {other}")
         return g.e.let(f"icmp eq i64 {g.e.let(f'and i64 {union}, {run - 1}')}, 0")
+
+    def doubts(self, run: int) -> list[tuple[str, Callable[[], str]]]:
+        """What is not known to be a multiple of `run` elements, though every vector starts at one if it is: in words, and as an i64."""
+        g = self.g
+        found: list[tuple[str, Callable[[], str]]] = [
+            (f"where the view {self.tensor.name} begins is not known to be a multiple of {run}", lambda at=at: at)  # type: ignore[misc]
+            for at in doubtful_origins(g, self.tensor, run)
+        ]
+        for axis, offset in enumerate(self.op.offsets):
+            last = axis == self.tensor.type.rank - 1
+            if last and g.facts.divisor(offset) % run:
+                words = f"the tile's offset along the last axis is not known to divide by {run}"
+                found.append((words, lambda axis=axis: g.widened(self.offsets[axis])))  # type: ignore[misc]
+            if not last and self._stride_divisor(axis) % run:
+                found.append((self._rows_apart(axis, run), lambda axis=axis: self.strides[axis]))  # type: ignore[misc]
+        return found
 
     def _rows_apart(self, axis: int, run: int) -> str:
         """In words, that a stride is not known to be whole vectors, and what would make it so."""

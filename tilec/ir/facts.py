@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tilec.ir.core import Function, Op, Value
@@ -11,6 +11,7 @@ from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Shr,
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
 from tilec.ir.ops.memory import SharedSlice
+from tilec.ir.ops.views import TensorView
 from tilec.ir.packing import Packed
 from tilec.ir.types import TensorType
 
@@ -109,7 +110,43 @@ def slice_begins(facts: Facts, memory: Value) -> int:
     return math.gcd(slice_begins(facts, given), facts.divisor(memory.owner.index) * given.type.layout.slice(0, 1)[0])
 
 
-VECTOR_BITS = 128  # of the widest access of a thread
+COPIES = (128, 64, 32)  # bits of what one thread copies asynchronously at once, the widest first
+
+
+def whole(bits: int, copy: int) -> int:
+    """The least number of elements of so many bits that fills whole copies, or that whole copies fill."""
+    return copy // math.gcd(copy, bits)
+
+
+def widest_copy(bits: int, elements: int) -> int:
+    """Bits of the widest copies of which rows consist that begin at, and have, multiples of so many elements; 0 if there are none."""
+    return next((copy for copy in COPIES if elements % whole(bits, copy) == 0), 0)
+
+
+def row_marks(function: Function, memory: Value, offsets: Sequence[Value]) -> list[Value | int]:
+    """Scalars and numbers, in elements: what divides all of them divides the place, from the tensor's first element on, at which each row of an access
+    begins; and, of elements that fill no bytes, the one at which each row of the tensor ends. Raises no error for strides that are not known:
+    nothing is said of these."""
+    found: list[Value | int] = [offsets[-1]]
+    view = memory.owner if isinstance(memory.owner, TensorView) else None
+    last = view.extents[-1] if view else memory.type.shape[-1]
+    extent = function.param(last) if isinstance(last, str) else last
+    packed = memory.type.dtype.bits % 8 and not memory.type.dtype.is_bool
+    if packed or (memory.type.rank > 1 and view is None):
+        found.append(extent)
+    found += view.strides[:-1] if view else ()
+    while view is not None:
+        found.append(view.offset)
+        view = view.memory.owner if isinstance(view.memory.owner, TensorView) else None
+    return found
+
+
+def row_begins(facts: Facts, memory: Value, offsets: Sequence[Value]) -> int:
+    """A number that divides the marks of the rows of an access (`row_marks`), the largest known; 0 if all are 0."""
+    return math.gcd(*(m if isinstance(m, int) else facts.divisor(m) for m in row_marks(facts.function, memory, offsets)))
+
+
+VECTOR_BITS = COPIES[0]  # of the widest access of a thread
 
 
 def open_questions(function: Function) -> dict[str, int]:

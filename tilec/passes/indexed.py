@@ -12,14 +12,14 @@ from typing import Any
 
 from tilec.errors import require
 from tilec.ir.core import Value
+from tilec.ir.facts import widest_copy
 from tilec.ir.layout import Layout
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import Chosen, Gather, Scatter
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import ACCESS_BITS, RULES, AssignLayouts, before_broadcast, fastest_axis
-
-WORD_BITS = 32  # of the shortest asynchronous copy
+from tilec.passes.widths import bits_of, proven, together
 
 
 def chooser(a: AssignLayouts, value: Value | None, layout: Layout | None) -> Value | None:
@@ -45,11 +45,9 @@ def gather(a: AssignLayouts, op: Gather) -> Any:
 
 
 def copy_async(a: AssignLayouts, op: CopyAsync) -> Any:
-    tile, fastest = TileType(op.memory.type.dtype, op.tile_shape), fastest_axis(op)
-    unit = ACCESS_BITS  # an idle thread costs less than more copies
-    if fastest is not None and tile.shape[fastest] * tile.dtype.bits % unit:
-        unit = WORD_BITS
-    layout = op.layout or a.default(tile, fastest, unit)
+    tile = TileType(op.memory.type.dtype, op.tile_shape)
+    at_once = proven(a.facts, op) or widest_copy(bits_of(op), together(op)) or ACCESS_BITS  # an idle thread costs less than more copies
+    layout = op.layout or a.default(tile, fastest_axis(op), at_once, at_once)
     return a.clone(op, layout=layout, **choosers(a, op, layout))
 
 

@@ -22,6 +22,7 @@ from tilec.errors import require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
 from tilec.ir.describe import written
 from tilec.ir.dtypes import i32
+from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout, blocked, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, constant
@@ -121,7 +122,7 @@ class AssignLayouts(Rewriter):
         self.level: dict[Value, int] = {}  # how deep the block is in which a new value was made
 
     def run(self, function: Function) -> Function:
-        self.warps, self.threads = function.warps, function.threads
+        self.warps, self.threads, self.facts = function.warps, function.threads, Facts(function)
         self.uses, self.written = uses_of(function), written(function)
         loops = [op for op in function.walk() if isinstance(op, For | While)]
         self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
@@ -211,11 +212,11 @@ class AssignLayouts(Rewriter):
         """The layout that a value has, or the default of a free one."""
         return self.default(old.type) if old in self.free else self(old).type.layout
 
-    def default(self, type: TileType, fastest: int | None = None, unit: int = 8) -> Layout:
-        """The coalesced layout: runs of up to 16 bytes along the fastest axis, but none so long that threads go idle, and none so short
-        that they don't fill whole units of so many bits."""
+    def default(self, type: TileType, fastest: int | None = None, unit: int = 8, most: int = ACCESS_BITS) -> Layout:
+        """The coalesced layout: runs of up to `most` bits, 16 bytes, along the fastest axis, but none so long that threads go idle, and none so
+        short that they don't fill whole units of so many bits."""
         bits = type.dtype.bits if not type.dtype.is_bool else 8
-        widest = 1 << (ACCESS_BITS // bits).bit_length() - 1
+        widest = 1 << max(1, most // bits).bit_length() - 1
         least = unit // math.gcd(unit, bits)
         share = 1 << max(0, (type.size // self.threads).bit_length() - 1)
         order = tuple(reversed(range(type.rank)))
@@ -406,7 +407,9 @@ class AssignLayouts(Rewriter):
         return tuple(self(v) if layout is None else self.get(v, layout) for v, layout in zip(op.inits, layouts, strict=True))
 
     def branch(self, op: If) -> Any:
-        then, orelse = self.block(op.then), self.block(op.orelse)
+        with self.facts.assuming(op.condition):
+            then = self.block(op.then)
+        orelse = self.block(op.orelse)
         layouts = [b if a in self.free else c for a, b, c in zip(op.then.yielded, self.held(op.orelse.yielded), self.held(op.then.yielded), strict=True)]
         self.yielding(then, op.then, layouts)
         self.yielding(orelse, op.orelse, layouts)

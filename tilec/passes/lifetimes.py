@@ -47,32 +47,32 @@ def lifetimes(function: Function) -> dict[Shared, Life]:
                 if value in roots:
                     life = found.setdefault(roots[value], Life(at, at))
                     life.last = at
-    for at, block, copy in copies(function.body):
+    for at, copy, committed in copies(function.body):
         life = found[roots[copy.target]]
-        life.last = max(life.last, landed(steps, at, block, copy))
+        life.last = max(life.last, landed(steps, at, committed))
     return found
 
 
-def copies(body: Block) -> Iterator[tuple[int, Block, CopyAsync]]:
-    """Asynchronous copies with their step and the block that they stand in."""
+def copies(body: Block) -> Iterator[tuple[int, CopyAsync, bool]]:
+    """Asynchronous copies with their step, and whether a commit follows in it: in the block that a copy stands in or in one around it."""
 
-    def inside(block: Block) -> Iterator[tuple[Block, CopyAsync]]:
-        for op in block.ops:
+    def inside(block: Block, committed: bool) -> Iterator[tuple[CopyAsync, bool]]:
+        for op in reversed(block.ops):
+            committed = committed or isinstance(op, Commit)
             if isinstance(op, CopyAsync):
-                yield block, op
+                yield op, committed
             for region in op.regions:
-                yield from inside(region)
+                yield from inside(region, committed)
 
     for at, step in enumerate(body.ops):
         if isinstance(step, CopyAsync):
-            yield at, body, step
+            yield at, step, False
         for region in step.regions:
-            yield from ((at, block, copy) for block, copy in inside(region))
+            yield from ((at, copy, committed) for copy, committed in inside(region, False))
 
 
-def landed(steps: list[Op], at: int, block: Block, copy: CopyAsync) -> int:
+def landed(steps: list[Op], at: int, committed: bool) -> int:
     """The step from which on a copy is known to have landed: a wait for all groups after its commit; the end of the kernel without one."""
-    committed = any(isinstance(op, Commit) for op in block.ops[block.ops.index(copy) :])
     for number in range(at + 1, len(steps)):
         committed = committed or isinstance(steps[number], Commit)
         if committed and isinstance(steps[number], Wait) and steps[number].pending == 0:  # type: ignore[attr-defined]

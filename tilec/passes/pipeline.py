@@ -12,11 +12,13 @@ A load is taken if its place follows from the counter and from what the loop doe
 does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
 fewer stages are taken, with a warning that says so.
 
-Copies want rows that begin at multiples of 16 bytes. Where this hangs on an extent that nothing is known of, the loop is there twice, and
+Copies want rows that begin at multiples of 16 bytes. Where this hangs on an extent of which too little is known, the loop is there twice, and
 which one runs is decided once, before it:
 
     for %k = 0 to %K step 32 stages=3   ->   %aligned = eq (mod %K, 8), 0
       %x = load %a, [%i, %k]                 if %aligned { the above } else { for %k = 0 to %K step 32 { %x = load %a, [%i, %k] ... } }
+
+In the second, loads whose rows are known to begin at multiples of 8 or 4 bytes are copies of that width; only the others remain as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
 from tilec.ir.notes import Refused, say
-from tilec.ir.ops.arith import Add, And, Eq, Gt, Lt, Mod, Mul, Where
+from tilec.ir.ops.arith import Add, Eq, Gt, Lt, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
@@ -39,13 +41,12 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.sync import Sync
-from tilec.ir.ops.views import TensorView, contiguous, viewed
+from tilec.ir.ops.views import viewed
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
 from tilec.passes.layouts import padded
 from tilec.passes.lifetimes import Life, lifetimes
-
-COPY_BITS, WORD_BITS = 128, 32  # the widest copy of one thread, and the shortest
+from tilec.passes.widths import are_multiples, doubts, proven, together
 
 
 def pipeline(function: Function, target: Hardware) -> Function:
@@ -74,10 +75,10 @@ class Pipeline(Rewriter):
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
         each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
-        factors = [v for o in self.function.walk() if isinstance(o, Dot) for v in (o.a, o.b)] if self.doubtful_extents(loads) else []
+        factors = [v for o in self.function.walk() if isinstance(o, Dot) for v in (o.a, o.b)] if self.left_out(op, loads) else []
         others = [o for o in self.function.walk() if isinstance(o, Load) and o.shape and (o not in loads or o.result in factors)]  # in the plain loop
         scratch = max((SharedType(o.result.type.dtype, o.shape, padded(o.result.type)).nbytes for o in others), default=0)
-        beside = self.rings + sum(SharedType(tile.dtype, tile.shape).nbytes for tile in self.tiles_beside(op, bool(factors)))
+        beside = self.rings + sum(SharedType(tile.dtype, tile.shape).nbytes for tile in self.tiles_beside(op, bool(self.doubtful_scalars(op, loads))))
         for stages in range(op.stages, 1, -1):
             try:
                 self.target.check(self.function.threads, beside + stages * each + scratch)
@@ -105,42 +106,41 @@ class Pipeline(Rewriter):
         return [tile for tile, life in lives.items() if not (life.ends_before(own, barriers) or own.ends_before(life, barriers))]
 
     def versioned(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
-        """The pipeline, and beside it the plain loop for rows that copies can't take whole, if there may be such."""
-        units = self.doubtful_extents(loads)
-        if not units:
-            return self.pipelined(op, loads, stages)
-        condition: Value | None = None
-        for extent, unit in units.items():
-            fact = Eq.build(self.b, Mod.build(self.b, extent, unit), 0)
-            condition = fact if condition is None else self.b.emit(And(condition, fact))
-        assert condition is not None
-        fast, slow = Block(), Block()
-        with self.into(fast):
-            self.b.insert(Yield(self.pipelined(op, loads, stages)))
-        with self.into(slow):
-            self.b.insert(Yield(self.clone(op, stages=1)))
-        return self.b.insert(If(condition, fast, slow))
-
-    def doubtful_extents(self, loads: list[Load]) -> dict[Value, int]:
-        """The dimensions whose divisibility decides whether all rows begin at multiples of what one copy takes: how many elements that is."""
-        units: dict[Value, int] = {}
-        for load in loads:
-            memory = load.memory.type
-            if memory.strided or memory.rank < 2 or isinstance(load.memory.owner, TensorView) or not isinstance(memory.shape[-1], str):
-                continue
-            extent = self.function.param(memory.shape[-1])
-            unit = copied_at_once(memory.dtype.bits, load.shape[load.dims.index(memory.rank - 1)])
-            if self.facts.divisor(extent) % unit and self.facts.divisor(load.offsets[-1]) % unit == 0:
-                units[extent] = math.lcm(unit, units.get(extent, 1))
-        return units
-
-    def pipelined(self, op: For, loads: list[Load], stages: int) -> tuple[Value, ...]:
-        """The whole construct: memory, first copies, the loop."""
-        b = self.b
-        start, stop, step = self(op.start), self(op.stop), self(op.step)
-        memories = [b.emit(Shared(load.result.type.dtype, (stages, *load.shape))) for load in loads]
+        """The pipeline, and beside it, if there may be rows that the widest copies can't take whole, one of those loads that narrower ones can."""
+        memories = [self.b.emit(Shared(load.result.type.dtype, (stages, *load.shape))) for load in loads]
         for memory, load in zip(memories, loads, strict=True):
             memory.name = load.result.name
+        doubtful = self.doubtful_scalars(op, loads)
+        if not doubtful:
+            return self.pipelined(op, loads, memories, stages)
+        condition = are_multiples(self.b, {self(v): n for v, n in doubtful.items()})
+        fast, slow = Block(), Block()
+        with self.into(fast):
+            self.b.insert(Yield(self.pipelined(op, loads, memories, stages)))
+        left = self.left_out(op, loads)
+        kept = {load: memory for load, memory in zip(loads, memories, strict=True) if load not in left}
+        with self.into(slow):
+            self.b.insert(Yield(self.pipelined(op, list(kept), list(kept.values()), stages) if kept else self.clone(op, stages=1)))
+        return self.b.insert(If(condition, fast, slow))
+
+    def doubtful_scalars(self, op: For, loads: list[Load]) -> dict[Value, int]:
+        """What the loop does not change and decides whether all rows begin at multiples of what the widest copies take, and how many elements that is."""
+        inside = {v for region in op.regions for v in (*region.args, *(v for inner in region.walk() for v in inner.results))}
+        units: dict[Value, int] = {}
+        for load in loads:
+            found = doubts(self.facts, load)
+            if inside.isdisjoint(found):  # else each copy asks
+                units.update((v, math.lcm(n, units.get(v, 1))) for v, n in found.items())
+        return units
+
+    def left_out(self, op: For, loads: list[Load]) -> list[Load]:
+        """The loads that are no copies if what is doubtful is not so."""
+        return [load for load in loads if self.doubtful_scalars(op, [load]) and not proven(self.facts, load)]
+
+    def pipelined(self, op: For, loads: list[Load], memories: list[Value], stages: int) -> tuple[Value, ...]:
+        """The whole construct: first copies, and the loop."""
+        b = self.b
+        start, stop, step = self(op.start), self(op.stop), self(op.step)
         for stage in range(stages - 1):
             ahead = start if stage == 0 else Add.build(b, start, Mul.build(b, step, stage))
             self.start_copies(op, loads, memories, ahead, stop, constant(b, stage, i32))
@@ -251,24 +251,17 @@ def refuses_to_move(load: Load, op: For, written: set[Value], waits: bool) -> Re
 
 def uncopyable(load: Load) -> Refused | None:
     """Why not at least 4 contiguous bytes of the tile can be copied at once; None if they can."""
-    dtype, memory = load.result.type.dtype, load.memory.type
+    dtype = load.result.type.dtype
     bits = dtype.bits
     if load.cache not in (None, "ca", "cg") or load.evict == "no_allocate":
         return Refused("asynchronous copies don't have its cache hints")
     if dtype.is_bool:
         return Refused(f"asynchronous copies don't move {dtype}")
-    if not contiguous(load.memory) or memory.rank - 1 not in load.dims:
+    if together(load) * bits < 32:
         return Refused("neighbours of the tile don't lie together in memory, and asynchronous copies take at least 4 bytes at once")
-    if load.shape[load.dims.index(memory.rank - 1)] * bits % 32:
+    if together(load) * bits % 32:
         return Refused("rows of the tile are no multiples of 4 bytes, of which asynchronous copies take whole ones")
     return None if math.prod(load.shape) * bits >= 32 * 32 else Refused("it is too small to be worth a copy")
-
-
-def copied_at_once(bits: int, row: int) -> int:
-    """Elements that one copy takes of a row of so many; of types that fill no bytes as many as fill the widest copies, else words."""
-    if bits % 8 == 0:
-        return math.gcd(COPY_BITS // bits, row)
-    return next(n for unit in (COPY_BITS, WORD_BITS, 1) if row % (n := unit // math.gcd(unit, bits)) == 0)
 
 
 def needed_for(load: Load, op: For) -> Any:
