@@ -44,7 +44,6 @@ def test_a_layer_is_simulated(to, order):
     y, report = layer.simulate(c.given(), "sm_90a")
     check(y, c)
     assert report.findings == []
-    assert np.array_equal(y.codes() if to == bf16 else y, layer(c.given()).codes() if to == bf16 else layer(c.given()))
 
 
 @pytest.mark.parametrize("rows", [1, 16, 200])
