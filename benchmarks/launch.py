@@ -113,7 +113,7 @@ def cases() -> dict[str, Callable[[], None]]:
         found[f"{name}, constants by default"] = _call(kernel(), tensors)
     if "torch" in sys.modules:
         found["PyTorch, constants by default"] = _torch(["t1", "t2", "t3", "t4", "t5"])
-        found["PyTorch, never the same shape"] = _torch(["*next(more)"])
+        found["PyTorch, of too many shapes"] = _torch(["*next(more)"])
     return found
 
 
@@ -134,7 +134,7 @@ def _torch(given: list[str]) -> Callable[[], None]:
     launcher: Launcher = nothing._launchers[(32,) * 5]
     bits = len(launcher.multiples)
     launcher.variants.update({(-1 << bits) | key: value for key, value in list(launcher.variants.items())})
-    sets = [[torch.zeros(n) for _ in range(5)] for n in range(64, 64 + 2 * Kept.SHAPES)]
+    sets = [[torch.zeros(n) for _ in range(5)] for n in range(64, 64 + Kept.SHAPES + 8)]
     launcher.launch = fast(launcher, tuple(kind_of(x) for x in (*sets[0], *range(1, 10))))  # type: ignore[misc]
     for some in sets[: Kept.SHAPES]:
         _call(nothing, some)()  # more are not kept
