@@ -198,6 +198,7 @@ def test_quantizing_in_ptx(name, group):
     found, wide = poisoned(kind, values.shape), np.full(scales.shape, np.nan, np.float16)
     more = {"P": kind, "T": kind.element, "group": group, "reach": float(kind.element.max), "least": 2.0**-24}
     report = quantizing.simulate(values.astype(np.float16), found, wide, **more)
+    assert quantizing.compile("sm_90a", **more).resources.spill_bytes == 0
     np.testing.assert_array_equal(wide, scales.values())
     np.testing.assert_array_equal(found.codes(), codes.codes())
     assert not report.findings, str(report)

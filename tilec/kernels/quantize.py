@@ -27,7 +27,7 @@ P, S, T, X = tc.types("P S T X")
 def quantizing(
     w: X[I, J], codes: P[K, N], scales: S[G, N],
     *, X: DType = f16, P: DType = PACKED, T: DType = int4, S: DType = f16, group: int = 128, reach: float = 7.0, least: float = 2.0**-14,
-    zero: float = 0.0, transposed: bool = False, bn: int = 64,
+    zero: float = 0.0, transposed: bool = False, bn: int = 32,
 ):  # fmt: skip
     """scales = max |w| / reach of each group of rows, rounded to S and no less than `least`, or 1 where all are 0; codes = w / scales + zero."""
     rows = max(group, ROWS)
