@@ -280,3 +280,39 @@ def test_a_loop_that_is_too_long_is_unproven() -> None:
 
     with pytest.warns(UserWarning, match=r"unproven: line \d+: this is run too often to be followed to its end"):
         check_hazards(simplify(long.function(), target("sm_80")), target("sm_80"))
+
+
+@tc.kernel(warps=2)
+def racing(x: f32[64, 64], y: f32[64, 64], *, what: str = "store"):
+    tc.grid(2 if what == "blocks" else 1)
+    s = tc.shared(f32, [64, 64])
+    if what == "store":
+        tc.store(s, tc.load(x, [0, 0], [64, 64]))
+        tc.store(y, [0, 0], tc.load(s).T)
+    elif what == "copy":
+        tc.copy_async(s, x, [0, 0])
+        tc.commit()
+        tc.sync()
+        tc.store(y, [0, 0], tc.load(s).T)
+    elif tc.block_index(0) == 0:
+        tc.store(y, [0, 0], 1.0)
+    else:
+        tc.store(x, [0, 0], tc.load(y, [0, 0], []))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("what", "kind", "lines", "hint"),
+    [
+        ("store", "race", (5, 4), "put tc.sync() before line {}"),
+        ("copy", "async", (10, 7), "put tc.commit(), tc.wait(0) and tc.sync() before line {}, where they are missing"),
+        ("blocks", "race", (12, 14), "put tc.semaphore_post behind line {1} and tc.semaphore_wait before line {0}"),
+    ],
+)
+def test_the_simulator_speaks_of_the_kernel(what: str, kind: str, lines: tuple[int, int], hint: str) -> None:
+    first = racing.signature.source.head.line
+    report = racing.simulate(np.random.default_rng().random((64, 64), np.float32), np.zeros((64, 64), np.float32), what=what)
+    at, other = (first + n for n in lines)
+    finding = next(f for f in report.findings if (f.kind, f.at.line, f.other and f.other.line) == (kind, at, other))
+    assert hint.format(at, other) in finding.hint
+    assert "PTX" not in finding.hint + finding.message
