@@ -34,11 +34,15 @@ def blame(report: Any, ptx: str, function: Function, where: Target) -> None:
         loc = places.get(site.ptx_line) if site else None
         return dataclasses.replace(site, file=loc.file, line=loc.line, place=loc) if loc else site
 
+    def in_source(m: re.Match[str]) -> str:
+        loc = places.get(int(m[1]))
+        return f"line {loc.line}" if loc else m[0]
+
     names = [p.name for p in function.params]
     for finding in report.findings:
         finding.message = re.sub(r"\bargument (\d+)\b", lambda m: names[int(m[1])], finding.message)
         finding.at, finding.other = placed(finding.at), placed(finding.other)
-        finding.message = re.sub(r"\bPTX line (\d+)", lambda m: f"line {places[int(m[1])].line}" if places.get(int(m[1])) else m[0], finding.message)
+        finding.message = re.sub(r"\bPTX line (\d+)", in_source, finding.message)
         finding.hint = remedy(finding)
     for cost in report.costs:
         cost.site = placed(cost.site)
