@@ -90,7 +90,7 @@ class Ways:
     # runs
 
     def flags(self) -> dict[Value, Any]:
-        return {p: True for p in self.params if p.type.dtype.is_bool}
+        return {p: True for p in self.function.params if integer(p) and p.type.dtype.is_bool}
 
     def sizes(self, rounds: int) -> dict[Value, Any]:
         """All sizes alike."""
