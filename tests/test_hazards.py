@@ -13,6 +13,7 @@ from examples import FOLDER, example
 from tilec import TileError, compiler, f32, i32
 from tilec.backend.target import target
 from tilec.compiler import Kernel, load_kernel
+from tilec.passes import scalars
 from tilec.passes.hazards import check_hazards, hazards
 from tilec.passes.simplify import simplify
 
@@ -197,13 +198,14 @@ def test_each_side_of_a_branch_is_taken(between: str, wrong: bool, tmp_path: Pat
     assert {h.certain for h in found} == ({True} if wrong else set())
 
 
-def written(between: str, folder: Path, grid: str | int = "cdiv(M, 64)") -> Kernel:
+def written(between: str, folder: Path, grid: str | int = "cdiv(M, 64)", shape: str = "[64]") -> Kernel:
     """A kernel that stores a tile, does something, and loads it."""
     file = folder / "way.py"
+    ring = "[0]" if "," in shape else ""
     file.write_text(
         'import tilec as tc\nfrom tilec import f32, i32, cdiv\n\nM, N = tc.dims("M N")\n\n\n@tc.kernel(warps=2)\n'
-        f"def way(x: f32[M, N], y: f32[M], n: i32, flag: tc.bool_, which: i32[2]):\n    tc.grid({grid})\n    s = tc.shared(f32, [64])\n"
-        f"    v = tc.load(x, [0, 0], [64])\n    tc.store(s, v)\n    {between}\n    tc.store(y, 0, tc.load(s)[::-1])\n"
+        f"def way(x: f32[M, N], y: f32[M], n: i32, flag: tc.bool_, which: i32[2]):\n    tc.grid({grid})\n    s = tc.shared(f32, {shape})\n"
+        f"    v = tc.load(x, [0, 0], [64])\n    tc.store(s{ring}, v)\n    {between}\n    tc.store(y, 0, tc.load(s{ring})[::-1])\n"
     )
     return load_kernel(f"{file}:way")
 
@@ -265,6 +267,53 @@ def test_a_branch_that_no_size_takes(tmp_path: Path) -> None:
     assert checked(written("if M * N != 77 * 91:\n        tc.sync()\n    else:\n        tc.sync()", tmp_path)) == []
 
 
+@tc.kernel(warps=2)
+def lasting(x: f32[64], y: f32[64], *, rounds: int = 100_000, turn: int = -1, behind: bool = True):
+    tc.grid(1)
+    s, slot = tc.shared(f32, [3, 64]), 0
+    total = tc.zeros(f32, [64])
+    for r in range(rounds):
+        tc.store(s[slot], tc.load(x, 0, [64]))
+        if r != turn:
+            tc.sync()
+        total += tc.load(s[r % 3])[::-1]
+        slot = (slot + 1) % 3
+    if behind:
+        tc.sync()
+    tc.store(s[0], total)
+
+
+def test_rounds_of_a_long_loop_repeat() -> None:
+    """A missing barrier is found in whichever of the 100,000 rounds it is missing, and behind the loop; no step is too many."""
+    for turn in (0, 63, 64, 70, 50_000, 99_935, 99_936, 99_999):
+        assert {h.certain for h in checked(lasting, turn=turn)} >= {True}, turn
+    (last,) = [h for h in checked(lasting, behind=False) if h.certain]
+    assert last.second.loc.line == lasting.signature.source.head.line + 12
+    assert not any(h.certain for h in checked(lasting))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_skipped_rounds_are_like_those_that_are_run(seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Random loops of 400 rounds, with scalars carried and computed: what is found is what is found without skipping any."""
+    rng = np.random.default_rng(seed)
+    a, b, c, d = (int(n) for n in rng.integers(1, 6, 4))
+    slots = [f"(r * {a} + {b}) // {c} % 3", f"(at + r // {d}) % 3", "at", f"({a} - r) % 3"]
+    first, second = (str(rng.choice(slots)) for _ in range(2))
+    sign, where = rng.choice(["<", ">=", "==", "!="]), int(rng.integers(0, 400))
+    source = f"""for r in range(400):
+        tc.store(s[{first}, :], v)
+        if r // {c} {sign} {where}:
+            tc.sync()
+        tc.store(y, 0, tc.load(s[{second}])[::-1])
+        tc.sync()
+        at = (at + {d}) % 3 if r % 2 < {a} else 0"""
+    source = source.replace(", :]", "]")
+    kernel = written(f"tc.sync()\n    at = 0\n    {source}\n    tc.sync()", tmp_path, shape="[3, 64]")
+    skipping = {(h.first.loc.line, h.second.loc.line, h.certain) for h in checked(kernel)}
+    monkeypatch.setattr(scalars, "WINDOW", 1 << 30)
+    assert skipping == {(h.first.loc.line, h.second.loc.line, h.certain) for h in checked(kernel)}
+
+
 def test_a_loop_that_is_too_long_is_unproven() -> None:
     """A generator of full period (Knuth, volume 2, 3.2.1.2): its order is not that of the rounds."""
 
@@ -280,3 +329,39 @@ def test_a_loop_that_is_too_long_is_unproven() -> None:
 
     with pytest.warns(UserWarning, match=r"unproven: line \d+: this is run too often to be followed to its end"):
         check_hazards(simplify(long.function(), target("sm_80")), target("sm_80"))
+
+
+@tc.kernel(warps=2)
+def racing(x: f32[64, 64], y: f32[64, 64], *, what: str = "store"):
+    tc.grid(2 if what == "blocks" else 1)
+    s = tc.shared(f32, [64, 64])
+    if what == "store":
+        tc.store(s, tc.load(x, [0, 0], [64, 64]))
+        tc.store(y, [0, 0], tc.load(s).T)
+    elif what == "copy":
+        tc.copy_async(s, x, [0, 0])
+        tc.commit()
+        tc.sync()
+        tc.store(y, [0, 0], tc.load(s).T)
+    elif tc.block_index(0) == 0:
+        tc.store(y, [0, 0], 1.0)
+    else:
+        tc.store(x, [0, 0], tc.load(y, [0, 0], []))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("what", "kind", "lines", "hint"),
+    [
+        ("store", "race", (5, 4), "put tc.sync() before line {}"),
+        ("copy", "async", (10, 7), "put tc.commit(), tc.wait(0) and tc.sync() before line {}, where they are missing"),
+        ("blocks", "race", (12, 14), "put tc.semaphore_post behind line {1} and tc.semaphore_wait before line {0}"),
+    ],
+)
+def test_the_simulator_speaks_of_the_kernel(what: str, kind: str, lines: tuple[int, int], hint: str) -> None:
+    first = racing.signature.source.head.line
+    report = racing.simulate(np.random.default_rng().random((64, 64), np.float32), np.zeros((64, 64), np.float32), what=what)
+    at, other = (first + n for n in lines)
+    finding = next(f for f in report.findings if (f.kind, f.at.line, f.other and f.other.line) == (kind, at, other))
+    assert hint.format(at, other) in finding.hint
+    assert "PTX" not in finding.hint + finding.message

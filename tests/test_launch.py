@@ -325,6 +325,49 @@ def test_what_is_refused(gpu, case, warm):
     assert len(gpu.launches) == before + 1
 
 
+@tc.kernel
+def following(x: f32[M, N], y: f32[M, N], *, stages: int = 3):
+    tc.grid(1)
+    tc.assume(N % 4 == 0)
+    for m in tc.range(0, M - 1, stages=stages):
+        tc.store(y, [m + 1, 0], tc.load(x, [m, 0], [64]) + 1)
+
+
+SHARED = r"x and y share memory, and a loop with stages= that writes y reads x rounds ahead(.|\n)*give a copy for x"
+
+
+@pytest.mark.parametrize("kind", ["torch", "interface"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_a_loop_reads_ahead_is_not_what_it_writes(gpu, torch, kind, warm):
+    ready(gpu, following)
+    wrap = Cuda if kind == "interface" else torch.tensor
+    x, y = wrap(floats(9, 64)), wrap(floats(9, 64))
+    for _ in range(2 * warm):
+        following(x, y)
+    with pytest.raises(TileError, match=SHARED):
+        following(x, x)
+    assert len(gpu.launches) == 2 * warm
+    following(x, x, stages=1)
+    following(x, y)
+    assert len(gpu.launches) == 2 * warm + 2
+
+
+def test_what_overlaps_on_the_host():
+    """Without stages each row is one more than the one before it."""
+    a = np.zeros((9, 64), np.float32)
+    for run in (following.interpret, following.simulate):
+        with pytest.raises(TileError, match=SHARED):
+            run(a[:-1], a[1:])
+        assert not a.any()
+        run(a[:4], a[4:8])
+        assert (a.any(1) == [n in (5, 6, 7) for n in range(9)]).all()
+        a[:] = 0
+    following.simulate(a, a, stages=1)
+    assert (a == np.arange(9)[:, None]).all()
+    assert following.compile().metadata["read_ahead"] == [["x", "y"]]
+    assert "read_ahead" not in following.compile(stages=1).metadata
+
+
 def _of_torch(torch, **given):
     """As `good` has them, of PyTorch."""
     return {name: torch.tensor(x.array) if isinstance(x, Cuda) else x for name, x in good(**given).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,6 +141,25 @@ class Arguments:
                 memory.settle()
             if isinstance(memory, Memory) and memory.changed:
                 assign(p.name, self.on_host(p.name), memory.data, p.type.dtype)
+
+
+def check_apart(tensors: dict[str, np.ndarray | Tensor | DeviceArray], pairs: Iterable[Sequence[str]]) -> None:
+    """Of each pair of tensors, the first is read ahead by a loop that writes the second. TileError if they share memory; on a GPU, begin at one place."""
+    for ahead, written in pairs:
+        if same_memory(tensors[ahead], tensors[written]):
+            text = f"{ahead} and {written} share memory, and a loop with stages= that writes {written} reads {ahead} rounds ahead"
+            raise TileError(text, hint=f"give a copy for {ahead}, or take tc.range without stages", code=Code.ARRAY_MEMORY)
+
+
+def same_memory(x: Any, y: Any) -> bool:
+    """Whether two tensors share an element, as far as that can be told at once."""
+    x, y = (t.bytes if isinstance(t, Tensor) and t.device is None else t for t in (x, y))
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        try:
+            return np.shares_memory(x, y, max_work=10_000)  # type: ignore[arg-type]
+        except np.exceptions.TooHardError:
+            return False
+    return 0 != getattr(x, "address", 0) == getattr(y, "address", 0)
 
 
 def with_workspaces(types: dict[str, Any], given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -34,12 +34,31 @@ def blame(report: Any, ptx: str, function: Function, where: Target) -> None:
         loc = places.get(site.ptx_line) if site else None
         return dataclasses.replace(site, file=loc.file, line=loc.line, place=loc) if loc else site
 
+    def in_source(m: re.Match[str]) -> str:
+        loc = places.get(int(m[1]))
+        return f"line {loc.line}" if loc else m[0]
+
     names = [p.name for p in function.params]
     for finding in report.findings:
         finding.message = re.sub(r"\bargument (\d+)\b", lambda m: names[int(m[1])], finding.message)
         finding.at, finding.other = placed(finding.at), placed(finding.other)
+        finding.message = re.sub(r"\bPTX line (\d+)", in_source, finding.message)
+        finding.hint = remedy(finding)
     for cost in report.costs:
         cost.site = placed(cost.site)
+
+
+def remedy(finding: Any) -> str:
+    """What a finding's hint says in PTX's words, in the language's; as it is where the place is not known."""
+    line = f" before line {finding.at.line}" if finding.at.line else ""
+    behind = f" behind line {finding.other.line} and" if finding.other and finding.other.line else ""
+    if finding.kind == "async" and line:
+        return f"put tc.commit(), tc.wait(0) and tc.sync(){line}, where they are missing"
+    if finding.hint.startswith("insert bar.") and line:
+        return f"put tc.sync(){line}"
+    if finding.hint.startswith("no barrier orders blocks") and behind and line:
+        return f"tc.sync() orders no blocks: put tc.semaphore_post{behind} tc.semaphore_wait{line}, or use atomics, or a second kernel"
+    return str(finding.hint)
 
 
 def instructions(ptx: str, known: dict[tuple[str, int, int], Loc]) -> list[tuple[int, str, Loc | None]]:

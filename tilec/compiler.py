@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilec import cache, keys
-from tilec.arguments import Arguments, check_clean, in_words, machine_arguments, take_back, with_workspaces
+from tilec.arguments import Arguments, check_apart, check_clean, in_words, machine_arguments, take_back, with_workspaces
 from tilec.backend import atomics, copies, functions, gather, groups, memory, nvptx, pieces, scans, views, warp, weights  # noqa: F401 - for their rules
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
@@ -53,7 +53,7 @@ from tilec.passes.lifetimes import memory_map
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.ordered import order_memory
 from tilec.passes.paired import assume_scales
-from tilec.passes.pipeline import pipeline
+from tilec.passes.pipeline import pipeline, read_ahead
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
@@ -246,7 +246,7 @@ class Kernel:
         found = cache.read(key) if key else None
         if found:
             return dict(found.head["description"])
-        description = describe(self._parsed(constants))
+        description = described(self._parsed(constants))
         if key:
             cache.write(key, {"description": description})
         return description
@@ -364,7 +364,7 @@ class Kernel:
         self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False, trace: Trace | None = None
     ) -> None:
         function = self._at_stage(constants, stage, arch)
-        bound = Arguments(function, given)
+        bound = self._arguments(function, given, constants)
         check_clean(bound, self.signature.workspaces, "before the run")
         carriers = bound.carriers()
         if trace is None:
@@ -373,6 +373,12 @@ class Kernel:
             trace.follow(function, carriers, late_copies)
         bound.write_back(carriers)
         check_clean(bound, self.signature.workspaces, "after the run")
+
+    def _arguments(self, function: Function, given: dict[str, Any], constants: dict[str, Any]) -> Arguments:
+        """Checked, on the host."""
+        bound = Arguments(function, given)
+        check_apart(bound.tensors, read_ahead(self._parsed(constants)))
+        return bound
 
     @presented
     def shadow(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, alone: bool = True, **kwargs: Any) -> Shadow:
@@ -385,7 +391,7 @@ class Kernel:
 
         given, constants = self._bind(args, kwargs)
         function = self._at_stage(constants, stage, arch)
-        bound = Arguments(function, given)
+        bound = self._arguments(function, given, constants)
         check_clean(bound, self.signature.workspaces, "before the run")
         report, carriers = shadow(function, bound.carriers, alone)
         bound.write_back(carriers)
@@ -403,7 +409,7 @@ class Kernel:
 
         compiled = self._compile(constants, where, lineinfo)
         function = self._parsed(constants)
-        bound = Arguments(function, given)
+        bound = self._arguments(function, given, constants)
         grid = evaluate_launch(function, bound.carriers())
         block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
         held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
@@ -549,9 +555,20 @@ def compile_stages(
     occupancy = where.occupancy(function.threads, found.registers, shared)
     resources = Resources(found.registers, found.spill_stores + found.spill_loads, shared, function.threads, occupancy)
     tiles = [{k: v for k, v in tile.items() if k != "line"} for tile in memory_map(function)]  # lines may change when nothing else does
-    about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function)}
+    about = {"shared_bytes": shared, "shared": tiles, "arch": where.name, "entry": symbol(function), **ahead(stages["parsed"])}
     texts = {"stages": stages, "llvm": llvm, "ptx": ptx}
     return Compiled(symbol(function), where, cubin, resources, log, {**describe(function), **about}, texts.__getitem__)
+
+
+def described(function: Function) -> dict[str, Any]:
+    """What a launch must know of a function as parsed."""
+    return {**describe(function), **ahead(function)}
+
+
+def ahead(function: Function) -> dict[str, Any]:
+    """`read_ahead`, if there is anything: pairs of tensors of which a loop reads the first rounds before it writes the second."""
+    pairs = [list(pair) for pair in read_ahead(function)]
+    return {"read_ahead": pairs} if pairs else {}
 
 
 def machine_code(llvm: str, where: Target, lineinfo: bool, kept: bool) -> tuple[str, bytes, str]:

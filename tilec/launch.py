@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.arguments import Arguments, machine_arguments, take_back, writeable
+from tilec.arguments import Arguments, check_apart, machine_arguments, take_back, writeable
 from tilec.backend import driver
 from tilec.errors import Code, TileError, presented, require
 from tilec.ir import arrays, hosttext
@@ -46,6 +46,7 @@ class Launcher:
         self.tensors = [p for p in self.own if isinstance(p.type, TensorType)]
         self.written = {about["name"] for about in description["parameters"] if about.get("written")}
         self.multiples = tuple(description.get("multiples", {}).items())
+        self.read_ahead = description.get("read_ahead", [])
         self.threads = description["threads"]
         self.packing = Packing(p.type for p in self.params)
         self.pool = [self.packing.room()]  # each launch takes one and gives it back: so many as threads launch at once
@@ -85,6 +86,7 @@ class Launcher:
         require(not missing, f"{self.name} lacks {'the argument' if len(missing) == 1 else 'arguments'} {', '.join(missing)}", code=Code.CALL)
         bound = Arguments(self, dict(zip((p.name for p in self.own), args, strict=True)), handle)
         device = self.place(bound)
+        check_apart(bound.tensors, self.read_ahead)
         scalars = bound.scalars()
         grid = self.evaluate(scalars)
         kernel = self.kernel(driver.current() if device is None else device, scalars, handle)

@@ -299,6 +299,7 @@ def _look({own}):
             self.reads.append(f"_device = {first}")
         self.tests += [f"{place} == _device" for place in self.places[1:] if place != "0"]
         self.tests.append(f"not ({' | '.join(f'_at_{self.local[p.name]}' for p in self.launcher.tensors)}) & 15")
+        self.tests += [f"_at_{self.local[a]} != _at_{self.local[b]}" for a, b in self.launcher.read_ahead]
         for fact in self.launcher.description["assumptions"]:
             self.decided_by(fact).tests.append(f"({self.expression(fact)})")
 

@@ -118,7 +118,6 @@ def test_waiting_for_what_nobody_writes_is_a_deadlock(name, seed):
 def test_blocks_whose_first_threads_wait_for_one_another(threads, seed):
     """The others stand at a barrier, which wants whole warps: they can't run, and must not be waited for."""
     body = """.reg .b32 %v, %b; .reg .b64 %mine; .reg .pred %p; mov.u32 %b, %ctaid.x; mul.wide.u32 %mine, %b, 4; add.s64 %mine, %rd1, %mine;
-       
         setp.ne.u32 %p, %t, 0; @%p bra B; L: ld.acquire.gpu.global.b32 %v, [%mine]; setp.eq.s32 %p, %v, 0; @%p bra L;
         B: bar.sync 0; st.global.b32 [%mine+4], 1;"""
     report = run(STORE + body, np.zeros(64, np.int32), blocks=2, threads=threads, seed=seed, max_steps=20000)

@@ -21,6 +21,8 @@ from tilec.ir.ops.sync import Barrier
 from tilec.ir.types import Warps
 from tilec.records import field, record
 
+MANY = 40  # accesses that nothing has ordered yet: then it pays to see which of them say the same
+
 Atom = int
 Clock = dict[Atom, int]
 
@@ -56,6 +58,10 @@ class Touch(Event):
         if isinstance(self.op, Atomic) and isinstance(other.op, Atomic):
             return False
         return all(a < d and c < b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
+
+    def stands_for(self, older: Touch) -> bool:
+        """Whether an older access may be forgotten: who knows of this one knows of that."""
+        return self.op is older.op and self.box == older.box and self.group == older.group and self.certain == older.certain and not self.copies
 
     def covers(self, other: Touch) -> bool:
         """Whether it touches whatever the other does."""
@@ -197,6 +203,8 @@ class Replay:
             if old.meets(new) and not self.before(old, members):
                 newer = None if old.number is None else self.committed[old.group] - 1 - old.number
                 self.unordered.append(Unordered(old, new, old.copies and not old.landed, newer, self.named))
+        if len(self.live) > MANY:
+            self.live = [old for old in self.live if not new.stands_for(old)]
         self.live.append(new)
 
     def before(self, old: Touch, members: Iterable[Atom]) -> bool:

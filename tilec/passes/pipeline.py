@@ -238,6 +238,17 @@ def movable_loads(op: For) -> list[Load]:
     return found
 
 
+def read_ahead(function: Function) -> list[tuple[str, str]]:
+    """Parameters that some loop of a function as parsed reads ahead, each with those that the same loop writes: they must not be the same memory."""
+    found: dict[tuple[str, str], None] = {}
+    for op in function.walk():
+        if isinstance(op, For) and op.stages > 1:
+            written = {viewed(v) for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
+            loaded = {viewed(load.memory): None for load in movable_loads(op)} if written.intersection(function.params) else {}
+            found |= {(a.name, b.name): None for a in loaded for b in function.params if b in written}
+    return list(found)
+
+
 def refuses_to_move(load: Load, op: For, written: set[Value], waits: bool) -> Refused | None:
     """Why a load can't start rounds ahead; None if it can."""
     if waits:

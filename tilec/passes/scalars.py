@@ -11,7 +11,6 @@ none of them, nor is a loop in which nothing of that kind happens.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,9 +29,11 @@ from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import SharedType, TileType, Warps
 from tilec.passes.order import Came, Committed, Event, Met, Touch, Waited
+from tilec.passes.periods import Period, Unsteady
 from tilec.records import field, record
 
 STEPS = 20_000  # ops of one run
+WINDOW = 64  # rounds that are run before others like them are skipped: some times more than a period has
 GUESSES = 3  # rounds of a loop whose end is not known
 
 Number = int | float | bool
@@ -173,6 +174,7 @@ class Run:
         self.certain = True  # nothing was guessed up to here
         self.guessed: dict[Value, None] = {}  # conditions
         self.sides: dict[Op, Sides] = {}  # of branches and comparisons
+        self.apart: dict[Op, int] = {}  # of comparisons: the difference when they were made last
         self.left = STEPS
         self.loops: list[Op] = []  # that run, outermost first
         self.cut: Op | None = None  # where the steps were over
@@ -237,8 +239,10 @@ class Run:
         if integer(op.result):
             x, y = self.values.get(op.x), self.values.get(op.y)
             holds = self.values[op.result] = self.number(op)
-            if holds is not None and self.certain:
-                self.sides.setdefault(op, Sides()).take(bool(holds), int(x) - int(y))  # type: ignore[arg-type]
+            if holds is not None:
+                self.apart[op] = apart = int(x) - int(y)  # type: ignore[arg-type]
+                if self.certain:
+                    self.sides.setdefault(op, Sides()).take(bool(holds), apart)
 
     def choose(self, op: Where) -> None:
         if integer(op.result):
@@ -271,18 +275,48 @@ class Run:
 
     def for_loop(self, op: For) -> None:
         start, stop, step = (self.values.get(v) for v in (op.start, op.stop, op.step))
-        counters: Any = [None] * GUESSES
+        counters: Sequence[int | None] = [None] * GUESSES
         if start is None or stop is None or not step:
             self.certain = False
         else:
             counters = range(int(start), int(stop), int(step))
         carried = [self.values.get(v) for v in op.inits]
         self.loops.append(op)
-        for counter in itertools.takewhile(lambda _: self.left > 0, counters):
-            self.bind(op.body.args, [counter, *carried])
-            carried = self.block(op.body)
+        carried = self.rounds(op, counters, carried)
         self.loops.pop()
         self.bind(op.results, carried)
+
+    def rounds(self, op: For, counters: Sequence[int | None], carried: list[Number | None]) -> list[Number | None]:
+        """All rounds of a loop, but for those in the middle that are known to be like others. What is carried in the end."""
+        history: list[list[Number | None]] = []
+        apart: list[dict[Op, int]] = []
+        at = 0
+        while at < len(counters) and self.left > 0:
+            arguments = [counters[at], *carried]
+            self.bind(op.body.args, arguments)
+            carried = self.block(op.body)
+            at += 1
+            if len(counters) > 3 * WINDOW and self.part:
+                history.append(arguments)
+                apart.append(dict(self.apart))
+                if len(history) == WINDOW:
+                    skipped, carried = self.skipped(op, history, apart, len(counters) - WINDOW - at, carried)
+                    at += skipped
+                    history, apart = [], []
+        return carried
+
+    def skipped(
+        self, op: For, history: list[list[Number | None]], apart: list[dict[Op, int]], most: int, carried: list[Number | None]
+    ) -> tuple[int, list[Number | None]]:
+        """How many rounds are like those before them, `most` at most, and what is carried behind them."""
+        assert self.part
+        try:
+            period = Period(op, self.part.ops, self.values, history)
+            times = max(period.repeats(most // period.rounds, apart), 0)
+        except Unsteady:
+            return 0, carried
+        steps = [None if v is None else period.known[a].over(period.rounds) for a, v in zip(op.body.args[1:], carried, strict=True)]
+        return times * period.rounds, [None if s is None or v is None else v + times * s for v, s in zip(carried, steps, strict=True)]
 
     def while_loop(self, op: While) -> None:
         carried = [self.values.get(v) for v in op.inits]

@@ -90,7 +90,7 @@ class Ways:
     # runs
 
     def flags(self) -> dict[Value, Any]:
-        return {p: True for p in self.params if p.type.dtype.is_bool}
+        return {p: True for p in self.function.params if integer(p) and p.type.dtype.is_bool}
 
     def sizes(self, rounds: int) -> dict[Value, Any]:
         """All sizes alike."""
@@ -106,7 +106,7 @@ class Ways:
     def run(self, changed: dict[Value, Any], block: dict[int, int] | None = None, forced: Forced | None = None, way: Turned | None = None) -> Iterator[Run]:
         """Run a block, the first one if none is said, with sizes; nothing if there are no such sizes and block, or if it has been done."""
         sizes = self.sizes(self.rounds) | changed
-        grid = self.grid(sizes)
+        grid = self.grid(sizes) if all(p.type.dtype.min <= n <= p.type.dtype.max for p, n in sizes.items()) else None
         if grid is None:
             return
         at = [(block or {}).get(axis, 0) for axis in range(len(grid))]

@@ -442,13 +442,16 @@ class Checker:
         if mask is not None:
             keep = mask.reshape(-1)
             raw, where, tid = raw[keep], where[keep], tid[keep]
+        block: Array = np.broadcast_to(M.blocks.reshape(-1, 1), M.shape).reshape(-1)[slice(None) if mask is None else keep]
         order = np.argsort(where, kind="stable")
         same = where[order][1:] == where[order][:-1]
         differ = same & (raw[order][1:] != raw[order][:-1]).any(1)
         if differ.any():
             k = int(differ.argmax())
             one, two = int(tid[order[k]]), int(tid[order[k + 1]])
-            message = f"threads {one} and {two} write different values to the same {a.space.name} address in one instruction"
+            there, here = int(block[order[k]]), int(block[order[k + 1]])
+            who = f"threads {one} and {two}" if here == there else f"thread {one} of block {there} and thread {two} of block {here}"
+            message = f"{who} write different values to the same {a.space.name} address in one instruction"
             self.launch.record("race", message, self.op(a.at), self.op(a.at), "let one thread write, or use an atomic")
 
     def against_write(self, a: Access, mask: Array | None, cell: Array, last: Array) -> None:
