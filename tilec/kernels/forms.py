@@ -122,7 +122,9 @@ def spills(asked: Asked, tile: tuple[int, int, int]) -> bool:
     fine, result, columns = asked.group < 32, bm * bn // (32 * warps), bn // warps
     if fine and not asked.aligned:
         return result > 32 or columns > 32
-    return result > (16 if asked.sums and asked.fractional else 32 if asked.sums else 64 if fine else 128)
+    if asked.sums:
+        return result > (16 if asked.fractional else 32)
+    return result > (64 if fine or (asked.group < TILE and not asked.aligned) else 128)
 
 
 def block_bytes(asked: Asked, how: Form) -> int:
