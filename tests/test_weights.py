@@ -416,7 +416,7 @@ def test_every_sector_is_used_and_no_bank_twice(name):
     w = tc.Tensor.from_codes(rng.integers(0, 1 << kind.bits, (256, 256), dtype=np.uint8), kind)
     x, s = rng.standard_normal((16, 256)).astype(np.float16), rng.uniform(0.01, 0.1, (2, 256)).astype(np.float16)
     y = np.full((16, 256), np.nan, np.float16)
-    report = BENCHMARK.scaled.simulate(x, w, s, y, W=kind)
+    report = BENCHMARK.scaled.simulate(x, w, s, np.zeros((1, 256), np.float16), y, W=kind)
     exact = x.astype(float) @ (f16.round(w.values()) * np.repeat(s.astype(float), 128, axis=0))
     assert np.linalg.norm(y - exact) < 2**-9 * np.linalg.norm(exact)
     assert (report.findings, report.global_efficiency, report.shared_conflicts) == ([], 1.0, 0)
