@@ -400,6 +400,16 @@ def test_few_rows_take_least(name, below, most):
     assert few.spills == 0
 
 
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize(("name", "to"), [("uint4", f16), ("uint3", bf16), ("uint7", f16), ("uint8", bf16)])
+def test_instructions_per_weight_with_zero_points(name, to):
+    """As the layer ships."""
+    c = BENCHMARK.shipped(tc.dtype(name), to, True, "sm_80")
+    assert c.per_weight <= BENCHMARK.limit(tc.dtype(name), to, False)
+    assert c.spills == 0
+    assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
+
+
 @pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])
 def test_programs_are_found_by_search(name, to):
     """Within a second or so, and none that loses bits."""
