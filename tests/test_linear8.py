@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from linear_cases import WEIGHTS, case, unit, weight_error, weight_type
+from linear_cases import WEIGHTS, case, weight_error, weight_type
 
 import tilec as tc
-from tilec import bf16, f16
 from tilec.backend import tools
 from tilec.backend.sass import disassemble, is_mma
 from tilec.kernels.eight import Linear8, linear8, rows8, way
@@ -79,7 +78,8 @@ def test_ptx(name, group, to, out, m, n, k, zeros, kind):
 
 
 def test_products_of_8_bits_are_of_what_the_weights_are():
-    """By hand: twice e2m1's values are 0 to 12; e3m2's 1/16 to 28 are no integers of 8 bits, and nf4's are no multiples of anything; e4m3 has integers to 16."""
+    """By hand: twice e2m1's values are 0 to 12; e3m2's 1/16 to 28 are no integers of 8 bits, nf4's are no multiples; e4m3 has integers to 16."""
+
     def kind(name, to, group=32):
         found = way(tc.dtype(name), group, 256, tc.dtype(to))
         return str(found.kind), found.power

@@ -22,7 +22,7 @@ from tilec.errors import presented, require
 from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import TILE
 from tilec.kernels.libraries import OfNumpy
-from tilec.kernels.linear import MAKE, Linear, finished, numbers, of_groups
+from tilec.kernels.linear import MAKE, Linear, numbers, of_groups
 from tilec.kernels.plan import CHANNELS, EACH, SUMS
 from tilec.quant import Quantized
 
@@ -59,13 +59,12 @@ def linear8(
         if channels:
             acc = tc.dot(tile, weights, acc)
             if has_zeros:
-                sums = sums + row_sums(tile, bk)
+                sums = sums + row_sums(tile, bk, 0)
         else:
             part = partial(tile, weights, X, bm, bn)
             if has_zeros:
-                part = part - tc.cast(row_sums(tile, bk) if X == int8 else tc.sum(tc.cast(tile, f32), axis=1), f32)[:, None] * tc.load(
-                    zeros, [k // group, j], [1, bn]
-                )
+                total = exact(row_sums(tile, bk, EXACT)) if X == int8 else tc.sum(tc.cast(tile, f32), axis=1)
+                part = part - total[:, None] * tc.load(zeros, [k // group, j], [1, bn])
             acc = acc + part * tc.load(scales, [k // group, j], [1, bn])
     if channels:
         total = tc.cast(acc, f32)
@@ -79,17 +78,20 @@ def linear8(
 
 @tc.function
 def partial(tile, weights, X, bm, bn):
-    """A product in f32. That of integers, below 2**22 as tiles have at most 128 columns, is added to the last places of a float: a subtraction does for a
-    conversion. That of floats is not summed any further by the matrix instructions, whose sums of fp8 have few bits."""
-    if X == int8:
-        return tc.bitcast(tc.dot(tile, weights, tc.full(i32, [bm, bn], EXACT)), f32) - 12582912.0
-    return tc.dot(tile, weights)
+    """A product in f32. That of floats is not summed any further by the matrix instructions, whose sums of fp8 have few bits."""
+    return exact(tc.dot(tile, weights, tc.full(i32, [bm, bn], EXACT))) if X == int8 else tc.dot(tile, weights)
 
 
 @tc.function
-def row_sums(tile, bk):
-    """i32[bm]: a product with ones, all of whose columns are alike."""
-    return tc.max(tc.dot(tile, tc.full(int8, [bk, 8], 1)), axis=1)
+def exact(sums):
+    """Integers below 2**22, as sums over at most 128 columns are, that were added to EXACT: a subtraction does for a conversion."""
+    return tc.bitcast(sums, f32) - 12582912.0
+
+
+@tc.function
+def row_sums(tile, bk, first):
+    """The sums of rows, plus `first`: a product with ones, all of whose columns are alike."""
+    return tc.max(tc.dot(tile, tc.full(int8, [bk, 8], 1), tc.full(i32, [tile.shape[0], 8], first)), axis=1)
 
 
 @tc.kernel(warps=4)
@@ -116,7 +118,8 @@ def through16(
         factor = scale if on == EACH else unit
         weights = tc.dequantize(packed, factor, zero, below=below, dtype=X) if whole else (tc.cast(packed, X) - zero) * factor
         acc = acc + tc.dot(tile, weights) * tc.cast(scale, f32) if on == SUMS else tc.dot(tile, weights, acc)
-    tc.store(y, [i, j], finished(acc * tc.load(rows, [i], [bm])[:, None], channel, rest, bias, j, bn, Y))
+    result = acc * tc.load(rows, [i], [bm])[:, None] * (tc.load(channel, [j], [bn]) * rest)
+    tc.store(y, [i, j], tc.cast(result + tc.load(bias, [j], [bn]), Y))
 
 
 @presented

@@ -66,8 +66,8 @@ def linear(
         else:
             weights = (tc.cast(tile, X) - zero) * factor
         if on == SUMS:
-            factors = tc.cast(scale, f32)
-            acc = acc + (tc.dot(weights.T, rows.T) * factors.T if turned else tc.dot(rows, weights) * factors)
+            wide = tc.cast(scale, f32)
+            acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
         else:
             acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
     tc.wait(0)
