@@ -168,7 +168,7 @@ def timed(name: str, m: int, n: int, k: int, group: int | None) -> dict[str, Any
             place = (np.arange(groups)[:, None] * n + np.arange(n)[columns]) % len(scales)
             w = w * np.repeat(scales[place].astype(np.float64), group, axis=0)[:k]
         checked = min(m, CHECKED)
-        expected = np.resize(x, (checked, k)).astype(np.float64) @ w * channel[columns] * (1.0 if group else recipe.unit)
+        expected = np.resize(x, (checked, k)).astype(np.float64) @ w * channel[columns]
         runs = {}
         for how in forms:
             kernel, args, constants = call(rows, y, held, recipe, library, how)

@@ -2,9 +2,10 @@
 loads and addresses included. A block has 16 rows of activations, 4 warps and 256 weights to convert in each thread and round, in groups of 128.
 
 "scaled" is cast-then-scale, each weight rounded once; "small scales" the same where scales are below 2**-8, as those of most layers are;
-"on sums" applies the scale to the accumulators. Counts are exact; a smaller number is less work for the same bytes.
+"on sums" applies the scale to the accumulators. "zeros" is with integer zero points for each group. Counts are exact; a smaller number is less work for
+the same bytes. Each has its limit beside it, and a ! if it is missed. A further table is of `tilec.kernels.linear` as it ships, which chooses among these.
 
-A second table is of few rows, all instructions, with small scales of integers: weights as the left operand, for up to 8 rows; as the right one, for up to
+The last table is of few rows, all instructions, with small scales of integers: weights as the left operand, for up to 8 rows; as the right one, for up to
 16; and no matrix instruction but a multiply-add in f32 for each weight, for one row. Beside it, how many a GPU has time for while the weights come."""
 
 from __future__ import annotations
@@ -19,21 +20,27 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
+import numpy as np  # noqa: E402
+
 import tilec as tc  # noqa: E402
 from tilec import DType, cdiv, f16, f32, int4  # noqa: E402
 from tilec.backend.sass import disassemble, is_mma  # noqa: E402
+from tilec.kernels.forms import Form  # noqa: E402
+from tilec.kernels.linear import Linear, kernel_of  # noqa: E402
+from tilec.quant import Quantized  # noqa: E402
 
-M, N, K, G = tc.dims("M N K G")
+M, N, K, G, H = tc.dims("M N K G H")
 W, X = tc.types("W X")
 GROUP = 128
 
 
 @tc.kernel(warps=4)
 def scaled(
-    x: X[M, K], w: W[K, N], scales: X[G, N], y: X[M, N],
-    *, W: DType = tc.packed(int4), X: DType = f16, below: float = 2.0, bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
+    x: X[M, K], w: W[K, N], scales: X[G, N], zeros: X[H, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, has_zeros: bool = False, below: float = 2.0,
+    bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
 ):  # fmt: skip
-    """y = x @ (w * scales), the scale on each weight."""
+    """y = x @ ((w - zeros) * scales), the scale on each weight."""
     tc.grid(cdiv(M, bm), cdiv(N, bn))
     tc.assume(K % bk == 0)
     tc.assume(N % bn == 0)
@@ -41,23 +48,26 @@ def scaled(
     acc = tc.zeros(f32, [bm, bn])
     for k in tc.range(0, K, bk, stages=stages):
         scale = tc.load(scales, [k // GROUP, j], [1, bn])
-        acc = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), scale, below=below), acc)
+        zero = tc.load(zeros, [k // GROUP, j], [1, bn]) if has_zeros else None
+        acc = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), scale, zero, below=below), acc)
     whole_rows(y, i, j, tc.cast(acc, X))
 
 
 @tc.kernel(warps=4)
 def on_sums(
-    x: X[M, K], w: W[K, N], scales: f32[G, N], y: X[M, N],
-    *, W: DType = tc.packed(int4), X: DType = f16, unit: float = 1.0, bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
+    x: X[M, K], w: W[K, N], scales: f32[G, N], zeros: X[H, N], y: X[M, N],
+    *, W: DType = tc.packed(int4), X: DType = f16, has_zeros: bool = False, unit: float = 1.0,
+    bm: int = 16, bn: int = 256, bk: int = 128, stages: int = 3,
 ):  # fmt: skip
-    """y = x @ (w * scales), the scale on the sum of each group; `unit` is a power of two that the scales have been divided by."""
+    """y = x @ ((w - zeros) * scales), the scale on the sum of each group; `unit` is a power of two that the scales have been divided by."""
     tc.grid(cdiv(M, bm), cdiv(N, bn))
     tc.assume(K % bk == 0)
     tc.assume(N % bn == 0)
     i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
     acc = tc.zeros(f32, [bm, bn])
     for k in tc.range(0, K, bk, stages=stages):
-        part = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), unit, dtype=X))
+        zero = tc.load(zeros, [k // GROUP, j], [1, bn]) if has_zeros else None
+        part = tc.dot(tc.load(x, [i, k], [bm, bk]), tc.dequantize(tc.load(w, [k, j], [bk, bn]), unit, zero, dtype=X))
         acc = acc + part * tc.load(scales, [k // GROUP, j], [1, bn])
     whole_rows(y, i, j, tc.cast(acc, X))
 
@@ -146,18 +156,30 @@ def limit(weight: DType, to: DType, sums: bool) -> float:
 def types() -> Iterator[DType]:
     """The types that a bit program or a byte permutation makes."""
     for d in tc.all_dtypes():
-        if d.bits <= 8 and not d.is_bool and tc.packed(d).direct and not (d.is_int and not d.is_signed):
+        if d.bits <= 8 and not d.is_bool and tc.packed(d).direct:
             yield d
 
 
 def modes(weight: DType, to: DType) -> dict[str, Any]:
     """The ways to scale a type that make sense, by name: a kernel and its constants. Floats in bf16 need their multiplication anyway."""
-    found: dict[str, Any] = {"scaled": (scaled, {"below": 2.0})}
+    sums = {"unit": free_scale(weight, to)}
+    found: dict[str, Any] = {"scaled": (scaled, {})}
     if weight.is_int:
-        found["small scales"] = scaled, {"below": 2.0**-8}
+        found |= {"small scales": (scaled, {"below": 2.0**-8}), "zeros": (scaled, {"has_zeros": True})}
+        found["zeros, on sums"] = on_sums, {"has_zeros": True} | sums
     if weight.is_int or to == f16:
-        found["on sums"] = on_sums, {"unit": free_scale(weight, to)}
+        found["on sums"] = on_sums, sums
     return found
+
+
+def shipped(weight: DType, to: DType, zeros: bool, arch: str, how: Form = Form(16, 256, 4, 3, 1)) -> Count:
+    """The count for `tilec.kernels.linear` with scales that `to` holds, as layers have them, and perhaps zero points."""
+    rng = np.random.default_rng(0)
+    codes = tc.Tensor.from_codes(rng.integers(0, 2, (256, 1024), dtype=np.uint8), weight)
+    scales = tc.Tensor.from_values(rng.uniform(0.001, 0.01, (256, 1024 // GROUP)), to)
+    points = tc.Tensor.from_codes(rng.integers(0, 2, scales.shape, dtype=np.uint8), weight) if zeros else None
+    recipe = Linear(Quantized(codes, scales, points), to=to).recipe
+    return count(kernel_of(how.warps), arch, **recipe.constants(how))
 
 
 RATE = 1.7e9 * 132 * 4 * 32 / (3.35e12 * 8)  # instructions that the lanes of an H100 issue while a bit comes from memory, at 1.7 GHz
@@ -166,14 +188,21 @@ RATE = 1.7e9 * 132 * 4 * 32 / (3.35e12 * 8)  # instructions that the lanes of an
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     warnings.simplefilter("ignore")  # of stages that don't fit sm_89
-    columns = [(to, how) for to in (f16, tc.bf16) for how in ("scaled", "small scales", "on sums")]
-    print("\n  instructions other than matrix products for each weight, in the main loop; in brackets the limit of the better way to round once, and on sums")
-    print(f"  {'':14}{'':7}" + "".join(f"{f'{to}, {how}':>20}" for to, how in columns))
+    columns = [(to, how) for to in (f16, tc.bf16) for how in ("scaled", "small scales", "on sums", "zeros", "zeros, on sums")]
+    print("\n  instructions other than matrix products for each weight, in the main loop; in brackets the limit")
+    print(f"  {'':14}{'':7}" + "".join(f"{f'{to}, {how}':>22}" for to, how in columns))
     for d in types():
         for arch in ("sm_80", "sm_89"):
             cells = {(to, how): count(kernel, arch, W=tc.packed(d, to), X=to, **more) for to in (f16, tc.bf16) for how, (kernel, more) in modes(d, to).items()}
-            print(f"  {d!s:14}{arch:7}" + "".join(f"{shown(cells, d, *c):>20}" for c in columns), flush=True)
+            texts = (shown(cells[c], limit(d, c[0], "sums" in c[1])) if c in cells else "" for c in columns)
+            print(f"  {d!s:14}{arch:7}" + "".join(f"{text:>22}" for text in texts), flush=True)
 
+    print("\n  tilec.kernels.linear, 16 rows, each weight rounded once at most: without and with integer zero points")
+    print(f"  {'':14}{'':7}" + "".join(f"{f'{to}{how}':>22}" for to in (f16, tc.bf16) for how in ("", ", zeros")))
+    for d in types():
+        for arch in ("sm_80", "sm_89"):
+            texts = (shown(shipped(d, to, z, arch), limit(d, to, False)) if d.is_int or not z else "" for to in (f16, tc.bf16) for z in (False, True))
+            print(f"  {d!s:14}{arch:7}" + "".join(f"{text:>22}" for text in texts), flush=True)
 
     print(f"\n  few rows, f16, group {GROUP}, sm_90a: all instructions for each weight, and what an H100 has time for at 3.35 TB/s")
     columns = {"8 rows": few_rows, "16 rows": scaled, "1 row, f32": one_row}
@@ -191,15 +220,9 @@ def in_all(kernel: Any, d: DType, arch: str = "sm_90a") -> float:
     return c.per_weight + c.products
 
 
-def shown(cells: dict[Any, Count], weight: DType, to: DType, how: str) -> str:
-    """A cell of the table; the limit stands where it is judged."""
-    c = cells.get((to, how))
-    if c is None:
-        return ""
-    once = [cells[to, h].per_weight for h in ("scaled", "small scales") if (to, h) in cells]
-    judged = how == "on sums" or c.per_weight == min(once)
-    most = limit(weight, to, how == "on sums")
-    return f"{c.per_weight:.2f}" + (f" [{most}]{' ' if c.per_weight <= most and not c.spills else '!'}" if judged else " " * (len(str(most)) + 4))
+def shown(c: Count, most: float) -> str:
+    """A cell of a table, and its limit."""
+    return f"{c.per_weight:.2f} [{most}]{' ' if c.per_weight <= most and not c.spills else '!'}"
 
 
 if __name__ == "__main__":

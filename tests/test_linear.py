@@ -87,6 +87,8 @@ SAMPLE = [  # type, computed in, M, N, K, form, what is wished
     ("int4", f16, 5, 200, 520, Form(16, 128, 4, 4, 1), {"group": 104, "scale": tc.f16}),
     ("int4", f16, 16, 130, 1024, Form(16, 128, 4, 4, 3), {"group": 128, "scale": tc.f16, "zeros": None}),
     ("nf4", f16, 3, 128, 1024, Form(16, 128, 4, 4, 2), {"group": 1024}),
+    ("uint4", f16, 16, 250, 384, Form(16, 256, 4, 3, 1), {"group": 128, "scale": tc.f16, "zeros": "int", "two_level": None}),
+    ("uint8", bf16, 7, 96, 1024, Form(8, 128, 4, 3, 2), {"group": 256, "scale": bf16, "zeros": "int"}),
     ("uint4", bf16, 17, 96, 384, Form(32, 128, 4, 4, 1), {"group": 64, "zeros": "int"}),
     ("uint2", f16, 40, 70, 300, Form(64, 128, 4, 3, 2), {"group": 20, **ZEROS_OF_FLOAT}),
     ("float4_e2m1", f16, 1, 64, 256, Form(16, 128, 4, 4, 1), {"group": 16, "scale": tc.dtype("e4m3"), "two_level": "tensor"}),
@@ -153,6 +155,18 @@ def test_nothing_is_spilled(name, to, group, zeros, scale, arch):
 
 
 # where scales go
+
+
+@pytest.mark.parametrize("m", [3, 16, 64])
+def test_zero_points_of_whole_tiles(m):
+    """On sums, in tiles of few rows; on each weight, in others: right either way."""
+    rng = np.random.default_rng()
+    c = case(rng, weight_type(rng.choice(["uint4", "uint3", "uint7", "uint8", "int4"])), f16, m, 100, 512, group=128, scale=f16, zeros="int", two_level=None)
+    layer = Linear(c.q, c.bias)
+    how = form(layer.recipe.asked(m))
+    assert layer.recipe.constants(how)["on"] == (SUMS if how.bm <= 32 else EACH)
+    assert f"in tiles of up to 32 rows on {SUMS}" in layer.explain()
+    check(layer(c.given()), c)
 
 
 @pytest.mark.parametrize(

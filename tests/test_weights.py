@@ -400,6 +400,16 @@ def test_few_rows_take_least(name, below, most):
     assert few.spills == 0
 
 
+@pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
+@pytest.mark.parametrize(("name", "to"), [("uint4", f16), ("uint3", bf16), ("uint7", f16), ("uint8", bf16)])
+def test_instructions_per_weight_with_zero_points(name, to):
+    """As the layer ships."""
+    c = BENCHMARK.shipped(tc.dtype(name), to, True, "sm_80")
+    assert c.per_weight <= BENCHMARK.limit(tc.dtype(name), to, False)
+    assert c.spills == 0
+    assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
+
+
 @pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])
 def test_programs_are_found_by_search(name, to):
     """Within a second or so, and none that loses bits."""
@@ -416,7 +426,7 @@ def test_every_sector_is_used_and_no_bank_twice(name):
     w = tc.Tensor.from_codes(rng.integers(0, 1 << kind.bits, (256, 256), dtype=np.uint8), kind)
     x, s = rng.standard_normal((16, 256)).astype(np.float16), rng.uniform(0.01, 0.1, (2, 256)).astype(np.float16)
     y = np.full((16, 256), np.nan, np.float16)
-    report = BENCHMARK.scaled.simulate(x, w, s, y, W=kind)
+    report = BENCHMARK.scaled.simulate(x, w, s, np.zeros((1, 256), np.float16), y, W=kind)
     exact = x.astype(float) @ (f16.round(w.values()) * np.repeat(s.astype(float), 128, axis=0))
     assert np.linalg.norm(y - exact) < 2**-9 * np.linalg.norm(exact)
     assert (report.findings, report.global_efficiency, report.shared_conflicts) == ([], 1.0, 0)

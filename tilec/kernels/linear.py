@@ -54,7 +54,7 @@ def linear(
         tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
     share = cdiv(cdiv(K, TILE), splits) * TILE
-    turned = bm <= FEW
+    turned, rest = bm <= FEW, 1.0 if on == EACH else 1.0 / unit
     acc = tc.zeros(f32, [bn, bm] if turned else [bm, bn])
     for k in tc.range(part * share, min(K, (part + 1) * share), TILE, stages=stages):
         rows, tile = tc.load(x, [i, k], [bm, TILE]), tc.load(w, [k, j], [TILE, bn])
@@ -66,7 +66,8 @@ def linear(
         else:
             weights = (tc.cast(tile, X) - zero) * factor
         if on == SUMS:
-            acc = acc + (tc.dot(weights.T, rows.T) * scale.T if turned else tc.dot(rows, weights) * scale)
+            wide = tc.cast(scale, f32)
+            acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
         else:
             acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
     tc.wait(0)
@@ -76,7 +77,7 @@ def linear(
         tc.store(work, [part, i, j], in_rows(result))
         place = tc.block_index(1) * tc.block_count(0) + tc.block_index(0)
         if tc.atomic_add(turn, place, 1, order="acq_rel") == splits - 1:  # the other parts are there
-            factors, addends = tc.load(channel, [j], [bn]), tc.load(bias, [j], [bn])
+            factors, addends = tc.load(channel, [j], [bn]) * rest, tc.load(bias, [j], [bn])
             for r in tc.static_range(0, bm, min(bm, STRIP)):
                 total = tc.zeros(f32, [min(bm, STRIP), bn])
                 for first in tc.static_range(0, splits, together(bm, bn)):
@@ -86,7 +87,7 @@ def linear(
                 tc.store(y, [i + r, j], tc.cast(total * factors + addends, X))
             tc.atomic_exchange(turn, place, 0)
     else:
-        tc.store(y, [i, j], in_rows(tc.cast(result * tc.load(channel, [j], [bn]) + tc.load(bias, [j], [bn]), X)))
+        tc.store(y, [i, j], in_rows(tc.cast(result * (tc.load(channel, [j], [bn]) * rest) + tc.load(bias, [j], [bn]), X)))
 
 
 @tc.function
@@ -120,10 +121,15 @@ class Recipe(NamedTuple):
     unit: float
     n: int
     k: int
+    sums_up_to: int = 0
 
     def asked(self, m: int, multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> Asked:
         """The product with m rows, as forms are asked for."""
-        return Asked(m, self.n, self.k, tc.dtype(self.W).bits, self.group, self.on == SUMS, multiprocessors, shared, not self.whole)
+        return Asked(m, self.n, self.k, tc.dtype(self.W).bits, self.group, self.at(m) == SUMS, multiprocessors, shared, not self.whole)
+
+    def at(self, rows: int) -> str:
+        """What scales are applied to in tiles of so many rows."""
+        return SUMS if rows <= self.sums_up_to else self.on
 
     def form(self, m: int, library: Library) -> Form:
         """The form for m rows."""
@@ -133,7 +139,8 @@ class Recipe(NamedTuple):
         """The kernel's constants for a form."""
         given = {**self._asdict(), **{name: tc.dtype(getattr(self, name)) for name in "WXS"}}
         shared_out = {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits}
-        return {name: v for name, v in given.items() if name not in "nk"} | shared_out | {"aligned": self.asked(1).aligned}
+        settled = {name: v for name, v in given.items() if name not in ("n", "k", "sums_up_to")}
+        return settled | shared_out | {"on": self.at(how.bm), "aligned": self.asked(1).aligned}
 
 
 MAKE = "make one of it: tilec.quant.quantize_linear(w, 'int4', 128)"
@@ -200,7 +207,7 @@ class Linear:
         packed = tc.packed(q.dtype, self.to)
         self.recipe = Recipe(
             str(packed), str(self.to), str(p.scale_type), p.on, p.group, q.zeros is not None, q.zeros is None or whole_zeros(zeros, q.dtype),
-            p.below, p.unit, *codes.shape,
+            p.below, p.unit, *codes.shape, p.sums_up_to,
         )  # fmt: skip
         self.arrays: dict[str, Any] = {
             "w": Tensor.from_codes(np.ascontiguousarray(codes.T), packed),
@@ -225,6 +232,8 @@ class Linear:
         """Where scales and zero points go, and why."""
         q = self.weight
         text = f"{q!r} in {self.to}: scales on {self.plan.on}, as {self.plan.why}"
+        if self.plan.sums_up_to:
+            text += f"; in tiles of up to {self.plan.sums_up_to} rows on {SUMS}, where that costs less"
         if q.zeros is not None:
             how = "are whole numbers, and join the conversion" if self.recipe.whole else "are subtracted from each weight"
             text += f"; zero points {how}"

@@ -4,6 +4,9 @@
   moved to the channels' factors, by which integers need a single multiply-add;
 - on the sum of each group, in f32, for scales that the computing type does not hold (f32, or e8m0 of a wide range), if the groups allow it;
 - on the channels' sums, at the end, where a channel has one scale: nothing is multiplied in the loop.
+
+Of the first two, both of which are exact, tiles of few rows take the second where a scaled weight would need two operations, as with zero points: a scale
+is then one multiply-add for each row and group in place of one operation for two weights.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ Array = npt.NDArray[Any]
 EACH, SUMS, CHANNELS = "each weight", "the sum of each group", "the sum of each channel"  # what a scale is applied to
 FINEST = 16  # rows of the smallest groups: finer ones would cost more than the weights
 SMALL, USUAL = 2.0**-8, 2.0  # bounds of scales, see `tc.dequantize`
+FEW_ROWS = 32  # of a tile: at 64 rows scales on sums take as many multiply-adds as scales on each weight
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Plan:
     scale_type: DType
     channel: Array  # f64[N]
     below: float = USUAL
-    unit: float = 1.0
+    unit: float = 1.0  # what weights are scaled by in the loop, if scales are on sums
+    sums_up_to: int = 0  # tiles of up to so many rows have scales on sums, though others have them on each weight
 
 
 def plan(q: Quantized, to: DType) -> Plan:
@@ -47,7 +52,7 @@ def plan(q: Quantized, to: DType) -> Plan:
     unit = free_scale(q.dtype, to)
     group = kernel_group(q)
     if q.scales.shape[1] == 1:
-        return Plan(CHANNELS, "a channel has one scale", group, None, to, scales[:, 0] * second / unit, unit=unit)
+        return Plan(CHANNELS, "a channel has one scale", group, None, to, scales[:, 0] * second, unit=unit)
     spread = of_rows(scales, q)
     small, large = extremes(q.dtype, to)
     most = 2.0 ** math.floor(math.log2(to.max / large))  # a scale under which no weight overflows
@@ -58,9 +63,10 @@ def plan(q: Quantized, to: DType) -> Plan:
         powers = powers_below(spread, min(below, most))
         moved = spread / powers
         if np.array_equal(to.round(moved), moved) and least(moved) * small >= to.smallest_normal:
-            return Plan(EACH, f"{to} holds the scales, and {what}", group, moved, to, second * powers, below)
+            sums = FEW_ROWS if below != SMALL and group % TILE == 0 and not q.dtype.is_float else 0
+            return Plan(EACH, f"{to} holds the scales, and {what}", group, moved, to, second * powers, below, unit, sums)
     if group % TILE == 0:
-        return Plan(SUMS, f"{to} does not hold the scales, and f32 does", group, spread / unit, f32, second, unit=unit)
+        return Plan(SUMS, f"{to} does not hold the scales, and f32 does", group, spread, f32, second, unit=unit)
     powers = powers_below(spread, min(USUAL, most))
     rounded = to.round(spread / powers) * powers  # it may be a power of two more
     powers = powers_below(rounded, min(USUAL, most))
