@@ -32,7 +32,7 @@ def of_program(program, function):
 
     def carriers():
         given = [(p, program.arguments[p.name]) for p in function.params]
-        return [Memory(value.copy(), p.name) if isinstance(p.type, TensorType) else value.reshape(1) for p, value in given]
+        return [Memory(value.copy(), p.name, p.type.dtype.edge) if isinstance(p.type, TensorType) else value.reshape(1) for p, value in given]
 
     _, arguments = shadow(function, carriers, alone=False)
     return {p.name: m.data for p, m in zip(function.params, arguments, strict=True) if isinstance(m, Memory) and m.changed}

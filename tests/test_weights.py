@@ -299,7 +299,8 @@ def test_stages_leave_room_for_the_plain_loop():
 
 def test_explain_names_the_weights():
     (line,) = [line for line in product.explain("sm_80").lines.values() if "tc.load(w" in line.text]
-    assert any("axis 1 of w may end within the tile" in why for why in line.why)
+    assert any(why.startswith("tc.load(w") for why in line.why)
+    assert any("axis 1 of s may end within the tile (tc.assume(N % 64 == 0) would tell)" in why for why in line.why)
     assert not any("tc.assume(_" in why for why in line.why)
 
 

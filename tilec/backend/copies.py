@@ -144,12 +144,11 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, run: 
     size = run * target.memory.item_bytes
     kind = source.hints.get("cache", "cg") if size == 16 else "ca"
     first = first_holder(g, source.type)
-    copies, asked = [], False
+    copies = []
     for register in range(0, len(source.place.offsets), run):
         condition = target.inside(register, first)
         arguments = [f"ptr addrspace(3) {target.address(register)}", f"ptr addrspace(1) {source.pointer(source.element(register))}"]
         present = source.bytes_inside(register, run)
-        asked |= present != str(size)
         if {"evict", "prefetch"} & source.hints.keys():
             hints.copy(g, kind, size, arguments, present, source.hints, condition)
             continue
@@ -162,8 +161,6 @@ def copy_vectors(g: Generator, source: GlobalAccess, target: SharedAccess, run: 
         else:
             copy = f"call void @{name}.s({', '.join(arguments)}, i32 {present})"
         copies.append((condition, copy))
-    if asked and type(source) is GlobalAccess:
-        say(source.op.loc, lambda: f"each copy under a predicate: {source.edges()}")
     emit_where(g, copies)
 
 
