@@ -23,7 +23,16 @@ def assigned(nodes: Iterable[ast.AST]) -> set[str]:
 
 def read(*nodes: ast.AST | None) -> set[str]:
     """Names that expressions read."""
-    return {n.id for node in nodes if node for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    found: set[str] = set()
+    todo = [node for node in nodes if node]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                found.add(node.id)
+        else:
+            todo += ast.iter_child_nodes(node)
+    return found
 
 
 class Liveness:

@@ -25,6 +25,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,12 +83,17 @@ class Layout:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "thread_digits", _merge(self.thread_digits))
         object.__setattr__(self, "register_digits", _merge(self.register_digits))
-        for dim, extent in enumerate(self.shape):
-            reach = 1
-            for digit, _ in self._tower(dim):
-                require(digit.stride == reach, f"dimension {dim} of the layout has no digit of stride {reach}, or has two")
-                reach *= digit.size
-            require(reach == extent, f"dimension {dim} of the layout has {extent} elements but its digits make {reach}")
+        reach = [1] * len(self.shape)
+        for digit in sorted(self.thread_digits + self.register_digits, key=attrgetter("stride")):
+            dim = digit.dim
+            if dim == NOWHERE:
+                continue
+            if digit.stride != reach[dim]:
+                raise TileError(f"dimension {dim} of the layout has no digit of stride {reach[dim]}, or has two")
+            reach[dim] *= digit.size
+        for dim, (found, extent) in enumerate(zip(reach, self.shape, strict=True)):
+            if found != extent:
+                raise TileError(f"dimension {dim} of the layout has {extent} elements but its digits make {found}")
 
     # What it is
 
@@ -388,6 +394,7 @@ class Layout:
         low = self.register_digits[-1] if self.register_digits else None
         return low.size if low and low.dim == self._axis(axis) and low.stride == 1 else 1
 
+    @lru_cache(maxsize=256)  # noqa: B019 - layouts are few and small
     def registers_in(self, source: Layout) -> np.ndarray:
         """Where each register's element lies in `source`, in the same thread: an int array [threads, registers], -1 where another
         thread must supply it. Dimensions of extent 1 in `source` are broadcast, as in NumPy; beyond its shape any register will do: 0."""
@@ -397,8 +404,11 @@ class Layout:
         need, register = source.locate(np.moveaxis(coords, -1, 0))
         have, _ = source.locate(source(np.arange(self.threads)[:, None], 0))
         beyond = (coords >= np.array(source.shape, np.int64)).any(axis=-1)
-        return np.where(beyond, 0, np.where(need == have, register, -1))
+        found = np.where(beyond, 0, np.where(need == have, register, -1))
+        found.flags.writeable = False
+        return found
 
+    @lru_cache(maxsize=256)  # noqa: B019
     def suppliers(self, source: Layout, lanes: int = 32) -> list[list[int]] | None:
         """For each register the registers of `source` in which threads of the same warp hold its elements, in the lane that the digits below a
         warp tell; None if another warp must supply one, if it lies in another lane, or if something lies in padding."""

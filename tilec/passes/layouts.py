@@ -104,6 +104,7 @@ def crosses_warps(op: Reduce) -> bool:
     return any(d.dim in op.axes and place * d.size > 32 for d, place in layout.thread_places())
 
 
+@lru_cache(maxsize=256)
 def stays_in_thread(source: Layout, target: Layout) -> bool:
     """Whether every register's element lies in one and the same register of its own thread."""
     registers = target.registers_in(source)
@@ -510,6 +511,7 @@ def padded(type: TileType) -> SharedLayout:
     return SharedLayout(type.shape, (*strides, 1), spread=spread)
 
 
+@lru_cache(maxsize=64)
 def matrix_layouts(
     fragments: Fragments, m: int, n: int, k: int, warps: int, strategy: str, tiles: tuple[Layout | None, Layout | None] = (None, None)
 ) -> tuple[Layout, Layout, Layout]:
