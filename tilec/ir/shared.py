@@ -190,7 +190,8 @@ def turns(addresses: np.ndarray, width: int) -> np.ndarray:
     if missing:
         units = np.concatenate([units, np.full((*units.shape[:-1], missing), -1)], axis=-1)
     units = np.sort(units.reshape(-1, lanes), axis=-1)
-    first = np.diff(units, axis=-1, prepend=-1) > 0  # of those that ask for one word
+    first = units >= 0  # of those that ask for one word
+    first[:, 1:] &= units[:, 1:] != units[:, :-1]
     asked = (np.arange(len(units))[:, None] * places + units % places)[first]
     return np.bincount(asked, minlength=len(units) * places).reshape(*addresses.shape[:-1], -1, places).max(axis=-1)
 
