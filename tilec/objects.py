@@ -65,7 +65,7 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
     found: dict[str, Any] = {}
     for base in reversed([c for c in cls.__mro__ if c.__module__.startswith("tilec.")]):
         for name, member in vars(base).items():
-            kind = isinstance(member, property | cached_property | classmethod | staticmethod) or inspect.isfunction(member)
+            kind = isinstance(member, property | cached_property | classmethod | staticmethod) or inspect.isfunction(inspect.unwrap(member))
             if kind and (not name.startswith("_") or name == "__call__"):
                 found[name] = member
     return iter(found.items())
