@@ -204,7 +204,8 @@ def test_lines_of_helpers_and_functions_of_elements():
     report = helpers.shadow(x, y)
     scale, last = report.line("return v * s"), report.line("tc.cumsum")
     product = x * np.float64(np.float16(0.3))
-    assert scale.introduced == pytest.approx(relative(product.astype(np.float16), product))
+    constant = abs(float(np.float16(0.3)) / 0.3 - 1)  # rounded on that line, too: a line says the most that one of its operations adds
+    assert scale.introduced == pytest.approx(max(constant, relative(product.astype(np.float16), product)))
     assert 0 < last.introduced
     assert report.outputs["y"].relative == pytest.approx(relative(y, np.cumsum(x.astype(np.float64) * 0.3)))
     assert last.accumulated == report.outputs["y"].relative
