@@ -206,7 +206,7 @@ class Linear:
         codes, order = columns(q)
         packed = tc.packed(q.dtype, self.to)
         self.recipe = Recipe(
-            str(packed), str(self.to), str(p.scale_type), p.on, p.group, q.zeros is not None, q.zeros is None or whole_zeros(zeros, q.dtype),
+            str(packed), str(self.to), str(p.scale_type), p.on, p.group, q.zeros is not None, q.zeros is None or whole_zeros(zeros, q.dtype, self.to),
             p.below, p.unit, *codes.shape, p.sums_up_to,
         )  # fmt: skip
         self.arrays: dict[str, Any] = {

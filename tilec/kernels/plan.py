@@ -119,9 +119,15 @@ def extremes(kind: DType, to: DType) -> tuple[float, float]:
     return least(values), float(np.abs(values[np.isfinite(values)]).max())
 
 
-def whole_zeros(zeros: Array, kind: DType) -> bool:
-    """Whether zero points are whole numbers in the range of the codes, and these no codebook's, so that they join the conversion."""
-    return kind.kind != "codebook" and bool(((zeros == np.rint(zeros)) & (zeros >= float(kind.min)) & (zeros <= float(kind.max))).all())
+def whole_zeros(zeros: Array, kind: DType, to: DType) -> bool:
+    """Whether zero points are whole numbers in the range of the codes, and these no codebook's, so that they join the conversion: which wants each
+    weight less its zero point to be a number of the type that is computed in."""
+    if kind.kind == "codebook" or not ((zeros == np.rint(zeros)) & (zeros >= float(kind.min)) & (zeros <= float(kind.max))).all():
+        return False
+    values = kind.decode(np.arange(1 << kind.bits)).astype(np.float64)
+    less = values[np.isfinite(values)] - np.unique(zeros)[:, None]
+    with np.errstate(over="ignore"):
+        return bool((to.round(less) == less).all())
 
 
 def free_scale(weight: DType, to: DType) -> float:
