@@ -59,6 +59,17 @@ def test_scales_of_every_type_and_size(group, scale):
     check(Linear(c.q, c.bias)(c.given()), c)
 
 
+def test_zero_points_that_a_weight_less_it_is_no_number_are_subtracted():
+    """2**40 - 1 is no number of bf16: such zero points cannot join the conversion."""
+    rng = np.random.default_rng(83)
+    c = case(rng, weight_type("float8_e7m0"), bf16, int(rng.integers(1, 9)), int(rng.integers(1, 60)), int(rng.choice([96, 333])))
+    zeros = c.q.zero_values()
+    assert (zeros == np.rint(zeros)).all()
+    layer = Linear(c.q, c.bias, bf16)
+    assert not layer.recipe.whole
+    check(layer(c.given()), c)
+
+
 @pytest.mark.parametrize("m", [4, 20])
 def test_what_is_wrong_is_seen(m):
     """Zeros, other numbers of the same size, two rows exchanged, no bias, and one wrong weight: none of them is accepted."""

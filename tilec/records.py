@@ -50,7 +50,7 @@ def record(*, frozen: bool = True, eq: bool = True, repr: bool = True) -> Callab
             if not note.startswith("ClassVar"):
                 default = cls.__dict__.get(name, MISSING)
                 fields[name] = default if isinstance(default, Field) else Field(default)
-                if isinstance(default, Field) and default is not MISSING:
+                if isinstance(default, Field):
                     delattr(cls, name) if default.default is MISSING else setattr(cls, name, default.default)
         methods: dict[str, Any] = {"__init__": _init(cls, fields, frozen)}
         if repr:

@@ -1,6 +1,6 @@
 """nvJitLink, NVIDIA's assembler as a library, by its C interface (nvJitLink.h of CUDA 13).
 
-Six of its functions are all that is needed. cuda-bindings has them too, and takes five times as long to load as the library itself: it
+Ten of its functions are all that is needed. cuda-bindings has them too, and takes five times as long to load as the library itself: it
 brings a search for every library of NVIDIA's, and would make up a tenth of the time in which a new process compiles a matmul.
 """
 
@@ -71,19 +71,20 @@ def assemble(ptx: str, options: Sequence[str]) -> tuple[bytes, str]:
 
     def got(what: str) -> bytes:
         size = ctypes.c_size_t()
-        getattr(library, f"nvJitLinkGet{what}Size")(handle, size)
+        told = getattr(library, f"nvJitLinkGet{what}Size")(handle, size)
         buffer = ctypes.create_string_buffer(size.value)
-        getattr(library, f"nvJitLinkGet{what}")(handle, buffer)
+        told = told or getattr(library, f"nvJitLinkGet{what}")(handle, buffer)
+        if what != "ErrorLog":  # which tells of errors, and not of its own
+            done(told)
         return buffer.raw
 
     words = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    created = library.nvJitLinkCreate(handle, len(options), words)
     try:
-        done(created)
+        done(library.nvJitLinkCreate(handle, len(options), words))
         source = ptx.encode() + b"\0"
         done(library.nvJitLinkAddData(handle, PTX, source, len(source), b"kernel.ptx"))
         done(library.nvJitLinkComplete(handle))
         return got("LinkedCubin"), got("InfoLog").decode(errors="replace").rstrip("\0")
     finally:
-        if not created:
+        if handle:
             library.nvJitLinkDestroy(handle)
