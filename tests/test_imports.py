@@ -1,18 +1,28 @@
 """`import tilec` is quick: what it loads beyond NumPy is counted, as times differ from machine to machine."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = {"llvmlite", "cuda", "torch", "triton", "ml_dtypes", "hypothesis", "pytest", "tokenizers", "safetensors", "tqdm"}
 
 
 def loaded(statement: str) -> set[str]:
     run = f"import sys; {statement}; print(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True).stdout.split())
+    environment = {**os.environ, "TILEC_CACHE_DIR": "off"}
+    return set(subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True, env=environment).stdout.split())
 
 
 def test_nothing_heavy_is_loaded():
     assert not {m.split(".")[0] for m in loaded("import tilec")} & HEAVY
+
+
+def test_a_compilation_loads_little_more():
+    """Of llvmlite only its library, which is not seen here: its Python brings what reads archives and makes temporary files."""
+    kernel = f"sys.path.append({str(Path(__file__).parents[1] / 'examples')!r}); from matmul_v3 import matmul_v3"
+    more = loaded(f"{kernel}; assert matmul_v3.compile().cubin") - loaded("import numpy")
+    assert not {m.split(".")[0] for m in more} & {"llvmlite", "tempfile", "shutil", "zipfile", "random", "cuda"}, sorted(more)
 
 
 def test_few_modules_are_loaded_beyond_numpy_and_lark():

@@ -54,7 +54,7 @@ def exact(function: Function, arch: Target, lineinfo: bool, tools: str) -> str |
 def machine(llvm: str, arch: Target, lineinfo: bool) -> str | None:
     """The key of what LLVM and the assembler make of a module: it outlives changes of tilec that change nothing in the module."""
     try:
-        makers = [_content(os.path.join(ROOT, "backend", name)) for name in ("nvptx.py", "cubin.py", "target.py")]
+        makers = [_content(os.path.join(ROOT, "backend", name)) for name in ("nvptx.py", "libllvm.py", "cubin.py", "nvjitlink.py", "target.py")]
         return store.digest("machine", llvm, arch.name, str(lineinfo), nvptx.identity(), cubin.identity(), *makers)
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""LLVM IR text to PTX, by llvmlite.
+"""LLVM IR text to PTX.
 
 LLVM was not made for a process that must live on: what it can't select or parse as a target it answers with abort(). So what a
 target lacks is refused here first (`NEEDS`), and `TILEC_ISOLATE=1` runs LLVM in a process of its own.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
+from tilec.backend import libllvm
 from tilec.backend.target import TARGETS, Target, target
 from tilec.backend.versions import identity as identity_of
-from tilec.backend.versions import names_in, packages, version
+from tilec.backend.versions import version
 from tilec.errors import Code, TileError, require
 
 # 32-bit pointers in every address space but global and generic: fewer instructions and registers for shared memory. The data layout
@@ -56,24 +57,20 @@ SINGLE = re.compile(r"(?<!\w)(afn|fast) [^@\n]*@llvm\.(?:sin|cos|tanh)\.(?:v\d+)
 
 # LLVM's passes before code generation. The IR comes with loops' invariants hoisted, addresses split and nothing to inline, so that the
 # level -O1 does no better for the hot loops of this repository's examples, takes three times as long, and copies loops' first rounds.
-PASSES = ("simplify_cfg", "instruction_combine", "new_gvn", "instruction_combine")
+PASSES = ("SimplifyCFG", "InstCombine", "NewGVN", "InstCombine")
+
+
+_loading = threading.Lock()
 
 
 @cache
-def _llvm() -> Any:
-    import llvmlite.binding as llvm
-
-    llvm.set_option("tilec", "-nvptx-short-ptr")
-    llvm.set_option("tilec", "-disable-lsr")
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    return llvm
+def _loaded() -> libllvm.LLVM:
+    return libllvm.LLVM(("-nvptx-short-ptr", "-disable-lsr"))
 
 
-@cache
-def _machine(cpu: str, features: str) -> Any:
-    """The code generator, at its highest level: lower saved 2 to 6 % and cost that matmul 252 registers, not 226."""
-    return _llvm().Target.from_triple("nvptx64-nvidia-cuda").create_target_machine(cpu=cpu, features=features, opt=3)
+def _llvm() -> libllvm.LLVM:
+    with _loading:
+        return _loaded()
 
 
 def load() -> None:
@@ -84,9 +81,7 @@ def load() -> None:
 @cache
 def identity() -> str:
     """Which LLVM this is, without loading it."""
-    folders = [os.path.join(folder, "binding") for folder in packages("llvmlite")]
-    found = [os.path.join(folder, name) for folder in folders for name in names_in(folder) if "llvmlite." in name]
-    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(found[0] if found else None)}"
+    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(libllvm.path())}"
 
 
 def check(text: str, arch: Target) -> None:
@@ -124,18 +119,7 @@ def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None =
 
 
 def _generate(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
-    llvm = _llvm()
-    module = llvm.parse_assembly(text)
-    module.verify()
-    machine = _machine(arch.name, arch.features)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
-    manager = llvm.create_new_module_pass_manager()
-    for name in PASSES:
-        getattr(manager, f"add_{name}_pass")()
-    if meanwhile:
-        meanwhile()
-    manager.run(module, builder)
-    return machine.emit_assembly(module)
+    return _llvm().assembly(text, "nvptx64-nvidia-cuda", arch.name, arch.features, PASSES, meanwhile)
 
 
 def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
