@@ -21,8 +21,8 @@ import numpy as np
 from stub_driver import GPU, stubbed
 
 import tilec as tc
-from tilec.compiler import Kernel
 from tilec.errors import TileError
+from tilec.running import Runner
 
 
 class Interpreted:
@@ -75,7 +75,7 @@ SHAPES, ROWS, COPIED = [(256, 128), (384, 256)], [1, 16, 128], 1 << 12  # of lay
 if __name__ == "__main__":
     gpu_peers.REPEATS = 1
     gpu_layers.SHAPES, gpu_layers.ROWS, gpu_layers.COPIED = SHAPES, ROWS, COPIED
-    Kernel._launcher = lambda self, constants: Interpreted(self, constants)
+    Runner.launcher = lambda self, constants: Interpreted(self.kernel, constants)
     gpu_tasks.tasks = tasks
     with stubbed(GPU()), np.errstate(all="ignore"):
         sys.exit(gpu.main())

@@ -89,7 +89,7 @@ def without_disassembler(monkeypatch):
 
 
 def without_gpu(monkeypatch):
-    monkeypatch.setattr("tilec.compiler.device", lambda *_: None)
+    monkeypatch.setattr("tilec.running.device", lambda *_: None)
     tc.kernel(plain).prepare(np.zeros((8, 16), np.float32))
 
 

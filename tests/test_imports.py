@@ -25,6 +25,13 @@ def test_a_compilation_loads_little_more():
     assert not {m.split(".")[0] for m in more} & {"llvmlite", "tempfile", "shutil", "zipfile", "random", "cuda"}, sorted(more)
 
 
+def test_what_runs_kernels_is_loaded_with_the_first_run():
+    runs = {"tilec.running", "tilec.launch", "tilec.quick", "tilec.arguments", "tilec.ir.interp", "tilec.backend.driver", "tilec.bundle", "tilec.trace"}
+    assert not loaded("import tilec") & runs
+    assert loaded("import tilec.running") >= runs - {"tilec.bundle", "tilec.trace"}
+    assert "tilec.bundle" in loaded("from tilec import *; assert Bundle.__name__ == 'Bundle'")
+
+
 def test_few_modules_are_loaded_beyond_numpy_and_lark():
     """A module of the standard library takes about half a millisecond, of lark a little less: 100 ms are some 200 modules."""
     more = loaded("import tilec") - loaded("import numpy, lark")

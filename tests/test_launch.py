@@ -49,7 +49,7 @@ def fresh():
 
 def ready(gpu, kernel):
     """The stub learns how many parameters the kernel's machine code takes, and the kernel forgets other stubs."""
-    kernel._launchers.clear()
+    kernel._runner.launchers.clear()
     gpu.parameters[kernel.signature.name] = len(params(kernel))
     return kernel
 
@@ -153,7 +153,7 @@ def test_the_fast_way_launches_what_the_careful_way_launches(gpu, torch, kinds):
         args = (*arrays, int(rng.integers(1, 2**31)), float(rng.standard_normal()))
         stream = int(rng.integers(0, 9)) or None
         scale(*args, stream=stream)
-        scale._launchers[16, 1, int].carefully(stream, *args)
+        scale._runner.launchers[16, 1, int].carefully(stream, *args)
         fast, careful = gpu.launches[-2:]
         for what in ("grid", "block", "shared", "stream", "function"):
             assert getattr(fast, what) == getattr(careful, what)
@@ -484,7 +484,7 @@ def test_real_tensors_of_torch_changed_in_place(gpu, monkeypatch, change, words)
     x, y, row = real.zeros(300)[:264][8:].view(32, 8), real.zeros(32, 8), real.zeros(8)
     assert x.data_ptr() % 16 == 0
     scale(x, y, row, 3, 1.0)
-    (launcher,) = scale._launchers.values()
+    (launcher,) = scale._runner.launchers.values()
     launcher.variants.update({key - 2: value for key, value in launcher.variants.items()})  # -1 is the CPU's number, and one bit is for N
     launcher.carefully, careful = None, launcher.carefully
     launcher.made.clear()
@@ -521,7 +521,7 @@ def test_calls_that_are_wrong(gpu):
 def test_a_frame_of_the_fast_function_can_be_read(gpu):
     scale = ready(gpu, fresh())
     scale(**good())
-    code = scale._launchers[16, 1, int].launch.__code__
+    code = scale._runner.launchers[16, 1, int].launch.__code__
     import linecache
 
     assert linecache.getline(code.co_filename, 1).startswith("def launch(_stream, x, y, row, n, s)")
@@ -815,7 +815,7 @@ def test_rows_that_are_whole_vectors_get_a_kernel_that_rests_on_it(gpu):
     assert [launch.function for launch in gpu.launches] == [resting, asking, resting, asking, resting]
     assert len(gpu.modules) == 2
     assert gpu.modules[1] == scale.compile(DEFAULT_ARCH).cubin
-    made = scale._specialized[("N", 4),]
+    made = scale._runner.specialized[("N", 4),]
     assert made.compile(DEFAULT_ARCH).metadata["assumptions"] == ["n > 0", "N % 4 == 0"]
     assert made.compile(DEFAULT_ARCH).ptx.count("ld.global.v4") >= scale.compile(DEFAULT_ARCH).ptx.count("ld.global.v4")
     assert len(re.findall(r"setp|selp", made.compile().ptx)) < len(re.findall(r"setp|selp", scale.compile().ptx))

@@ -25,7 +25,7 @@ LATE = {"llvmlite", "cuda", "torch", "triton"}
 # These files are not imported by tilec either, and import it at the top.
 BRIDGES = {"tilec.torch": "torch"}
 # These may be: only some uses of tilec need them.
-EITHER = {"difflib", "lark", "tilec.blame", "tilec.sim", "tilec.explain", "tilec.tune", "tilec.trace", "tilec.ir.shadow"}
+EITHER = {"difflib", "lark", "tilec.blame", "tilec.running", "tilec.sim", "tilec.explain", "tilec.tune", "tilec.trace", "tilec.ir.shadow"}
 
 
 def room(module: str) -> str:

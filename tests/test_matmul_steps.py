@@ -7,11 +7,10 @@ import pytest
 
 from examples import example
 from tilec import sim
-from tilec.arguments import Arguments
+from tilec.arguments import Arguments, machine_arguments
 from tilec.backend.sass import disassemble
 from tilec.backend.target import TARGETS
 from tilec.backend.tools import find
-from tilec.compiler import machine_arguments
 
 
 @pytest.mark.skipif(not find("nvdisasm"), reason="machine code is read by nvdisasm")

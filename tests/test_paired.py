@@ -89,7 +89,7 @@ def test_and_by_launches_first_and_later_ones(kernel, constants, k, least):
         return [Cuda(aligned(x.shape, x.dtype)), w, *(Cuda(aligned(a.shape, a.dtype)) for a in others)]
 
     with stubbed(GPU()) as gpu:
-        kernel._launchers.clear()
+        kernel._runner.launchers.clear()
         gpu.parameters[kernel.signature.name] = len(kernel.signature.values(kernel.signature.resolve(constants)))
         for launches in (1, 2, 3):
             for short in least:
@@ -97,7 +97,7 @@ def test_and_by_launches_first_and_later_ones(kernel, constants, k, least):
                     kernel(*on_gpu(**{name: n - (name == short) for name, n in least.items()}), **constants)
             kernel(*on_gpu(**least), **constants)
             assert len(gpu.launches) == launches
-    kernel._launchers.clear()
+    kernel._runner.launchers.clear()
 
 
 def test_what_is_known_at_compile_time_is_refused_there():

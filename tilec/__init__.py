@@ -1,8 +1,8 @@
 """tilec: GPU kernels at tile level, in Python."""
 
 import builtins as _builtins
+import importlib as _importlib
 
-from tilec.bundle import Bundle
 from tilec.compiler import Compiled, Kernel, kernel
 from tilec.errors import Loc, TileError
 from tilec.frontend.language import *  # noqa: F403 - the names of the language; __init__.pyi lists them
@@ -72,7 +72,18 @@ from tilec.ir.layout import Layout, column_local, column_spatial, local, replica
 from tilec.ir.packing import packed
 from tilec.ir.tensor import Tensor, tensor
 from tilec.ir.text import parse
-from tilec.trace import layout_of, type_of
+
+# what a process that compiles has no use for is loaded when it is asked for
+_LATE = {"Bundle": "tilec.bundle", "layout_of": "tilec.trace", "type_of": "tilec.trace"}
+
+load.outside = lambda folder: _importlib.import_module("tilec.bundle").load(folder)  # type: ignore[attr-defined]  # noqa: F405 - in kernels it reads a tile
 
 # for `from tilec import *`: all names but modules and those that would hide Python's own, as abs and range
 __all__ = [_n for _n, _x in list(globals().items()) if not (_n.startswith("_") or hasattr(_builtins, _n) or isinstance(_x, type(_builtins)))]
+__all__ += _LATE
+
+
+def __getattr__(name):
+    if name in _LATE:
+        return getattr(_importlib.import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

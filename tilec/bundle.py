@@ -18,7 +18,6 @@ from tilec.backend.driver import Kernel as LoadedKernel
 from tilec.backend.driver import device
 from tilec.backend.target import Target, target
 from tilec.errors import Code, TileError, presented, require
-from tilec.frontend.builtins import LANGUAGE
 from tilec.ir import hosttext
 from tilec.ir.core import Block, Function, Value
 from tilec.ir.dtypes import codebook, dtype
@@ -205,6 +204,3 @@ def _bytes(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise TileError(f"{path} can't be read: {error.strerror}") from None
-
-
-LANGUAGE["load"].outside = load  # inside of kernels it reads a tile

@@ -16,29 +16,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilec import cache, keys
-from tilec.arguments import Arguments, check_apart, check_clean, in_words, machine_arguments, take_back, with_workspaces
 from tilec.backend import atomics, copies, functions, gather, groups, memory, nvptx, pieces, scans, views, warp, weights  # noqa: F401 - for their rules
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401
-from tilec.backend.driver import Kernel as LoadedKernel
-from tilec.backend.driver import device
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
 from tilec.errors import Code, TileError, hearing, notice, presented, require
 from tilec.frontend.fingerprint import fingerprint
 from tilec.frontend.parse import parse_kernel
-from tilec.frontend.signature import REQUIRED, Signature, signature
+from tilec.frontend.signature import Signature, signature
 from tilec.ir.core import Function
 from tilec.ir.describe import describe
-from tilec.ir.dtypes import DType
-from tilec.ir.interp import evaluate_launch, execute
 from tilec.ir.notes import noting
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.tensor import Tensor
-from tilec.launch import Launcher
 from tilec.passes import groups as group_layouts  # noqa: F401
 from tilec.passes import (
     indexed,  # noqa: F401 - its rules of layouts register themselves
@@ -59,12 +53,12 @@ from tilec.passes.simplify import simplify
 from tilec.passes.specialize import assume_multiples
 from tilec.passes.weights import lower_weights
 from tilec.passes.widths import choose_widths
-from tilec.quick import MISSING, entry, key_of
 from tilec.records import field, record
 from tilec.spills import spill_notice
 
 if TYPE_CHECKING:
     from tilec.ir.shadow import Shadow
+    from tilec.running import Runner
     from tilec.trace import Trace
 
 DEFAULT_ARCH = "sm_80"
@@ -144,20 +138,8 @@ class Kernel:
         self._noticed: set[Any] = set()  # of those in `_stages`, what the compiler had to say something about
         self._compiled: dict[Any, Compiled] = {}
         self._multiples: tuple[tuple[str, int], ...] = ()  # dimensions that are known to be multiples of a number
-        self._specialized: dict[tuple[tuple[str, int], ...], Kernel] = {}
-        self._launchers: dict[Any, Launcher] = {}
-        self._plain = {c.name for c in self.signature.constants if c.annotation in (int, str, DType)}
         self._example: Callable[..., Any] | None = None
         self._space: tuple[dict[str, Any], Callable[..., bool] | None] | None = None
-        self._take_calls()
-
-    def _take_calls(self) -> None:
-        """Python looks `__call__` up in the class, so each kernel has a class of its own, whose `__call__` is made for its parameters."""
-        names = [p.name for p in self.signature.parameters]
-        constants = {c.name: MISSING if c.default is REQUIRED else c.default for c in self.signature.constants}
-        if not any(name.startswith("_") for name in (*names, *constants)):
-            call = entry(self.signature.name, names, constants, self._plain, self._launchers, type(self)._call)
-            self.__class__ = type("Kernel", (type(self),), {"__call__": call, "__module__": __name__})  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<tilec kernel {self.signature.name}>"
@@ -170,14 +152,14 @@ class Kernel:
         return self._parsed(self.signature.resolve(constants))
 
     def _parsed(self, constants: dict[str, Any]) -> Function:
-        key = _key(constants)
+        key = constants_key(constants)
         if key not in self._functions:
             parsed = assume_scales(parse_kernel(self.signature, constants, self.warps))
             self._functions[key] = assume_multiples(parsed, self._multiples).verify() if self._multiples else parsed.verify()
         return self._functions[key]
 
     def _staged(self, constants: dict[str, Any], where: Target) -> dict[str, Function]:
-        key = (_key(constants), where.name)
+        key = (constants_key(constants), where.name)
         if key not in self._stages:
             function = self._parsed(constants)
             with hearing() as heard:
@@ -201,7 +183,7 @@ class Kernel:
         return self._compile(self.signature.resolve(constants), target(arch), lineinfo)
 
     def _compile(self, constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Compiled:
-        key = (_key(constants), where.name, lineinfo)
+        key = (constants_key(constants), where.name, lineinfo)
         if key not in self._compiled:
             built = self._compiled[key] = self._fetched(constants, where, lineinfo)
             if built.resources.spill_bytes:
@@ -226,7 +208,7 @@ class Kernel:
         exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
         entry = cache.read(exact) if exact else None
         built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo, kept=True)
-        noticed = (_key(constants), where.name) in self._noticed  # what was said is to be said again
+        noticed = (constants_key(constants), where.name) in self._noticed  # what was said is to be said again
         if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
             if not entry:
                 cache.write(exact, *stored(built))
@@ -238,19 +220,6 @@ class Kernel:
         told = fingerprint(self.signature, constants, self.warps)
         return told and f"{told}\n{self._multiples}"
 
-    def _described(self, constants: dict[str, Any]) -> dict[str, Any]:
-        """What a launch must know, for any architecture. From the cache on disk if it can be, so that nothing need be parsed."""
-        tools = keys.tools() if cache.folder() else None
-        told = self._fingerprint(constants) if tools else None
-        key = cache.digest("launch", told, tools) if tools and told else None
-        found = cache.read(key) if key else None
-        if found:
-            return dict(found.head["description"])
-        description = described(self._parsed(constants))
-        if key:
-            cache.write(key, {"description": description})
-        return description
-
     # running
 
     def __call__(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
@@ -259,73 +228,23 @@ class Kernel:
         On the GPU the call returns at once, and what it does is ordered by `stream`; but for arrays of the host, which are copied to the GPU
         and back, and waited for. See docs/runtime.md. Raises TileError.
         """
-        self._call(args, kwargs, stream)
+        self._runner.take_calls()
+        self._called(args, kwargs, stream)
 
     @presented
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], stream: Any) -> None:
-        given, constants = self._bound(args, kwargs)
-        if device() is None:
-            _notice()
-            self._interpret(given, constants, None, DEFAULT_ARCH)
-        else:
-            self._launcher(constants).launch(stream, *given.values())
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any], stream: Any) -> None:
+        self._runner.call(args, kwargs, stream)
+
+    @cached_property
+    def _runner(self) -> Runner:
+        from tilec.running import Runner  # brings the interpreter, the driver and what launches
+
+        return Runner(self)
 
     @presented
     def prepare(self, *args: Any, stream: Any = None, **kwargs: Any) -> None:
         """Do all of a call but the launch: compile and load for such arguments, check them. A CUDA graph can be captured afterwards."""
-        given, constants = self._bound(args, kwargs)
-        require(device(), "there is no GPU here, or no driver for it", code=Code.NO_GPU)
-        self._launcher(constants).prepare(stream, *given.values())
-
-    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arguments by name, and constants; those that the caller did not give are left out before they are missed."""
-        names = [p.name for p in self.signature.parameters]
-        by_name = {name: a for name, a in zip(names, args, strict=False) if a is not MISSING}
-        constants = {name: value for name, value in kwargs.items() if value is not MISSING}
-        if len(args) > len(names) or any(name in by_name for name in constants):
-            return self._bind(tuple(a for a in args if a is not MISSING), constants)
-        return self._bind((), {**by_name, **constants})
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arguments by name, workspaces among them, and constants."""
-        given, constants = self.signature.bind(args, kwargs)
-        own = self.signature.workspaces
-        return (with_workspaces(self.signature.types(constants), given, own) if own else given), constants
-
-    def _launcher(self, constants: dict[str, Any]) -> Launcher:
-        """What launches the kernel with these constants."""
-        key = self._launch_key(constants)
-        found = self._launchers.get(key)
-        if found is None:
-            found = Launcher(self.signature.values(constants), self._described(constants), functools.partial(self._load, constants))
-            self._launchers[key] = found
-        return found
-
-    def _launch_key(self, constants: dict[str, Any]) -> Any:
-        """As calls have it, see `quick.entry`; of constants that can't be a key, one that no call has."""
-        key = key_of(constants, self._plain)
-        try:
-            hash(key)
-        except TypeError:
-            return ("unhashable", _key(constants))
-        return key
-
-    def _load(self, constants: dict[str, Any], ordinal: int, multiples: tuple[tuple[str, int], ...]) -> LoadedKernel:
-        """The kernel on a GPU, made to rest on multiples that a launch has seen."""
-        where = device(ordinal)
-        assert where is not None
-        compiled = self._resting_on(multiples)._compile(constants, where.target)
-        return LoadedKernel(compiled.cubin, compiled.name, compiled.resources.shared_bytes, ordinal)
-
-    def _resting_on(self, multiples: tuple[tuple[str, int], ...]) -> Kernel:
-        """This kernel for dimensions that are such multiples; a launch that sees them takes it."""
-        if not multiples:
-            return self
-        if multiples not in self._specialized:
-            made = Kernel(self.__wrapped__, self.warps)  # type: ignore[attr-defined]
-            made._multiples = multiples
-            self._specialized[multiples] = made
-        return self._specialized[multiples]
+        self._runner.prepare(args, kwargs, stream)
 
     @presented
     def interpret(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, late_copies: bool = False, **kwargs: Any) -> None:
@@ -333,8 +252,7 @@ class Kernel:
 
         Asynchronous copies land at once; with `late_copies` no sooner than the wait for them, and reading them before is an error.
         """
-        given, constants = self._bind(args, kwargs)
-        self._interpret(given, constants, stage, arch, late_copies)
+        self._runner.interpret(args, kwargs, stage, arch, late_copies)
 
     @presented
     def trace(self, *args: Any, block: int | Sequence[int] = (0,), stage: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Trace:
@@ -343,42 +261,7 @@ class Kernel:
         Prints as the kernel's lines with their values; `trace["acc"]` is the history of a variable, `trace.at(line)` what a line computed. From
         `stage="layouts"` on, steps have layouts. Arrays are written in place. Raises TileError.
         """
-        from tilec.trace import Trace, check_block
-
-        given, constants = self._bind(args, kwargs)
-        function = self._at_stage(constants, stage, arch)
-        bound = Arguments(function, given)
-        grid = evaluate_launch(function, bound.carriers())
-        found = Trace(self.signature.name, self.signature.source.file, check_block(block, grid))
-        self._interpret(given, constants, stage, arch, trace=found)
-        return found
-
-    def _at_stage(self, constants: dict[str, Any], stage: str | None, arch: str) -> Function:
-        if stage is None:
-            return self._parsed(constants)
-        stages = self._staged(constants, target(arch))
-        require(stage in stages, f"there is no stage {stage!r}; there are {', '.join(stages)}", code=Code.STAGE)
-        return stages[stage]
-
-    def _interpret(
-        self, given: dict[str, Any], constants: dict[str, Any], stage: str | None, arch: str, late_copies: bool = False, trace: Trace | None = None
-    ) -> None:
-        function = self._at_stage(constants, stage, arch)
-        bound = self._arguments(function, given, constants)
-        check_clean(bound, self.signature.workspaces, "before the run")
-        carriers = bound.carriers()
-        if trace is None:
-            execute(function, carriers, late_copies)
-        else:
-            trace.follow(function, carriers, late_copies)
-        bound.write_back(carriers)
-        check_clean(bound, self.signature.workspaces, "after the run")
-
-    def _arguments(self, function: Function, given: dict[str, Any], constants: dict[str, Any]) -> Arguments:
-        """Checked, on the host."""
-        bound = Arguments(function, given)
-        check_apart(bound.tensors, read_ahead(self._parsed(constants)))
-        return bound
+        return self._runner.trace(args, kwargs, block, stage, arch)
 
     @presented
     def shadow(self, *args: Any, stage: str | None = None, arch: str = DEFAULT_ARCH, alone: bool = True, **kwargs: Any) -> Shadow:
@@ -387,43 +270,12 @@ class Kernel:
         Arrays are written in place, as `interpret` does. With `alone` the kernel runs once more for each line that rounds, to tell what this line
         does to the outputs by itself. See docs/numerics.md. Raises TileError.
         """
-        from tilec.ir.shadow import shadow
-
-        given, constants = self._bind(args, kwargs)
-        function = self._at_stage(constants, stage, arch)
-        bound = self._arguments(function, given, constants)
-        check_clean(bound, self.signature.workspaces, "before the run")
-        report, carriers = shadow(function, bound.carriers, alone)
-        bound.write_back(carriers)
-        return report
+        return self._runner.shadow(args, kwargs, stage, arch, alone)
 
     @presented
     def simulate(self, *args: Any, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Any:
         """Compile, run the emitted PTX on the CPU with all checks, and return the simulator's report (`tilec.sim.Report`). Arrays are written in place."""
-        given, constants = self._bind(args, kwargs)
-        return self._simulate(given, constants, target(arch))
-
-    def _simulate(self, given: dict[str, Any], constants: dict[str, Any], where: Target, lineinfo: bool = False) -> Any:
-        from tilec import sim  # a product of its own, loaded when it is asked for
-        from tilec.blame import blame
-
-        compiled = self._compile(constants, where, lineinfo)
-        function = self._parsed(constants)
-        bound = self._arguments(function, given, constants)
-        grid = evaluate_launch(function, bound.carriers())
-        block, arguments = (compiled.resources.threads,), machine_arguments(function, bound)
-        held = [in_words(a, p.type.dtype) for a, p in zip(arguments, function.params, strict=True)]
-        report = sim.run_ptx(compiled.ptx, compiled.name, grid, block, held, compiled.resources.shared_bytes)
-        if not lineinfo:  # else it knows
-            report.locate = lambda: blame(report, compiled.ptx, compiled.function, where)
-        if report.findings:
-            report.located()
-        for array, words in zip(arguments, held, strict=True):
-            if words is not array:
-                array[...] = words[: len(array)]
-        take_back(function, bound, arguments)
-        check_clean(bound, self.signature.workspaces, "after the run")
-        return report
+        return self._runner.simulate(args, kwargs, target(arch))
 
     @presented
     def explain(self, arch: str = DEFAULT_ARCH, *, sizes: dict[str, Any] | None = None, **constants: Any) -> Any:
@@ -445,7 +297,7 @@ class Kernel:
         report, simulated = None, "nothing, as the kernel has no example"
         if self._example is not None:
             args, _ = self.example_args(0, **(sizes or {}))
-            report = self._simulate(self._bind(args, resolved)[0], resolved, where, lineinfo=True)
+            report = self._runner.simulate(args, resolved, where, lineinfo=True)
             simulated = ", ".join(f"{p.name} {'x'.join(map(str, np.shape(a))) or a}" for p, a in zip(self.signature.parameters, args, strict=True))
         return explain.explanation(self.signature.name, self.signature.source.span, compiled, stages, notes, notices, report, simulated)
 
@@ -613,13 +465,9 @@ def poison(array: Any) -> None:
         array[...] = np.nan if array.dtype.kind in "fV" else np.iinfo(array.dtype).max if array.dtype.kind in "iu" else True
 
 
-def _key(constants: dict[str, Any]) -> Any:
+def constants_key(constants: dict[str, Any]) -> Any:
+    """Tells constants from others, of other types included."""
     return tuple((name, type(value).__name__, value if value.__hash__ else repr(value)) for name, value in constants.items())
-
-
-@functools.cache
-def _notice() -> None:
-    notice("no GPU was found: kernels run in the interpreter")
 
 
 # comparing stages

@@ -111,9 +111,14 @@ def stub() -> str:
 
 
 def _imports() -> list[ast.ImportFrom]:
-    """What `tilec/__init__.py` imports by name."""
+    """What `tilec/__init__.py` imports by name, at once and when it is asked for."""
     body = ast.parse((PACKAGE / "__init__.py").read_text()).body
-    return [s for s in body if isinstance(s, ast.ImportFrom) and s.names[0].name != "*"]
+    late = next(ast.literal_eval(s.value) for s in body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "_LATE")
+    modules: dict[str, list[ast.alias]] = {}
+    for name, module in late.items():
+        modules.setdefault(module, []).append(ast.alias(name))
+    found = [s for s in body if isinstance(s, ast.ImportFrom) and s.names[0].name != "*"]
+    return sorted([*found, *(ast.ImportFrom(module, names, 0) for module, names in modules.items())], key=lambda s: str(s.module))
 
 
 def _exports() -> Iterator[str]:
