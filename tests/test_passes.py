@@ -645,13 +645,7 @@ def test_a_pipelined_loop_copies_a_round_ahead():
           %17 = eq %15, %16 : bool
           %18 = constant value=0 dtype=i32 : i32
           %19 = where %17, %18, %15 : i32
-          %20 = constant value=1 dtype=i32 : i32
-          %21 = add %then, %20 : i32
-          %22 = constant value=2 dtype=i32 : i32
-          %23 = eq %21, %22 : bool
-          %24 = constant value=0 dtype=i32 : i32
-          %25 = where %23, %24, %21 : i32
-          yield [%y, %19, %25]
+          yield [%y, %19, %now]
         } : f32[64], i32, i32
         wait
         store %b, [%n], %r dims=[0]

@@ -6,7 +6,7 @@
                                                  wait 1; sync
                                                  copy_async %s[then], %a, [%i, %k + 64]; commit
                                                  %x = load_shared %s[now]
-                                                 ...
+                                                 ...; then = now; now = now + 1, or 0 behind the last
 
 A load is taken if its place follows from the counter and from what the loop does not change, if whole words can be copied, and if the loop
 does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
@@ -161,8 +161,7 @@ class Pipeline(Rewriter):
                 if inner not in loads and not isinstance(inner, Yield):
                     self.b.loc = inner.loc
                     self.replace(inner, self.visit(inner))
-            following = [self.next_slot(slot, stages) for slot in (now, then)]
-            self.b.insert(Yield((*self(op.body.yielded), *following)))
+            self.b.insert(Yield((*self(op.body.yielded), self.next_slot(now, stages), now)))  # what was read is filled next
         first = (constant(b, 0, i32), constant(b, stages - 1, i32))
         results = b.insert(For(start, stop, step, (*self(op.inits), *first), body))
         b.insert(Wait(0))
