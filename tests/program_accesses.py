@@ -14,8 +14,9 @@ from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import AtomicAdd, AtomicAnd, AtomicMax, AtomicMin, AtomicOr, AtomicXor
 from tilec.ir.ops.base import constant
 from tilec.ir.ops.gather import Gather, Scatter
-from tilec.ir.ops.memory import Load, Shared, SharedSlice, Store
+from tilec.ir.ops.memory import Load, Shared, Store
 from tilec.ir.ops.shape import Arange, Transpose
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.ops.weights import Dequantize
@@ -157,12 +158,12 @@ class Accesses:
         source = self.tensor(dtype, extents)
         self.b.insert(Sync())
         for i in range(count):
-            CopyAsync.build(self.b, SharedSlice.build(self.b, memory, i), source, [self.offset(n) for n in shape], mask=self.mask(shape))
+            CopyAsync.build(self.b, SharedView.at(self.b, memory, i), source, [self.offset(n) for n in shape], mask=self.mask(shape))
             self.b.insert(Commit())
         first = self.choose(count)
         self.b.insert(Wait(count - 1 - first))
         self.b.insert(Sync())
-        found = Load.build(self.b, SharedSlice.build(self.b, memory, self.choose(first + 1)), None)
+        found = Load.build(self.b, SharedView.at(self.b, memory, self.choose(first + 1)), None)
         self.b.insert(Wait(0))
         self.b.insert(Sync())
         return found

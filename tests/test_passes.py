@@ -621,31 +621,34 @@ def test_a_pipelined_loop_copies_a_round_ahead():
         %acc = constant value=0.0 dtype=f32 shape=[64] : f32[64]
         %x = shared dtype=f32 shape=[2, 64] : shared f32[2, 64]
         %2 = constant value=0 dtype=i32 : i32
-        %3 = shared_slice %x, %2 : shared f32[64]
-        copy_async %3, %a, [%0] dims=[0]
+        %3 = constant value=0 dtype=i32 : i32
+        %4 = shared_view %x, [%2, %3] shape=[64] strides=[1] : shared f32[64]
+        copy_async %4, %a, [%0] dims=[0]
         commit
-        %4 = constant value=0 dtype=i32 : i32
-        %5 = constant value=1 dtype=i32 : i32
-        %r, %6, %7 = for %0, %N, %1, [%acc, %4, %5] body=(%k: i32, %c: f32[64], %now: i32, %then: i32) {
+        %5 = constant value=0 dtype=i32 : i32
+        %6 = constant value=1 dtype=i32 : i32
+        %r, %7, %8 = for %0, %N, %1, [%acc, %5, %6] body=(%k: i32, %c: f32[64], %now: i32, %then: i32) {
           wait
           sync
-          %8 = constant value=1 dtype=i32 : i32
-          %9 = mul %1, %8 : i32
-          %10 = add %k, %9 : i32
-          %11 = shared_slice %x, %then : shared f32[64]
-          copy_async %11, %a, [%10] dims=[0]
+          %9 = constant value=1 dtype=i32 : i32
+          %10 = mul %1, %9 : i32
+          %11 = add %k, %10 : i32
+          %12 = constant value=0 dtype=i32 : i32
+          %13 = shared_view %x, [%then, %12] shape=[64] strides=[1] : shared f32[64]
+          copy_async %13, %a, [%11] dims=[0]
           commit
-          %12 = shared_slice %x, %now : shared f32[64]
-          %13 = constant value=0 dtype=i32 : i32
-          %x.1 = load_shared %12, [%13] shape=[64] dims=[0] : f32[64]
+          %14 = constant value=0 dtype=i32 : i32
+          %15 = shared_view %x, [%now, %14] shape=[64] strides=[1] : shared f32[64]
+          %16 = constant value=0 dtype=i32 : i32
+          %x.1 = load_shared %15, [%16] shape=[64] dims=[0] : f32[64]
           %y = add %c, %x.1 : f32[64]
-          %14 = constant value=1 dtype=i32 : i32
-          %15 = add %now, %14 : i32
-          %16 = constant value=2 dtype=i32 : i32
-          %17 = eq %15, %16 : bool
-          %18 = constant value=0 dtype=i32 : i32
-          %19 = where %17, %18, %15 : i32
-          yield [%y, %19, %now]
+          %17 = constant value=1 dtype=i32 : i32
+          %18 = add %now, %17 : i32
+          %19 = constant value=2 dtype=i32 : i32
+          %20 = eq %18, %19 : bool
+          %21 = constant value=0 dtype=i32 : i32
+          %22 = where %20, %21, %18 : i32
+          yield [%y, %22, %now]
         } : f32[64], i32, i32
         wait
         store %b, [%n], %r dims=[0]

@@ -83,6 +83,7 @@ WRITTEN = {
     "pack": "%r = pack %q packed=int4_packed : u32[1, 2, 512]",
     "unpack": "%r = unpack %u, [], [] packed=int4_packed dtype=int4 below=1.0 : int4[128, 64]",
     "tensor_view": "%r = tensor_view %t, %l, [%n, %n], [%l, %l] : strided i32[_, _]",
+    "shared_view": "%r = shared_view %s, [%n] shape=[2, 2] strides=[2, 1] : shared i32[2, 2]",
     "concatenate": "%r = concatenate [%x, %x] : f32[8]",
     "fold": "%r = fold [%v] axis=0 body=(%x0: i32, %y0: i32) {\n  %4 = add %x0, %y0 : i32\n  yield [%4]\n} : i32",
     "scan": "%r = scan [%v] axis=0 body=(%x0: i32, %y0: i32) {\n  %4 = add %x0, %y0 : i32\n  yield [%4]\n} exclusive=true first=[0] : i32[4]",

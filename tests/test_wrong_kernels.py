@@ -459,14 +459,34 @@ WRONG = {
     v = tc.load(x, [s], [block])
         ^^^^^^^^^^^^^^^^^^^^^^^^
 """, "TILE0404", "an index is an integer scalar, not f32"),
-    "slice of a shared tile": ("""
-    v = tc.shared(f32, [4, 8])[0:2]
-        ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "TILE0404", "a shared tile is indexed, not cut", "tc.load(s, [i, 0], [64, 32])"),
+    "slice of a shared tile beyond its end": ("""
+    v = tc.shared(f32, [4, 8])[:, 4:9]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "the slice 4:9 reaches beyond axis 1 of shared f32[4, 8]", "bounds are -8 to 8"),
+    "slice of a shared tile that is empty": ("""
+    v = tc.shared(f32, [4, 8])[2:-2]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "the slice of axis 0 is empty", "it takes 2:2 of 4 elements"),
+    "slice of a shared tile backwards": ("""
+    v = tc.shared(f32, [4, 8])[::-1]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "a shared tile is cut in steps of 1 or more, not -1", "tc.load(s)"),
+    "slice of a shared tile of a length at run time": ("""
+    v = tc.shared(f32, [4, 8])[:, n : 2 * n]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0104", "how many elements a slice of axis 1 has is not known at compile time", "s[:, k : k + 16]"),
+    "slice of a shared tile longer than it": ("""
+    v = tc.shared(f32, [4, 8])[:, n : n + 16]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "a slice of 16 elements is longer than axis 1 of shared f32[4, 8]", "the axis has 8"),
+    "slice of a shared tile of more axes": ("""
+    v = tc.shared(f32, [4, 8])[0, 0, :]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "shared f32[4, 8] has 2 axes, but 3 indices are given"),
     "place in a shared tile": ("""
     v = tc.shared(f32, [4, 8])[4]
         ^^^^^^^^^^^^^^^^^^^^^^^^^
-""", "TILE0404", "index 4 is out of bounds for an axis of 4 elements"),
+""", "TILE0404", "index 4 is out of bounds for axis 0 of shared f32[4, 8]", "indices are -4 to 3"),
     "copy into registers": ("""
     tc.copy_async(tc.zeros(f32, [8]), x, 0)
     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -16,7 +16,7 @@ from tilec.backend.llvm import Generator
 from tilec.backend.memory import VECTOR_BITS, Place, conjunction, i32_add, place_of
 from tilec.errors import Loc
 from tilec.ir.core import Value
-from tilec.ir.facts import slice_begins
+from tilec.ir.facts import step_bits, view_begins, view_bits
 from tilec.ir.layout import Layout
 from tilec.ir.notes import explain_width
 from tilec.ir.ops.memory import LoadShared, StoreShared
@@ -34,9 +34,10 @@ class SharedAccess:
 
     def __init__(self, g: Generator, memory: Value, dims: Sequence[int], offsets: Sequence[Value], place: Place, layout: Layout | None):
         self.g, self.memory, self.dims, self.place, self.layout = g, memory.type, dims, place, layout
-        self.start, self.begins = g.scalar(memory), slice_begins(g.facts, memory)
+        (self.start, self.behind), self.begins = g[memory], view_begins(g.facts, memory)
         self.offsets = [g.scalar(v) for v in offsets]
         self.divisors = [g.facts.divisor(v) for v in offsets]
+        self.moved = [self.memory.layout.base, *view_bits(g.facts, memory), *self.bits_of(offsets)]  # type: ignore[union-attr]
         self.scale = [1] * len(dims)
         self.memo: dict[Any, str] = {}
 
@@ -72,9 +73,19 @@ class SharedAccess:
         """Say how wide the access is, and why not wider."""
         explain_width(loc, self.run, 8 * self.memory.item_bytes, self.limits)
 
+    def bits_of(self, offsets: Sequence[Value]) -> list[int]:
+        """The bits that each offset may set in the places that are swizzled, but for those that are known to be 0."""
+        facts, layout = self.g.facts, self.memory.layout
+        return [step_bits(facts, v, layout.strides[a], layout.shape[a]) for a, v in enumerate(offsets) if facts.divisor(v)]
+
     def constant(self, register: int) -> int:
-        """What a register's coordinates add to the element offset of register 0, before a swizzle."""
-        return sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
+        """What a register's coordinates add to the element offset of register 0, before a swizzle; and what is known of where the access begins."""
+        return self.fixed() + sum(c * scale * self.stride(axis) for axis, c, scale in zip(self.dims, self.place.offsets[register], self.scale, strict=True))
+
+    def fixed(self) -> int:
+        """The elements before the access that are known at compile time."""
+        offsets = sum(int(o) * self.stride(axis) for axis, o in enumerate(self.offsets) if o.isdigit())
+        return offsets + (int(self.behind) if self.behind.isdigit() else 0)
 
     def address(self, register: int) -> str:
         """A pointer to a register's element."""
@@ -115,26 +126,41 @@ class SharedAccess:
         return self.memory.layout.strides[axis]  # type: ignore[union-attr]
 
     def bits_apart(self) -> bool:
-        """Whether the offsets of threads and of registers have no bit in common: powers of two throughout, and no offset in between."""
-        if self.layout is None or any(o != "0" for o in self.offsets):
+        """Whether the offsets of threads, of registers and of where the access begins have no bit in common: powers of two throughout."""
+        if self.layout is None:
             return False
         digits = (*self.layout.thread_digits, *self.layout.register_digits)
         strides = [self.stride(axis) for axis in self.dims]
-        return all(power_of_two(d.size) for d in digits) and all(map(power_of_two, strides)) and self.place.covers == self.place.shape
+        if self.place.covers != self.place.shape or not all(map(power_of_two, (*(d.size for d in digits), *strides, *self.scale))):
+            return False
+        taken = sum((n - 1) * scale * stride for n, scale, stride in zip(self.place.shape, self.scale, strides, strict=True))
+        for bits in self.moved:
+            if taken & bits:
+                return False
+            taken |= bits
+        return True
 
     def line(self) -> str:
-        """The element offset of register 0 before a swizzle."""
+        """The element offset of register 0 before a swizzle, but for what is fixed."""
         if "line" not in self.memo:
-            g, parts = self.g, list(self.offsets)
-            for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
-                wide = base if scale == 1 or base == "0" else g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
-                parts[axis] = i32_add(g, parts[axis], wide)
-            self.memo["line"] = self.offset(parts)
+            self.memo["line"] = i32_add(self.g, self.moving(), self.thread_line())
         return self.memo["line"]
+
+    def moving(self) -> str:
+        """The elements before the access that are not known at compile time."""
+        total = "0" if self.behind.isdigit() else self.behind
+        return i32_add(self.g, total, self.offset(["0" if o.isdigit() else o for o in self.offsets]))
+
+    def thread_line(self) -> str:
+        """The element offset of register 0 from where the access begins."""
+        parts = ["0"] * self.memory.rank
+        for axis, base, scale in zip(self.dims, self.place.base, self.scale, strict=True):
+            parts[axis] = base if scale == 1 or base == "0" else self.g.e.let(f"mul {'nuw ' if scale > 0 else ''}nsw i32 {base}, {scale}")
+        return i32_add(self.g, self.offset(parts), self.memory.layout.base)  # type: ignore[union-attr]
 
     def offset(self, coordinates: Sequence[str]) -> str:
         """The element offset of coordinates before a swizzle."""
-        total = str(self.memory.layout.base)  # type: ignore[union-attr]
+        total = "0"
         for axis, part in enumerate(coordinates):
             term = part if self.stride(axis) == 1 or part == "0" else self.g.e.let(f"mul nuw nsw i32 {part}, {self.stride(axis)}")
             total = i32_add(self.g, total, term)
@@ -161,10 +187,19 @@ class SharedAccess:
         key = ("thread", low)
         if key not in self.memo:
             if low == 0:
-                self.memo[key] = self.swizzled(self.line())
+                self.memo[key] = self.joined(self.swizzled(self.thread_line()), self.moving())
             else:
                 self.memo[key] = self.g.e.let(f"xor i32 {self.thread_part(0)}, {low}")
         return self.memo[key]
+
+    def joined(self, thread: str, moving: str) -> str:
+        """A swizzled offset, and another one that has no bit in common with what it was made of."""
+        if moving == "0":
+            return thread
+        swizzle = self.memory.layout.swizzle  # type: ignore[union-attr]
+        assert swizzle is not None
+        reaches = any(bits & swizzle.mask << swizzle.shift for bits in self.moved)
+        return self.g.e.let(f"xor i32 {thread}, {self.swizzled(moving) if reaches else moving}")
 
     def inside(self, register: int, also: str = "true") -> str:
         """Whether a register's element belongs to the tile and not to the layout's padding; `also` is another condition."""

@@ -12,7 +12,7 @@ from tilec.backend.llvm import Generator, Registers, registers_of
 from tilec.backend.memory import VECTOR_BITS, GlobalAccess, conjunction, i32_add, place_of
 from tilec.backend.packed_shared import PackedAccess
 from tilec.ir.core import Value
-from tilec.ir.facts import slice_begins
+from tilec.ir.facts import view_begins
 from tilec.ir.ops.gather import NOWHERE
 from tilec.ir.ops.views import RUNTIME
 from tilec.ir.types import SharedType, TileType
@@ -176,7 +176,7 @@ class ChosenShared(ChosenAccess):
             "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(last),
             "a thread holds no more elements": registers_of(self.type),
             "the tile's offset is not known to divide by more": self.g.facts.divisor(self.op.offsets[last]),
-            "a slice begins between two vectors": slice_begins(self.g.facts, self.op.memory),
+            "a slice begins between two vectors": view_begins(self.g.facts, self.op.memory),
         }
 
     def coordinates(self, register: int) -> list[str]:
@@ -211,7 +211,7 @@ class ChosenShared(ChosenAccess):
     def element(self, register: int) -> str:
         g, layout = self.g, self.memory.layout
         assert layout is not None
-        line = str(layout.base)
+        line = i32_add(g, self.start.behind, layout.base)
         for at, stride in zip(self.coordinates(register), layout.strides, strict=True):
             term = at if stride == 1 or at == "0" else g.e.let(f"mul i32 {at}, {stride}")
             line = i32_add(g, line, term)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from tilec.backend.isa import ldmatrix, mma
 from tilec.backend.target import Target
 from tilec.ir.core import Function, Op, Rewriter, Value
-from tilec.ir.facts import Facts, slice_begins
+from tilec.ir.facts import Facts, view_begins
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.matmul import Dot
@@ -65,7 +65,7 @@ class Select(Rewriter):
         if isinstance(found, Refused):
             return found
         row = ldmatrix.row_elements(self(op.memory).type)
-        if self.facts.divisor(op.offsets[-1]) % row or slice_begins(self.facts, self(op.memory)) % row:
+        if self.facts.divisor(op.offsets[-1]) % row or view_begins(self.facts, op.memory) % row:
             return Refused(f"the tile's offset along rows is not known to divide by {row}")
         return None
 

@@ -12,26 +12,39 @@ from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
 from tilec.backend.memory import Place, first_holder, from_memory, from_words, i32_add, in_memory, to_memory
 from tilec.backend.packed_shared import PackedAccess, load_packed, store_packed
+from tilec.ir.facts import inner_steps
 from tilec.ir.notes import Refused
-from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
+from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.types import TileType
 
 
 @emits(Shared)
 def shared(g: Generator, op: Shared) -> Sequence[Registers]:
-    """A shared tile is the byte where it begins, or the bit if its elements fill no bytes."""
+    """A shared tile is the byte where it begins, or the bit if its elements fill no bytes; and how many elements behind it a view begins, as far as
+    these take part in its swizzle."""
     g.uses_shared = True
     assert op.offset is not None
-    return [[str(op.offset * (8 if op.result.type.packed else 1))]]
+    return [[str(op.offset * (8 if op.result.type.packed else 1)), "0"]]
 
 
-@emits(SharedSlice)
-def shared_slice(g: Generator, op: SharedSlice) -> Sequence[Registers]:
+@emits(SharedView)
+def shared_view(g: Generator, op: SharedView) -> Sequence[Registers]:
     memory = op.memory.type
-    step = memory.layout.slice(0, 1)[0] * (memory.item_bits if memory.packed else memory.item_bytes)
-    index = g.scalar(op.index)
-    at = str(int(index) * step) if index.isdigit() else g.e.let(f"mul nuw nsw i32 {index}, {step}")
-    return [[i32_add(g, g.scalar(op.memory), at)]]
+    unit = memory.item_bits if memory.packed else memory.item_bytes
+    inner = {v for v, _, _ in inner_steps(g.facts, op)}
+    start, behind = g[op.memory]
+    for v, step in zip(op.offsets, memory.layout.strides, strict=True):
+        if v in inner:
+            behind = i32_add(g, behind, times(g, g.scalar(v), step))
+        else:
+            start = i32_add(g, start, times(g, g.scalar(v), step * unit))
+    return [[start, behind]]
+
+
+def times(g: Generator, value: str, number: int) -> str:
+    """A product of i32 that are not negative."""
+    return str(int(value) * number) if value.isdigit() else value if number == 1 else g.e.let(f"mul nuw nsw i32 {value}, {number}")
 
 
 @emits(LoadShared)

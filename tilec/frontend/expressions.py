@@ -32,12 +32,12 @@ from tilec.ir.ops.base import Binary, Constant, tile
 from tilec.ir.ops.control import If, condition
 from tilec.ir.ops.functions import Power
 from tilec.ir.ops.matmul import Dot
-from tilec.ir.ops.memory import SharedSlice
 from tilec.ir.ops.pieces import subscript
 from tilec.ir.ops.shape import Transpose
+from tilec.ir.ops.shared_views import cut
 from tilec.ir.ops.sync import BarrierSlice
 from tilec.ir.ops.views import TensorView
-from tilec.ir.types import BarrierType, TensorType
+from tilec.ir.types import BarrierType, SharedType, TensorType
 from tilec.records import field, record
 
 SYMBOLS: dict[str, type[Op]] = {op.symbol: op for op in OPS.values() if issubclass(op, Binary) and op.symbol} | {"@": Dot}
@@ -509,8 +509,18 @@ class Expressions:
     def expr_Slice(self, node: ast.Slice) -> slice:
         return slice(*(self.fixed(e, "a slice's bound") if e else None for e in (node.lower, node.upper, node.step)))
 
+    def selectors(self, node: ast.expr) -> Any:
+        """What stands between the brackets behind a shared tile: the bounds of slices may be known at run time only."""
+        if isinstance(node, ast.Tuple):
+            return tuple(self.selectors(e) for e in node.elts)
+        if isinstance(node, ast.Slice):
+            lower, upper = (self(e) if e else None for e in (node.lower, node.upper))
+            return slice(lower, upper, self.fixed(node.step, "a slice's step") if node.step else None)
+        return self(node)
+
     def expr_Subscript(self, node: ast.Subscript) -> Any:
-        x, at = self(node.value), self(node.slice)
+        x = self(node.value)
+        at = self.selectors(node.slice) if isinstance(x, Value) and isinstance(x.type, SharedType) else self(node.slice)
         if is_tile(x):
             return subscript(self.b, x, at if isinstance(at, tuple) else (at,))
         if isinstance(x, Value) and isinstance(x.type, TensorType):
@@ -519,14 +529,7 @@ class Expressions:
             require(not isinstance(at, tuple | slice), "a row of barriers has one index", hint="as in b[i]")
             return BarrierSlice.build(self.b, x, at)
         if isinstance(x, Value):
-            for i in at if isinstance(at, tuple) else (at,):
-                require(
-                    not isinstance(i, slice) and i is not None,
-                    "a shared tile is indexed, not cut",
-                    hint="tc.load(s, [i, 0], [64, 32]) reads a part", code=Code.INDEX
-                )
-                x = SharedSlice.build(self.b, x, i)
-            return x
+            return cut(self.b, x, at if isinstance(at, tuple) else (at,))
         if has_values(at):
             raise TileError(
                 "an index into a tuple must be known at compile time",

@@ -10,7 +10,7 @@ from tilec.ir.core import Function, Op, Value
 from tilec.ir.ops.arith import Add, And, Cast, Eq, FloorDiv, Mod, Mul, Shl, Shr, Sub
 from tilec.ir.ops.base import Constant
 from tilec.ir.ops.control import Assume, BlockIndex, For
-from tilec.ir.ops.memory import SharedSlice
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.views import TensorView
 from tilec.ir.packing import Packed
 from tilec.ir.types import TensorType
@@ -102,12 +102,40 @@ class Facts:
         return 1
 
 
-def slice_begins(facts: Facts, memory: Value) -> int:
-    """A number that divides the element, from the shared tile's first on, at which a slice of it begins; 0 if that is the first."""
-    if not isinstance(memory.owner, SharedSlice):
+def view_begins(facts: Facts, memory: Value) -> int:
+    """A number that divides the element, from the shared tile's first on, at which a view of it begins; 0 if that is the first."""
+    op = memory.owner
+    if not isinstance(op, SharedView):
         return 0
-    given = memory.owner.memory
-    return math.gcd(slice_begins(facts, given), facts.divisor(memory.owner.index) * given.type.layout.slice(0, 1)[0])
+    steps = zip(op.offsets, op.memory.type.layout.strides, strict=True)
+    return math.gcd(view_begins(facts, op.memory), *(facts.divisor(v) * step for v, step in steps))
+
+
+def inner_steps(facts: Facts, view: SharedView) -> list[tuple[Value, int, int]]:
+    """Offsets of a view that take part in its memory's swizzle, each with the stride and extent of its axis; the others move the whole pattern."""
+    layout = view.memory.type.layout
+    if layout.swizzle is None:
+        return []
+    given = zip(view.offsets, layout.strides, layout.shape, strict=True)
+    return [(v, step, extent) for v, step, extent in given if facts.divisor(v) * step % layout.swizzle.period]
+
+
+def view_bits(facts: Facts, memory: Value) -> list[int]:
+    """Masks of the bits that each offset of a view, and of what it is a view of, may set in the places that are swizzled."""
+    op = memory.owner
+    if not isinstance(op, SharedView):
+        return []
+    return [*view_bits(facts, op.memory), *(step_bits(facts, *given) for given in inner_steps(facts, op))]
+
+
+def step_bits(facts: Facts, value: Value, step: int, extent: int) -> int:
+    """The bits that value * step may set for a value from 0 to extent - 1; -1 if there is no telling."""
+    if isinstance(value.owner, Constant):
+        return int(value.owner.value) * step
+    unit = facts.divisor(value) * step
+    if step & (step - 1):
+        return -1
+    return (1 << (extent * step - 1).bit_length()) - (unit & -unit)
 
 
 COPIES = (128, 64, 32)  # bits of what one thread copies asynchronously at once, the widest first

@@ -224,24 +224,36 @@ class TensorView:
 
 
 class SharedMemory:
-    """A shared tile of every block, or a slice of one: carriers, and whether each has been stored."""
+    """A shared tile of every block, or a view of one: `places` are the numbers [1 or blocks, *shape] of its elements among those of the tile,
+    whose carriers `data`, and whether each has been stored, `state`, lie in a row [blocks, elements]."""
 
-    def __init__(self, data: Array, state: Array, leading: tuple[Array, ...] = ()):
+    def __init__(self, data: Array, state: Array, places: Array):
         self.data = data
         self.state = state
-        self.leading = leading  # indices of the axes that slices have taken, by block
+        self.places = places
 
     @staticmethod
-    def new(blocks: int, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
-        return SharedMemory(np.zeros((blocks, *shape), dtype.carrier), np.full((blocks, *shape), EMPTY, np.int8))
+    def new(blocks: int, dtype: DType, shape: tuple[int, ...], carrier: Any = None) -> SharedMemory:
+        size = math.prod(shape)
+        state = np.full((blocks, size), EMPTY, np.int8)
+        return SharedMemory(np.zeros((blocks, size), carrier or dtype.carrier), state, np.arange(size).reshape(1, *shape))
 
-    def slice(self, ctx: Context, at: Array) -> SharedMemory:
-        """The part at an index (by block) of the first axis."""
-        extent = self.data.shape[1 + len(self.leading)]
-        bad = (at < 0) | (at >= extent)
-        if bad.any():
-            ctx.fail(bad, f"index {int(at[bad][0])} is out of bounds for the shared tile's first axis, which has {extent} elements")
-        return SharedMemory(self.data, self.state, (*self.leading, np.clip(at, 0, extent - 1)))
+    def view(self, ctx: Context, offsets: Sequence[Array], shape: Sequence[int], strides: Sequence[int]) -> SharedMemory:
+        """Another shape of it, or of a part: the elements that lie `sum(coordinates * strides)` behind that at the offsets (by block), row-major."""
+        extents = self.extents()
+        axes = enumerate(zip(shape, strides, strict=True))
+        behind = np.asarray(sum((np.arange(n) * stride).reshape(-1, *[1] * (len(shape) - 1 - a)) for a, (n, stride) in axes))
+        reach = np.unravel_index(int(behind.max()), extents) if extents else ()
+        first = np.zeros(1, np.int64)
+        for axis, (at, extent, last) in enumerate(zip(offsets, extents, reach, strict=True)):
+            bad = (at < 0) | (at + last >= extent)
+            if bad.any():
+                what = f"a slice from {int(at[bad][0])} to {int(at[bad][0] + last)} reaches beyond" if last else f"index {int(at[bad][0])} is out of bounds for"
+                ctx.fail(bad, f"{what} axis {axis} of the shared tile, which has {extent} elements")
+            first = first * extent + np.clip(at, 0, extent - 1 - last)
+        numbers = first.reshape(-1, *[1] * len(shape)) + behind
+        flat = self.places.reshape(len(self.places), -1)
+        return SharedMemory(self.data, self.state, flat[0][numbers] if len(flat) == 1 else flat[_by_block(len(flat), len(shape)), numbers])
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
         index = self._index(ctx, op, offsets)
@@ -262,7 +274,7 @@ class SharedMemory:
         self.state[index] = state
 
     def extents(self) -> tuple[int, ...]:
-        return self.data.shape[1 + len(self.leading) :]
+        return self.places.shape[1:]
 
     def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
         """The elements at coordinates that broadcast to one another, anything where they are not inside."""
@@ -272,19 +284,38 @@ class SharedMemory:
 
     def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
         """Put elements at coordinates where they are inside and the block is active."""
+        where, index, value = self._chosen(ctx, coordinates, inside, value)
+        self.data[index] = value[where]
+        self.state[index] = STORED
+
+    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
+        """As `Memory.update`, in each block's own tile."""
+        where, index, value = self._chosen(ctx, coordinates, inside, value)
+        if (self.state[index] != STORED).any():
+            missing = np.zeros(where.shape, bool)
+            missing[where] = self.state[index] != STORED
+            ctx.fail(missing, "this updates shared memory that was never stored", Code.UNINITIALIZED)
+        flat = np.ravel_multi_index(index, self.data.shape)
+        return one_by_one(self.data.reshape(-1), flat, where, value, compare, rule)
+
+    def whole(self) -> Any:
+        """The index of everything that it holds."""
+        return _by_block(len(self.data), self.places.ndim - 1), self.places
+
+    def _chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, tuple[Array, ...], Array]:
+        """Which elements are accessed, for active blocks, the index of these, and the value in the access's whole shape."""
         rank = value.ndim - 1
         shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
         where = np.broadcast_to(inside, shape)
         if ctx.mask is not None:
             where = where & ctx.mask.reshape(-1, *[1] * rank)
-        index = tuple(np.broadcast_to(i, shape)[where] for i in self._clipped(coordinates))
-        self.data[index] = np.broadcast_to(value, shape)[where]
-        self.state[index] = STORED
+        return where, tuple(np.broadcast_to(i, shape)[where] for i in self._clipped(coordinates)), np.broadcast_to(value, shape)
 
     def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
         """The index of elements at coordinates, which are brought inside."""
         rank = coordinates[0].ndim - 1 if coordinates else 0
-        return (*self._blocks(rank), *(np.clip(at, 0, extent - 1) for at, extent in zip(coordinates, self.extents(), strict=True)))
+        at = (np.clip(c, 0, extent - 1) for c, extent in zip(coordinates, self.extents(), strict=True))
+        return _by_block(len(self.data), rank), self.places[(_by_block(len(self.places), rank), *at)]
 
     def _check_stored(self, ctx: Context, missing: Array, state: Array) -> None:
         """An error where something is missing that is read."""
@@ -293,38 +324,18 @@ class SharedMemory:
             what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
             ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
 
-    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
-        """As `Memory.update`, in each block's own tile."""
-        rank = value.ndim - 1
-        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
-        where = np.broadcast_to(inside, shape)
-        if ctx.mask is not None:
-            where = where & ctx.mask.reshape(-1, *[1] * rank)
-        index = tuple(np.broadcast_to(c, shape)[where] for c in (*self._blocks(rank), *coordinates))
-        flat = np.ravel_multi_index(index, self.data.shape)
-        if (self.state.reshape(-1)[flat] != STORED).any():
-            missing = np.zeros(shape, bool)
-            missing[where] = self.state.reshape(-1)[flat] != STORED
-            ctx.fail(missing, "this updates shared memory that was never stored", Code.UNINITIALIZED)
-        return one_by_one(self.data.reshape(-1), flat, where, np.broadcast_to(value, shape), compare, rule)
-
-    def whole(self) -> Any:
-        """The index of everything that this slice holds."""
-        rank = self.data.ndim - 1 - len(self.leading)
-        axes = [np.arange(n).reshape([-1 if i == a else 1 for i in range(rank)]) for a, n in enumerate(self.data.shape[1 + len(self.leading) :])]
-        return (*self._blocks(rank), *axes)
-
-    def _blocks(self, rank: int) -> tuple[Array, ...]:
-        return tuple(i.reshape(-1, *[1] * rank) for i in (np.arange(len(self.data)), *self.leading))
-
-    def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Any, ...]:
-        index = op.index(offsets)
-        extents = self.data.shape[1 + len(self.leading) :]
-        for axis, (at, extent) in enumerate(zip(index, extents, strict=True)):
+    def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Array, ...]:
+        coordinates = op.index(offsets)
+        for axis, (at, extent) in enumerate(zip(coordinates, self.extents(), strict=True)):
             bad = (at < 0) | (at >= extent)
             if bad.any():
                 ctx.fail(bad, f"coordinate {int(at[bad][0])} is out of bounds for axis {axis} of the shared tile, which has {extent} elements")
-        return (*self._blocks(len(op.tile_shape)), *(np.clip(at, 0, extent - 1) for at, extent in zip(index, extents, strict=True)))
+        return self._clipped(coordinates)
+
+
+def _by_block(blocks: int, rank: int) -> Array:
+    """The numbers of blocks, to index with beside coordinates of so many axes."""
+    return np.arange(blocks).reshape(-1, *[1] * rank)
 
 
 EMPTY, STORED, LANDING = 0, 1, 2  # the state of an element of shared memory

@@ -83,9 +83,7 @@ class Twin(Context):
         pass
 
     def shared(self, dtype: DType, shape: tuple[int, ...]) -> SharedMemory:
-        made = SharedMemory.new(self.blocks, dtype, shape)
-        made.data = made.data.astype(np.float64)
-        return made
+        return SharedMemory.new(self.blocks, dtype, shape, np.float64)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,24 @@ class SharedLayout:
         )
         return 0, replace(rest, base=self.base + int(index) * step)
 
+    def view(self, shape: Sequence[int], strides: Sequence[int]) -> SharedLayout:
+        """The layout of another shape: its element at `coords` is the `sum(coords * strides)`-th of this one, counted row-major. Nothing moves.
+
+        Axes that lie one behind another in memory count as one, as in a reshape of NumPy's that copies nothing. Raises TileError if elements of
+        a new axis do not lie in equal steps.
+        """
+        rows = list(_rows(self.shape, self.strides))
+        steps = []
+        for n, stride in zip(shape, strides, strict=True):
+            found = [
+                stride // unit * step
+                for unit, size, step in rows
+                if stride % unit == 0 and unit <= stride < unit * size and stride * (n - 1) < unit * size
+            ]
+            require(found or n == 1, f"{n} elements, each the {stride}th behind the last, do not lie in equal steps in {self}")
+            steps += found or [0]
+        return replace(self, shape=tuple(shape), strides=tuple(steps))
+
     def permute(self, dims: Sequence[int]) -> SharedLayout:
         """Dimension i of the result is dimension `dims[i]` of this layout; nothing moves."""
         require(sorted(dims) == list(range(self.rank)), f"{list(dims)} is not an order of {self.rank} dimensions")
@@ -147,9 +165,27 @@ class SharedLayout:
     __repr__ = __str__
 
 
+def _rows(shape: Sequence[int], strides: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Of axes that lie one behind another, as one: how many elements, counted row-major, one step along it is, its extent and its stride."""
+    rows: list[list[int]] = []
+    unit = 1
+    for n, stride in reversed(list(zip(shape, strides, strict=True))):
+        if n > 1 and rows and stride == rows[-1][1] * rows[-1][2]:
+            rows[-1][1] *= n
+        elif n > 1:
+            rows.append([unit, n, stride])
+        unit *= n
+    return ((unit, n, stride) for unit, n, stride in rows)
+
+
+def steps_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """How many elements, counted row-major, one step along each axis is."""
+    return tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
+
+
 def row_major(*shape: int) -> SharedLayout:
     """The last dimension varies fastest; no gaps and no swizzle."""
-    return SharedLayout(shape, tuple(math.prod(shape[d + 1 :]) for d in range(len(shape))))
+    return SharedLayout(shape, steps_of(shape))
 
 
 def shared(

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from tilec.ir.core import Block, Function, Op, Value
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
-from tilec.ir.ops.memory import Shared, SharedSlice
+from tilec.ir.ops.memory import Shared
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Sync
 from tilec.records import record
 
@@ -41,7 +42,7 @@ def lifetimes(function: Function) -> dict[Shared, Life]:
         for op in step.walk():
             if isinstance(op, Shared):
                 roots[op.result] = op
-            elif isinstance(op, SharedSlice):
+            elif isinstance(op, SharedView):
                 roots[op.result] = roots[op.memory]
             for value in op.operands:
                 if value in roots:

@@ -20,7 +20,7 @@ from tilec.ir.core import Op, Value
 from tilec.ir.ops.arith import Add, Compare, FloorDiv, Mod, Mul, Neg, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.control import For, If
-from tilec.ir.ops.memory import SharedSlice
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import BarrierSlice
 
 LONGEST = 16  # rounds of a period
@@ -87,7 +87,8 @@ class Period:
             elif op.regions:
                 raise Unsteady
             else:
-                places = [op.index] if isinstance(op, SharedSlice | BarrierSlice) else getattr(op, "offsets", ()) if hasattr(op, "tile_shape") else ()
+                placed = isinstance(op, SharedView) or hasattr(op, "tile_shape")
+                places = [op.index] if isinstance(op, BarrierSlice) else getattr(op, "offsets", ()) if placed else ()
                 if any(v in self.inside and self.of(v).step for v in places):
                     raise Unsteady
 

@@ -38,8 +38,9 @@ from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
 from tilec.ir.ops.control import For, If
 from tilec.ir.ops.matmul import Dot
-from tilec.ir.ops.memory import Load, LoadShared, Shared, SharedSlice
+from tilec.ir.ops.memory import Load, LoadShared, Shared
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.views import viewed
 from tilec.ir.target import Hardware
@@ -198,7 +199,7 @@ class Pipeline(Rewriter):
         for load, memory in zip(loads, memories, strict=True):
             self.b.loc = load.loc
             offsets = self.places(load, op, at)
-            self.b.insert(CopyAsync(self.b.emit(SharedSlice(memory, slot)), self(load.memory), offsets, load.dims, load.layout))
+            self.b.insert(CopyAsync(SharedView.at(self.b, memory, slot), self(load.memory), offsets, load.dims, load.layout))
 
     def places(self, load: Load, op: For, at: Value) -> tuple[Value, ...]:
         """A load's offsets for another value of the counter: what computes them, and its view, anew."""
@@ -208,7 +209,7 @@ class Pipeline(Rewriter):
         return self(load.offsets)
 
     def read(self, memory: Value, now: Value, load: Load) -> Value:
-        part = self.b.emit(SharedSlice(memory, now))
+        part = SharedView.at(self.b, memory, now)
         zero = constant(self.b, 0, i32)
         loc, self.b.loc = self.b.loc, load.loc
         value = self.b.emit(LoadShared(part, (zero,) * len(load.shape), load.shape, tuple(range(len(load.shape))), load.layout, load.group))

@@ -1,7 +1,7 @@
 """The scalars of a kernel, run with numbers: the accesses to shared memory, barriers and waits that they lead to, as a list of events.
 
     %then = where %wrapped, %next, %zero                copy_async to box [2:3, 0:64, 0:32] of sa
-    %s = shared_slice %sa, %then                  ->    commit
+    %s = shared_view %sa, [%then, %0, %0] ..      ->    commit
     copy_async %s, %a, [%i, %ahead]; commit; sync       barrier of all warps
 
 Of a kernel only a `Part` is run for this: what such events hang on. The loop of a matrix product has a dozen such scalars; what it adds up is
@@ -23,8 +23,9 @@ from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.gather import Chosen
-from tilec.ir.ops.memory import Shared, SharedSlice
+from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.semaphores import Fence
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import SharedType, TileType, Warps
@@ -99,7 +100,7 @@ class Part:
             self._want(*op.test.yielded)
         elif isinstance(op, CopyAsync):
             self._want(op.target)
-        elif isinstance(getattr(op, "memory", None) and op.memory.type, SharedType) and not isinstance(op, SharedSlice):  # type: ignore[attr-defined]
+        elif isinstance(getattr(op, "memory", None) and op.memory.type, SharedType) and not isinstance(op, SharedView):  # type: ignore[attr-defined]
             self._want(op.memory, *op.offsets)  # type: ignore[attr-defined]
         else:
             self._want(*op.operands)
@@ -120,7 +121,7 @@ class Part:
             elif isinstance(op, If):
                 todo += [region.yielded[at] for region in op.regions]
                 self._keep(op)
-            elif isinstance(op, Elementwise | Constant | BlockIndex | BlockCount | SharedSlice | BarrierSlice | Shared | Barrier):
+            elif isinstance(op, Elementwise | Constant | BlockIndex | BlockCount | SharedView | BarrierSlice | Shared | Barrier):
                 self._keep(op)
 
 
@@ -131,7 +132,7 @@ def op_at(value: Value) -> int:
 
 def shares(op: Op) -> bool:
     """Does it act on shared memory, or wait?"""
-    if isinstance(op, SharedSlice | Barrier | Fence):
+    if isinstance(op, SharedView | Barrier | Fence):
         return False
     on_shared = isinstance(getattr(op, "memory", None) and op.memory.type, SharedType)  # type: ignore[attr-defined]
     return on_shared or isinstance(op, CopyAsync | Commit | Wait) or op.effect is Effect.SYNC
@@ -151,10 +152,26 @@ class Sides:
 
 
 class Place(NamedTuple):
-    """A part of a shared tile: of which, and at which index along each leading axis that is gone (None if not known)."""
+    """A part of a shared tile: of which, where it begins along each axis of that (None if not known), and along which of these each axis of its own
+    walks."""
 
     tile: Shared
     at: tuple[int | None, ...]
+    axes: tuple[int, ...]
+
+    def cut(self, offsets: Sequence[int | None], axes: Sequence[int]) -> Place:
+        """The part that begins at offsets along its axes and walks along some of them."""
+        at = list(self.at)
+        for axis, offset in zip(self.axes, offsets, strict=False):
+            begin = at[axis]
+            at[axis] = None if begin is None or offset is None else begin + offset
+        return Place(self.tile, tuple(at), tuple(self.axes[a] for a in axes) if self.axes else ())
+
+    def box(self, shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """What a tile of this shape from its beginning on touches; all that there is along axes where that is not known."""
+        sizes = dict(zip(self.axes, shape, strict=False))
+        begins = enumerate(zip(self.at, self.tile.shape, strict=True))
+        return tuple((0, n) if at is None else (max(at, 0), min(at + sizes.get(a, 1), n)) for a, (at, n) in begins)
 
 
 class Run:
@@ -351,29 +368,32 @@ class Run:
     # shared memory
 
     def shared(self, op: Shared) -> None:
-        self.places[op.result] = Place(op, ())
+        self.places[op.result] = Place(op, (0,) * len(op.shape), tuple(range(len(op.shape))))
 
-    def slice(self, op: SharedSlice) -> None:
-        place, index = self.places[op.memory], self.values.get(op.index)
-        self.places[op.result] = Place(place.tile, (*place.at, None if index is None else int(index)))
+    def view(self, op: SharedView) -> None:
+        place, axes = self.places[op.memory], op.axes
+        if axes is None or any(step != 1 for _, step in axes):  # elements with others between them
+            self.places[op.result] = Place(place.tile, (None,) * len(place.at), ())
+            return
+        self.places[op.result] = place.cut([self.whole_number(v) for v in op.offsets], [a for a, _ in axes])
+
+    def whole_number(self, value: Value) -> int | None:
+        found = self.values.get(value)
+        return None if found is None else int(found)
 
     def copy(self, op: CopyAsync) -> None:
-        self.access(op, op.target)
+        place = self.places[op.target]
+        self.touch(op, place, op.target.type.shape, None not in place.at)
 
     def access(self, op: Any, memory: Value) -> None:
-        place = self.places[memory]
-        box = [(0, n) if at is None else (at, at + 1) for at, n in zip(place.at, place.tile.shape, strict=False)]
-        exact = None not in place.at
-        if isinstance(op, CopyAsync):
-            box += [(0, n) for n in memory.type.shape]
-        else:
-            sizes = dict(zip(op.dims, op.tile_shape, strict=True))
-            for axis, (v, extent) in enumerate(zip(op.offsets, memory.type.shape, strict=True)):
-                at = self.values.get(v)
-                chosen = isinstance(op, Chosen) and axis in op.axes
-                box.append((0, extent) if at is None or chosen else (max(int(at), 0), min(int(at) + sizes.get(axis, 1), extent)))
-                exact &= at is not None and not chosen and not (isinstance(op, Chosen) and op.mask is not None)
-        self.events.append(Touch(self.group, op, self.certain, place.tile, tuple(box), exact))
+        chosen = op.axes if isinstance(op, Chosen) else ()
+        place = self.places[memory].cut([None if a in chosen else self.whole_number(v) for a, v in enumerate(op.offsets)], range(memory.type.rank))
+        sizes = dict(zip(op.dims, op.tile_shape, strict=True))
+        masked = isinstance(op, Chosen) and op.mask is not None
+        self.touch(op, place, [sizes.get(a, 1) for a in range(memory.type.rank)], None not in place.at and not masked)
+
+    def touch(self, op: Any, place: Place, shape: Sequence[int], exact: bool) -> None:
+        self.events.append(Touch(self.group, op, self.certain, place.tile, place.box(shape), exact))
 
     def commit(self, op: Commit) -> None:
         self.events.append(Committed(self.group, op, self.certain))
@@ -422,7 +442,7 @@ _QUIET = _Quiet()
 
 RULES: dict[Any, Any] = {
     Constant: Run.constant, BlockIndex: Run.block_number, BlockCount: Run.block_total, For: Run.for_loop, While: Run.while_loop, If: Run.branch,
-    InWarps: Run.in_warps, Shared: Run.shared, SharedSlice: Run.slice, CopyAsync: Run.copy, Commit: Run.commit, Wait: Run.wait, Sync: Run.sync,
+    InWarps: Run.in_warps, Shared: Run.shared, SharedView: Run.view, CopyAsync: Run.copy, Commit: Run.commit, Wait: Run.wait, Sync: Run.sync,
     Fence: Run.fence, Barrier: Run.barrier, Arrive: Run.arrive, Compare: Run.compare, Where: Run.choose,
 }  # fmt: skip
 

@@ -19,7 +19,8 @@ from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.control import For, While
 from tilec.ir.ops.gather import Gather, Scatter
-from tilec.ir.ops.memory import LoadShared, Shared, SharedSlice, StoreShared
+from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
+from tilec.ir.ops.shared_views import SharedView, laid_out
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.shared import row_major
 from tilec.ir.target import Hardware
@@ -44,7 +45,7 @@ class LayOutShared(Rewriter):
 
     def run(self, function: Function) -> Function:
         self.accesses: dict[Value, list[Access]] = {}
-        self.roots: dict[Value, Value] = {}
+        self.roots: dict[Value, tuple[Value, tuple[int, ...]]] = {}  # the tile that a view is of, and which axis of it each axis walks along
         self.collect(function.body, 1.0)
         return super().run(function)
 
@@ -54,13 +55,14 @@ class LayOutShared(Rewriter):
             for region in op.regions:
                 self.collect(region, rounds * (10 if isinstance(op, For | While) else 1))
             if isinstance(op, Shared):
-                self.roots[op.result] = op.result
-            elif isinstance(op, SharedSlice):
-                self.roots[op.result] = self.roots[op.memory]
+                self.roots[op.result] = op.result, tuple(range(op.result.type.rank))
+            elif isinstance(op, SharedView):
+                root, axes = self.roots[op.memory]
+                self.roots[op.result] = root, tuple(axes[a] for a, _ in op.axes or ())
             elif isinstance(op, LoadShared) and op.layout is not None:
-                self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory.type), op.dims, op.result.type))
+                self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory), op.dims, op.result.type))
             elif isinstance(op, StoreShared) and op.value.type.layout is not None:
-                by_rows = self.target.matrix_rows(plain(op.memory.type), op.dims, op.value.type, stored=True)
+                by_rows = self.target.matrix_rows(plain(op.memory), op.dims, op.value.type, stored=True)
                 self.note(op.memory, op.value.type.layout, op.dims, rounds, by_rows)
             elif isinstance(op, Gather | Scatter) and isinstance(op.memory.type, SharedType) and not op.indices and op.tile_shape:
                 self.note(op.memory, (op.result if op.results else op.value).type.layout, op.dims, rounds)  # type: ignore[union-attr]
@@ -68,9 +70,8 @@ class LayOutShared(Rewriter):
                 self.note(op.target, op.layout, tuple(range(op.target.type.rank)), rounds)
 
     def note(self, memory: Value, layout: Layout, dims: tuple[int, ...], rounds: float, rows: Layout | None = None) -> None:
-        root = self.roots[memory]
-        gone = root.type.rank - memory.type.rank
-        self.accesses.setdefault(root, []).append(Access(layout, tuple(d + gone for d in dims), rounds, rows))
+        root, axes = self.roots[memory]
+        self.accesses.setdefault(root, []).append(Access(layout, tuple(axes[d] for d in dims), rounds, rows))
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Shared) and op.layout is None:
@@ -81,8 +82,9 @@ class LayOutShared(Rewriter):
         return self.clone(op)
 
 
-def plain(memory: SharedType) -> SharedType:
-    return memory if memory.layout is not None else SharedType(memory.dtype, memory.shape, row_major(*memory.shape))
+def plain(memory: Value) -> SharedType:
+    """The type of a shared tile or a view of one, row-major where no layout is chosen."""
+    return memory.type if memory.type.layout is not None else SharedType(memory.type.dtype, memory.type.shape, laid_out(memory))  # type: ignore[no-any-return]
 
 
 def place_shared(function: Function, target: Hardware) -> Function:

@@ -20,9 +20,9 @@ from tilec.ir.core import Function, Op, Value
 from tilec.ir.ops.arith import Compare, FloorDiv, Mod
 from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.control import BlockCount, BlockIndex, For, If
-from tilec.ir.ops.memory import SharedSlice
+from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import BarrierSlice
-from tilec.ir.types import BarrierType, TensorType
+from tilec.ir.types import TensorType
 from tilec.passes.scalars import Part, Run, Sides, integer, launch
 
 UNITS = 4096  # the most that sizes are made multiples of
@@ -45,9 +45,9 @@ class Ways:
         counted = any(isinstance(op, BlockCount) for op in blocks)
         self.params = [p for p in function.params if integer(p) and (counted or p in part.wanted)]
         self.dims = {d for p in function.params if isinstance(p.type, TensorType) for d in p.type.shape if isinstance(d, str)}
-        rings = [op.memory if isinstance(op, SharedSlice) else op.barrier for op in part.of(SharedSlice, BarrierSlice)]
-        self.rounds = 2 + max((v.type.shape[0] for v in rings), default=1)
-        self.unit = self._unit(any(isinstance(v.type, BarrierType) for v in rings), bool(blocks))
+        barriers, views = part.of(BarrierSlice), part.of(SharedView)
+        self.rounds = 2 + max([op.barrier.type.shape[0] for op in barriers] + [op.places for op in views], default=1)
+        self.unit = self._unit(bool(barriers), bool(blocks))
         self.seen: dict[Op, Sides] = {}  # in all runs
         self.met: dict[Turned, dict[Op, Sides]] = {}  # with knobs turned so
         self.ways: list[dict[Op, bool]] = []  # which branches outside of loops each run took

@@ -15,7 +15,7 @@ from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.ops.access import Access, Hinted, dims_of, memory_of, offsets_of
-from tilec.ir.ops.base import Index, Operand, Placed, describe, index, match, show, static_shape, tile
+from tilec.ir.ops.base import Index, Operand, Placed, describe, match, show, static_shape, tile
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.shape import loosened
 from tilec.ir.shared import shared as shared_layout
@@ -202,35 +202,6 @@ class Shared(Op):
         layout = shared_layout(extents, strides, stated)
         require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger", code=Code.LAYOUT)
         return b.emit(cls(dtype, extents, layout))
-
-
-class SharedSlice(Op):
-    """One place along the first axis of a shared tile, `s[i]`: the same memory with an axis less."""
-
-    memory: Value
-    index: Value
-
-    def infer(self) -> SharedType:
-        given = self.memory.type
-        require(isinstance(given, SharedType) and given.rank > 0, f"{describe(given)} is not indexed", code=Code.INDEX)
-        layout = None if given.layout is None else given.layout.slice(0, 0)[1]
-        return SharedType(given.dtype, given.shape[1:], layout)
-
-    def eval(self, ctx: Any, memory: Any, at: Any) -> Any:
-        return memory.slice(ctx, at)
-
-    @classmethod
-    def build(cls, b: Builder, memory: Value, at: Index) -> Value:
-        extent = memory.type.shape[0] if memory.type.shape else 0
-        if isinstance(at, int):
-            require(
-                -extent <= at < extent,
-                f"index {at} is out of bounds for an axis of {extent} elements",
-                hint=f"indices are {-extent} to {extent - 1}",
-                code=Code.INDEX,
-            )
-            at %= extent
-        return b.emit(cls(memory, index(b, at)))
 
 
 class LoadShared(Access, Placed):
