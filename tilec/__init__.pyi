@@ -478,7 +478,7 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
-    def __getitem__(self, index: Tile | int) -> SharedTile: ...
+    def __getitem__(self, index: Any) -> SharedTile: ...
 
 class BarrierRow:
     """A barrier, or a row of them, inside a kernel."""

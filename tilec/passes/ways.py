@@ -47,7 +47,7 @@ class Ways:
         self.dims = {d for p in function.params if isinstance(p.type, TensorType) for d in p.type.shape if isinstance(d, str)}
         barriers, views = part.of(BarrierSlice), part.of(SharedView)
         self.rounds = 2 + max([op.barrier.type.shape[0] for op in barriers] + [op.places for op in views], default=1)
-        self.unit = self._unit(bool(barriers), bool(blocks))
+        self.unit = self._unit(bool(blocks))
         self.seen: dict[Op, Sides] = {}  # in all runs
         self.met: dict[Turned, dict[Op, Sides]] = {}  # with knobs turned so
         self.ways: list[dict[Op, bool]] = []  # which branches outside of loops each run took
@@ -58,7 +58,7 @@ class Ways:
         self.left = MOST
         self.left_out: Op | None = None
 
-    def _unit(self, named: bool, blocks: bool) -> int:
+    def _unit(self, blocks: bool) -> int:
         """What sizes are multiples of: of what is assumed of them, and of steps, so that rounds and blocks are whole."""
 
         def constants(ops: Iterable[Op], kind: type[Op], name: str) -> list[int]:
@@ -66,7 +66,7 @@ class Ways:
             return [int(made.value) for made in of if isinstance(made, Constant)]
 
         host, body = self.function.launch.ops, self.part.kept
-        divisors = constants(body, FloorDiv, "y") if named else []  # groups that meet count their rounds, which others step through
+        divisors = constants(body, FloorDiv, "y")  # by which a kernel counts its rounds
         divisors += constants(host, FloorDiv, "y") if blocks else []
         unit = 1
         for n in (*constants(host, Mod, "y"), *constants(body, For, "step"), *divisors):

@@ -16,7 +16,8 @@ from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import i32
 from tilec.ir.ops.arith import Add, Cast, Mul, Sub
-from tilec.ir.ops.base import Constant, Index, constant, describe, index
+from tilec.ir.ops.base import Constant, Elementwise, Index, constant, describe, index
+from tilec.ir.ops.control import BlockCount, BlockIndex
 from tilec.ir.shared import SharedLayout, row_major, steps_of
 from tilec.ir.types import SharedType
 
@@ -176,7 +177,7 @@ def shown(cut: slice) -> str:
 
 def difference(last: Index, first: Index) -> int | None:
     """last - first, if that is one number whatever the scalars in them are; else None."""
-    total: dict[Value | None, int] = {}
+    total: dict[Any, int] = {}
     for value, times in ((last, 1), (first, -1)):
         for part, n in terms(value, times):
             total[part] = total.get(part, 0) + n
@@ -184,8 +185,8 @@ def difference(last: Index, first: Index) -> int | None:
     return None if any(total.values()) else rest
 
 
-def terms(value: Index, times: int) -> list[tuple[Value | None, int]]:
-    """A scalar as a sum of multiples of others, and of 1 as None."""
+def terms(value: Index, times: int) -> list[tuple[Any, int]]:
+    """A scalar as a sum of multiples of others, by what they compute, and of 1 as None."""
     if isinstance(value, int):
         return [(None, times * value)]
     op: Any = value.owner
@@ -197,5 +198,13 @@ def terms(value: Index, times: int) -> list[tuple[Value | None, int]]:
         return terms(op.x, times * int(op.y.owner.value))
     if isinstance(op, Mul) and isinstance(op.x.owner, Constant):
         return terms(op.y, times * int(op.x.owner.value))
-    return [(value, times)]
+    return [(computed(value), times)]
+
+
+def computed(value: Value) -> Any:
+    """The same for two scalars that are computed alike from the same ones."""
+    op = value.owner
+    if not isinstance(op, Elementwise | Constant | BlockIndex | BlockCount):
+        return value
+    return type(op), tuple(op.attributes.values()), tuple(computed(v) for v in op.operands)
 
