@@ -22,7 +22,8 @@ from tilec.errors import presented, require
 from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import TILE
 from tilec.kernels.libraries import OfNumpy
-from tilec.kernels.linear import MAKE, Linear, numbers, of_groups
+from tilec.kernels.linear import MAKE, Linear, numbers
+from tilec.kernels.pieces import converted, of_groups
 from tilec.kernels.plan import CHANNELS, EACH, SUMS
 from tilec.quant import Quantized
 
@@ -115,8 +116,7 @@ def through16(
         tile, packed = tc.cast(tc.load(x, [i, k], [bm, TILE]), X), tc.load(w, [k, j], [TILE, bn])
         zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
         scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
-        factor = scale if on == EACH else unit
-        weights = tc.dequantize(packed, factor, zero, below=below, dtype=X) if whole else (tc.cast(packed, X) - zero) * factor
+        weights = converted(packed, scale if on == EACH else unit, zero, below, whole, X)
         acc = acc + tc.dot(tile, weights) * tc.cast(scale, f32) if on == SUMS else tc.dot(tile, weights, acc)
     result = acc * tc.load(rows, [i], [bm])[:, None] * (tc.load(channel, [j], [bn]) * rest)
     tc.store(y, [i, j], tc.cast(result + tc.load(bias, [j], [bn]), Y))

@@ -21,8 +21,9 @@ import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
 from tilec.ir.arrays import is_torch
-from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, STRIP, TILE, Asked, Form, clocks, form, measured, together
+from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, TILE, Asked, Form, clocks, form, measured
 from tilec.kernels.libraries import Library, OfNumpy, OfTorch
+from tilec.kernels.pieces import converted, finished, of_groups
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
 
@@ -60,11 +61,7 @@ def linear(
         rows, tile = tc.load(x, [i, k], [bm, TILE]), tc.load(w, [k, j], [TILE, bn])
         zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
         scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
-        factor = scale if on == EACH else unit
-        if whole:
-            weights = tc.dequantize(tile, factor, zero, below=below, dtype=X)
-        else:
-            weights = (tc.cast(tile, X) - zero) * factor
+        weights = converted(tile, scale if on == EACH else unit, zero, below, whole, X)
         if on == SUMS:
             wide = tc.cast(scale, f32)
             acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
@@ -72,39 +69,7 @@ def linear(
             acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
     tc.wait(0)
     tc.sync()  # the tiles of the loop may give way to those that follow
-    result = acc.T if turned else acc
-    if splits > 1:
-        tc.store(work, [part, i, j], in_rows(result))
-        place = tc.block_index(1) * tc.block_count(0) + tc.block_index(0)
-        if tc.atomic_add(turn, place, 1, order="acq_rel") == splits - 1:  # the other parts are there
-            factors, addends = tc.load(channel, [j], [bn]) * rest, tc.load(bias, [j], [bn])
-            for r in tc.static_range(0, bm, min(bm, STRIP)):
-                total = tc.zeros(f32, [min(bm, STRIP), bn])
-                for first in tc.static_range(0, splits, together(bm, bn)):
-                    places = range(first, min(first + together(bm, bn), splits))
-                    for found in [tc.load(work, [p, i + r, j], [min(bm, STRIP), bn]) for p in places]:
-                        total = total + found
-                tc.store(y, [i + r, j], tc.cast(total * factors + addends, X))
-            tc.atomic_exchange(turn, place, 0)
-    else:
-        tc.store(y, [i, j], in_rows(tc.cast(result * (tc.load(channel, [j], [bn]) * rest) + tc.load(bias, [j], [bn]), X)))
-
-
-@tc.function
-def of_groups(values, k, j, group, bn):
-    """The values [1, bn] or [TILE, bn] of the groups that a tile of weights belongs to."""
-    if group % TILE == 0:
-        return tc.load(values, [k // group, j], [1, bn])
-    return tc.repeat(tc.load(values, [k // group, j], [TILE // group, bn]), group, axis=0)
-
-
-@tc.function
-def in_rows(tile):
-    """A tile by way of shared memory: threads hold parts of rows and not of fragments, so that whole sectors are written."""
-    staged = tc.shared(tile.dtype, tile.shape)
-    tc.store(staged, tile)
-    tc.sync()
-    return tc.load(staged)
+    finished(acc.T if turned else acc, i, j, part, splits, channel, rest, bias, None, y, work, turn)
 
 
 class Recipe(NamedTuple):

@@ -1,0 +1,60 @@
+"""What the kernels of linear layers have in common: how weights are converted, and how a tile of results is finished, its sum over K shared out or not."""
+
+from __future__ import annotations
+
+import tilec as tc
+from tilec import f32
+from tilec.kernels.forms import STRIP, TILE, together
+
+
+@tc.function
+def converted(packed, factor, zero, below, whole, dtype):
+    """(packed - zero) * factor in `dtype`, rounded once; or, if zero points are not `whole` numbers that join the conversion, step by step."""
+    return tc.dequantize(packed, factor, zero, below=below, dtype=dtype) if whole else (tc.cast(packed, dtype) - zero) * factor
+
+
+@tc.function
+def of_groups(values, k, j, group, bn):
+    """The values [1, bn] or [TILE, bn] of the groups that a tile of weights belongs to."""
+    if group % TILE == 0:
+        return tc.load(values, [k // group, j], [1, bn])
+    return tc.repeat(tc.load(values, [k // group, j], [TILE // group, bn]), group, axis=0)
+
+
+@tc.function
+def in_rows(tile):
+    """A tile by way of shared memory: threads hold parts of rows and not of fragments, so that whole sectors are written."""
+    staged = tc.shared(tile.dtype, tile.shape)
+    tc.store(staged, tile)
+    tc.sync()
+    return tc.load(staged)
+
+
+@tc.function
+def scaled(total, rows, i, factors, addends, dtype):
+    """total * rows * factors + addends, rounded once to `dtype`; `rows` f32[M] may be None."""
+    wide = total if rows is None else total * tc.load(rows, [i], [total.shape[0]])[:, None]
+    return tc.cast(wide * factors + addends, dtype)
+
+
+@tc.function
+def finished(result, i, j, part, splits, channel, rest, bias, rows, y, work, turn):
+    """Store y = result * rows * (channel * rest) + bias for a tile [bm, bn] of sums in f32. If the sum over K is shared out among `splits` blocks, each
+    leaves its part in `work`, and the last one to come adds them in order, so that results repeat; `turn` is zero before and after."""
+    bm, bn = result.shape
+    if splits > 1:
+        tc.store(work, [part, i, j], in_rows(result))
+        place = tc.block_index(1) * tc.block_count(0) + tc.block_index(0)
+        if tc.atomic_add(turn, place, 1, order="acq_rel") == splits - 1:  # the other parts are there
+            factors, addends = tc.load(channel, [j], [bn]) * rest, tc.load(bias, [j], [bn])
+            for r in tc.static_range(0, bm, min(bm, STRIP)):
+                total = tc.zeros(f32, [min(bm, STRIP), bn])
+                for first in tc.static_range(0, splits, together(bm, bn)):
+                    places = range(first, min(first + together(bm, bn), splits))
+                    for found in [tc.load(work, [p, i + r, j], [min(bm, STRIP), bn]) for p in places]:
+                        total = total + found
+                tc.store(y, [i + r, j], scaled(total, rows, i + r, factors, addends, y.dtype))
+            tc.atomic_exchange(turn, place, 0)
+    else:
+        factors, addends = tc.load(channel, [j], [bn]) * rest, tc.load(bias, [j], [bn])
+        tc.store(y, [i, j], in_rows(scaled(result, rows, i, factors, addends, y.dtype)))
