@@ -21,6 +21,8 @@ W, X = tc.types("W X")
 WEIGHTS = [d for d in tc.all_dtypes() if d.bits <= 8 and not d.is_bool]
 TARGETS = (f16, bf16)
 EVERY = [pytest.param(d, to, id=f"{d}-{to}") for d in WEIGHTS for to in TARGETS]
+BYTES = (tc.int8, tc.uint8, tc.dtype("e4m3"), tc.dtype("e5m2"))  # types of products of 8 bits
+EIGHT = [pytest.param(d, to, id=f"{d}-{to}") for d in WEIGHTS for to in BYTES]
 
 
 def benchmark():
@@ -35,7 +37,7 @@ def benchmark():
 # the words
 
 
-@pytest.mark.parametrize(("element", "to"), EVERY)
+@pytest.mark.parametrize(("element", "to"), EVERY + EIGHT)
 def test_programs_have_inverses(element, to):
     program = tc.packed(element, to).program
     n = 32 * program.words
@@ -45,7 +47,7 @@ def test_programs_have_inverses(element, to):
     assert (program.unpack(program.pack(codes)) == codes).all()
 
 
-@pytest.mark.parametrize(("element", "to"), EVERY)
+@pytest.mark.parametrize(("element", "to"), EVERY + EIGHT)
 def test_tensors_come_back(element, to):
     """Padding is to whole tiles of 128 by 32, and that is all that is wasted."""
     shape = 2, 150, 70
@@ -67,6 +69,17 @@ def test_where_a_weight_lies():
     program = tc.packed("int8").program
     assert np.flatnonzero(words).tolist() == [13 * 4]
     assert program.apply(words[[13 * 4]])[0] == (1 ^ 128) << program.pairs[0].shift | (2 ^ 128) << program.pairs[0].shift + 16
+
+
+def test_where_a_weight_for_8_bits_lies():
+    """By hand: lane 4 g + t of m16n8k32's right operand holds rows 4 t to 4 t + 3 and 4 t + 16 to 4 t + 19 of column g; int4 has those of the
+    first register in the upper halves of a word's bytes, as they are, and those of the second in the lower ones."""
+    codes = np.zeros((128, 32), np.uint8)
+    codes[4:8, 3], codes[22, 3] = (1, 2, 3, 15), 5  # t = 1, g = 3: lane 13
+    words = tc.Tensor.from_codes(codes, tc.packed("int4", "int8")).bytes.view("<u4")
+    assert np.flatnonzero(words).tolist() == [13 * 4]
+    assert words[13 * 4] == 0xF0302010 | 5 << 16
+    assert tc.packed("int4", "int8").power == 4
 
 
 def test_a_program_by_hand():
@@ -176,6 +189,49 @@ def test_every_code_in_ptx(element, to):
         np.testing.assert_array_equal(y.values(), expected)
         assert (np.signbit(y.values()) == np.signbit(expected)).all()
         assert not report.findings, str(report)
+
+
+@tc.kernel(warps=2)
+def raised(w: W[K, N], y: X[K, N], *, W: DType = tc.packed(int4, "int8"), X: DType = tc.int8, power: int = 4):
+    tc.grid(cdiv(K, 128), cdiv(N, 64))
+    i, j = tc.block_index(0) * 128, tc.block_index(1) * 64
+    tc.store(y, [i, j], tc.ldexp(tc.load(w, [i, j], [128, 64]), power, X))
+
+
+@pytest.mark.parametrize(("element", "to"), [p for p in EIGHT if tc.packed(*p.values).direct])
+def test_every_code_for_8_bits(element, to):
+    """Each weight times the type's power of two, bit for bit: before and after the words are unpacked, and as PTX."""
+    kind = tc.packed(element, to)
+    codes = every_code(element)
+    codes[kind.unfit[codes]] = 0
+    values = np.asarray(element.decode(codes), np.float64) * 2.0**kind.power
+    expected = to.encode(values)
+    np.testing.assert_array_equal(to.decode(expected), values)
+    w, constants = tc.Tensor.from_codes(codes, kind), {"W": kind, "X": to, "power": kind.power}
+    for stage in (None, "unpacked", "selected"):
+        y = tc.Tensor.from_codes(np.full(codes.shape, 0x5A, np.uint8), to)
+        raised.interpret(w, y, stage=stage, **constants)
+        np.testing.assert_array_equal(y.values(), values)
+    y = tc.Tensor.from_codes(np.full(codes.shape, 0x5A, np.uint8), to)
+    report = raised.simulate(w, y, arch="sm_89", **constants)
+    np.testing.assert_array_equal(y.values(), values)
+    assert not report.findings, str(report)
+
+
+def test_weights_for_8_bits_as_they_are_and_others():
+    """Times no power, or another one, or not packed at all: by way of f32. What is no number of the type is an error."""
+    codes = every_code(tc.dtype("int3"), (130, 64))
+    values = tc.dtype("int3").decode(codes).astype(np.int64)
+    int8, e4m3 = BYTES[0], BYTES[2]
+    for kind, to, power in (
+        (tc.packed("int3", int8), int8, 0), (tc.packed("int3", int8), int8, 3), (tc.int3, int8, 5), (tc.int3, e4m3, -2), (tc.packed("int3", e4m3), e4m3, 0),
+    ):  # fmt: skip
+        y = tc.Tensor.from_values(np.zeros(codes.shape), to)
+        everywhere(raised, (tc.Tensor.from_codes(codes, kind), y), {"y": values * 2.0**power}, arch="sm_89", W=kind, X=to, power=power)
+    with pytest.raises(tc.TileError, match=r"a weight times 2\*\*6 is no number of int8"):
+        raised.interpret(tc.Tensor.from_codes(codes, tc.int3), tc.Tensor.from_values(np.zeros(codes.shape), int8), W=tc.int3, power=6)
+    with pytest.raises(tc.TileError, match="is int8, uint8, float8_e4m3 or float8_e5m2, not f16"):
+        raised.compile(X=f16)
 
 
 @tc.kernel(warps=4)
@@ -411,7 +467,7 @@ def test_instructions_per_weight_with_zero_points(name, to):
     assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
 
 
-@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16)])
+@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("int5", bf16), ("int5", BYTES[0]), ("e2m2", BYTES[2]), ("uint3", BYTES[2])])
 def test_programs_are_found_by_search(name, to):
     """Within a second or so, and none that loses bits."""
     element = tc.dtype(name)

@@ -222,6 +222,7 @@ __all__ = [
     "isnan",
     "kernel",
     "layout_of",
+    "ldexp",
     "load",
     "local",
     "log",
@@ -1514,6 +1515,18 @@ def dequantize(w: Operand, scale: Operand, zero: Operand | None = None, *, below
     Example:
         r = tc.dequantize(w, b / 4)  # = w * (b / 4)
         tc.dequantize(w, s)          # error: weights are scaled in f16 or bf16, not in f32
+    """
+
+def ldexp(w: Tile, power: int, dtype: DType) -> Tile:
+    """`w * 2**power` as `dtype`, one of the types of 8 bits that products are made of: int8, uint8, e4m3 or e5m2. It is exact: each must be a value of `dtype`,
+    which the interpreter checks.
+
+    Weights that are packed for such a type come out of their words for least with the `power` of their type, as in
+    `tc.ldexp(w, tc.packed(int4, int8).power, int8)`, which is 4; whoever uses the product divides by it.
+
+    Example:
+        r = f16(tc.ldexp(w, 2, tc.int8))  # = w * 4
+        tc.ldexp(w, 2, tc.f16)            # error: a weight times a power of two is int8, uint8, float8_e4m3 or float8_e5m2, not f16
     """
 
 def grid(x: Index, y: Index = 1, z: Index = 1) -> None:

@@ -11,6 +11,8 @@ The rest is one or two packed operations on two weights, with factors that each 
     integers          fma(pattern, s * 2**(u - a), -offset * s)                                        small scales
                       fma(pattern, 2**(t - a), -(offset + zero) * 2**(t - u)) * (s * 2**(u - t))       t = 15 or 127, the largest exponent
 
+In bytes, for products of 8 bits, the pattern is the operand as it is: the value times the packed type's power of two.
+
 The factors are exact, as they differ from scales by powers of two and do not overflow under the bound that the author has given.
 """
 
@@ -24,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from tilec.backend.emit import float_constant, llvm_type
+from tilec.backend.fields import cut, tell
 from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
-from tilec.ir.bitmaps import LANE, WORD, Nibbles, Pair, Program, move
+from tilec.ir.bitmaps import BYTE, LANE, WORD, Nibbles, Pair, Program, move
 from tilec.ir.core import Value
 from tilec.ir.dtypes import f16
 from tilec.ir.ops.base import Constant
@@ -43,10 +46,12 @@ def unpack(g: Generator, op: Unpack) -> Sequence[Registers]:
     program, words = kind.program, g[op.words]
     if isinstance(program, Nibbles):
         return [looked_up(g, op)]
+    if op.dtype == kind.to and kind.to.bits == BYTE:
+        return [in_words(g, patterns(g, program, words))]
     finish = as_codes(g, kind) if op.dtype == kind.element else Finish(g, op)
     out: Registers = []
     for first in range(0, len(words), program.words):
-        for pair, pattern in zip(program.pairs, patterns(g, program, words[first : first + program.words]), strict=True):
+        for pair, pattern in zip(program.pairs, patterns_of_unit(g, program, words[first : first + program.words]), strict=True):
             out += finish(pair, pattern, len(out))
     assert len(out) == EACH * (len(words) // (4 * kind.bits))
     return [out]
@@ -61,7 +66,8 @@ def pack(g: Generator, op: Pack) -> Sequence[Registers]:
     out: Registers = []
     for first in range(0, len(codes), program.weights):
         wide = [g.e.let(f"zext i8 {code} to i32") for code in codes[first : first + program.weights]]
-        pairs = [g.e.let(f"or i32 {low}, {g.e.let(f'shl i32 {high}, {LANE}')}") for low, high in zip(wide[::2], wide[1::2], strict=True)]
+        each = WORD // program.lane
+        pairs = [side_by_side(g, wide[i : i + each], program.lane) for i in range(0, len(wide), each)]
         words = [str(signed(offset)) for offset in offsets]
         for (pair, rotation), masks in program.terms.items():  # each view goes into all words at once, so that few live together
             view = shifted(g, pairs[pair], *move(rotation, reduce(or_, masks.values()), WORD))
@@ -69,6 +75,14 @@ def pack(g: Generator, op: Pack) -> Sequence[Registers]:
                 words[word] = g.e.let(f"xor i32 {words[word]}, {g.e.let(f'and i32 {view}, {signed(mask)}')}")
         out += words
     return [out]
+
+
+def side_by_side(g: Generator, codes: Sequence[str], lane: int) -> str:
+    """Codes in the lanes of a word, the first in the lowest."""
+    word = codes[0]
+    for i, code in enumerate(codes[1:], 1):
+        word = g.e.let(f"or i32 {word}, {g.e.let(f'shl i32 {code}, {lane * i}')}")
+    return word
 
 
 def shifted(g: Generator, word: str, move: str, by: int) -> str:
@@ -80,7 +94,22 @@ def shifted(g: Generator, word: str, move: str, by: int) -> str:
     return g.e.let(f"{move} i32 {word}, {by}")
 
 
+def in_words(g: Generator, quads: Sequence[str]) -> Registers:
+    """The bytes of words, each in an i8, which knows where it lies."""
+    out = Registers()
+    for quad in quads:
+        codes = [cut(g.e, (quad,), BYTE * i, BYTE) for i in range(WORD // BYTE)]
+        tell(g.e, codes, (quad,), BYTE)
+        out += codes
+    return out
+
+
 def patterns(g: Generator, program: Program, words: Registers) -> list[str]:
+    """Those of all units."""
+    return [pattern for first in range(0, len(words), program.words) for pattern in patterns_of_unit(g, program, words[first : first + program.words])]
+
+
+def patterns_of_unit(g: Generator, program: Program, words: Registers) -> list[str]:
     """What each pair's instructions give, an i32."""
     views = {view: shifted(g, words[view[0]], move, by) for view, (move, by) in program.moves.items()}
     out = []
@@ -88,7 +117,8 @@ def patterns(g: Generator, program: Program, words: Registers) -> list[str]:
         first, *rest = (views[v] for v in pair.views)
         for other in rest:
             first = g.e.let(f"xor i32 {first}, {other}")
-        out.append(in_bytes(g, program, pair, words) or g.e.let(f"and i32 {first}, {signed(program.mask(pair))}"))
+        every = signed(program.mask(pair)) == -1
+        out.append(first if every else in_bytes(g, program, pair, words) or g.e.let(f"and i32 {first}, {signed(program.mask(pair))}"))
     return out
 
 
@@ -115,10 +145,10 @@ def looked_up(g: Generator, op: Unpack) -> Registers:
     kind: Packed = op.packed  # type: ignore[assignment]
     if op.dtype == kind.element:
         return [code for word in g[op.words] for code in indices(g, word)]
-    entries = kind.to.encode(kind.element.decode(np.arange(16, dtype=np.uint8)), saturate=False)
-    tables = entries.view(np.uint8).reshape(4, 4, 2).transpose(2, 0, 1).copy().view("<u4")[..., 0]  # [low or high byte, entries by fours]
+    entries = kind.to.encode(kind.element.decode(np.arange(16, dtype=np.uint8)), saturate=kind.to.is_int)
+    tables = entries.view(np.uint8).reshape(4, 4, -1).transpose(2, 0, 1).copy().view("<u4")[..., 0]  # [byte of an entry, entries by fours]
     held = [[opaque(g, int(t)) for t in table] for table in tables]
-    finish, out = Finish(g, op), Registers()
+    out = Registers()
 
     def permute(a: str, b: str, selector: str) -> str:
         return g.e.call("i32", "llvm.nvvm.prmt", f"i32 {a}", f"i32 {b}", f"i32 {selector}")
@@ -133,6 +163,10 @@ def looked_up(g: Generator, op: Unpack) -> Registers:
             for table in held:
                 low, high = (permute(table[i], table[i + 1], chosen) for i in (0, 2))
                 halves.append(g.e.let(f"or i32 {g.e.let(f'and i32 {low}, {lower}')}, {g.e.let(f'and i32 {high}, {upper}')}"))
+            if len(halves) == 1:
+                out += in_words(g, halves)
+                continue
+            finish = Finish(g, op)
             for selector in (0x5140, 0x7362):
                 value = finish.plainly(g.e.let(f"bitcast i32 {permute(halves[0], halves[1], str(selector))} to {finish.vector}"), len(out))
                 out += g.e.split(finish.scalar, value, 2)
@@ -173,7 +207,7 @@ def as_codes(g: Generator, kind: Packed) -> Finisher:
 
     def finish(pair: Pair, pattern: str, register: int) -> list[str]:
         out = []
-        for lane in (0, LANE):
+        for lane in program.lanes:
             places = program.places(pair)
             together = bits - program.floating
             code = take(pattern, places[0] + lane, together)

@@ -1,6 +1,7 @@
-"""Bit programs: how few-bit weights lie in words so that they come out of them as pairs of 16-bit floats by the fewest instructions.
+"""Bit programs: how few-bit weights lie in words so that they come out of them as pairs of 16-bit floats, or four numbers of 8 bits, by the fewest
+instructions.
 
-A word is two 16-bit lanes, and every step works on both at once. U words hold 16 U / b pairs of weights of b bits, none wasted. Pair j is
+A word is two 16-bit lanes or four of 8, and every step works on all at once. U words hold 32 U / b weights of b bits, none wasted. Pair j (or four) is
 
     (view ^ view ^ ...) & mask        a view being a word, shifted or rotated
 
@@ -8,7 +9,8 @@ whose lanes then hold each weight's bits at the place that its value in f16 or b
 
 - a float's mantissa and exponent at the place of those of `to`, its sign at bit 15: the value times 2**(its bias - that of `to`), subnormal
   numbers included, so that one multiplication by a power of two, which the scale can carry, makes it exact;
-- an integer in offset binary at bit `shift` and up, within the bits where subnormals and the first binade of `to` are one linear scale.
+- an integer in offset binary at bit `shift` and up, within the bits where subnormals and the first binade of `to` are one linear scale;
+- where `to` is int8 or uint8, an integer as it is, at the top of its byte: the value times 2**(8 - b).
 
 One or two views are one LOP3 with the mask as its immediate. The program is a linear map over GF(2) from words to weights; those below are
 invertible, so its inverse is the packer. `tilec.quant.search` finds such programs; PROGRAMS is what was found, a line for each type and target, pairs left to
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilec.errors import require
-from tilec.ir.dtypes import DType, Float, bf16
+from tilec.ir.dtypes import DType, Float
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 View = tuple[int, int]  # a word's number, and how far it is rotated to the left within its lanes
-WORD, LANE = 32, 16
+WORD, LANE, BYTE = 32, 16, 8
 
 
 class Pair(NamedTuple):
-    """Two weights, the first in the low lane: the views that are XORed, and the bit where an integer begins."""
+    """The weights of a register's lanes, the first in the lowest: the views that are XORed, and the bit where an integer begins."""
 
     views: tuple[View, ...]
     shift: int = 0
@@ -45,6 +47,7 @@ class Linear:
     """A map over GF(2) from a unit of words to the codes of its weights, as many bits as they have, and its inverse, which packs them."""
 
     bits: int
+    lane = LANE
 
     @property
     def words(self) -> int:
@@ -80,12 +83,13 @@ class Linear:
 
     @cached_property
     def terms(self) -> dict[View, dict[int, int]]:
-        """The packer as instructions: each word of a unit is the XOR of masked views of pairs of codes, the second code in the upper lane. By
-        view, a pair's number and how far it is rotated to the left within the word: the mask for each word that it is part of."""
+        """The packer as instructions: each word of a unit is the XOR of masked views of codes in the lanes of a register, the first in the lowest. By
+        view, the register's number and how far it is rotated to the left within the word: the mask for each word that it is part of."""
         found: dict[View, dict[int, int]] = {}
+        each = WORD // self.lane
         for target, source in zip(*(axis.tolist() for axis in np.nonzero(self.inverse)), strict=True):
             (word, to), (code, bit) = divmod(target, WORD), divmod(source, self.bits)
-            masks = found.setdefault((code // 2, (to - bit - LANE * (code % 2)) % WORD), {})
+            masks = found.setdefault((code // each, (to - bit - self.lane * (code % each)) % WORD), {})
             masks[word] = masks.get(word, 0) | 1 << to
         return dict(sorted(found.items()))
 
@@ -118,8 +122,9 @@ class _Program(NamedTuple):
     bits: int
     pairs: tuple[Pair, ...]
     floating: bool
-    mantissa: int  # where the exponent begins in `to`: 10 or 7
+    mantissa: int  # where the exponent begins in `to`: 10 or 7; 3 or 2 in a lane of 8
     mantissa_bits: int = 0  # of a float
+    lane: int = LANE  # bits
 
 
 class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
@@ -127,18 +132,22 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
 
     @property
     def words(self) -> int:
-        return self.bits * len(self.pairs) // LANE
+        return self.bits * len(self.pairs) // self.lane
 
     def places(self, pair: Pair) -> tuple[int, ...]:
         """The bit of a lane where each bit of a code goes, the lowest first."""
         start = self.mantissa - self.mantissa_bits if self.floating else pair.shift
         places = range(start, start + self.bits)
-        return (*places[:-1], LANE - 1) if self.floating else tuple(places)
+        return (*places[:-1], self.lane - 1) if self.floating else tuple(places)
 
     def mask(self, pair: Pair) -> int:
-        """The bits of a word that the pair's two weights take."""
-        lane = sum(1 << p for p in self.places(pair))
-        return lane | lane << LANE
+        """The bits of a word that the pair's weights take."""
+        return sum(1 << p + lane for p in self.places(pair) for lane in self.lanes)
+
+    @property
+    def lanes(self) -> range:
+        """The lowest bit of each lane."""
+        return range(0, WORD, self.lane)
 
     @cached_property
     def moves(self) -> dict[View, tuple[str, int]]:
@@ -147,7 +156,7 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
         for pair in self.pairs:
             for view in pair.views:
                 wanted[view] = wanted.get(view, 0) | self.mask(pair)
-        return {view: move(view[1], mask, LANE) for view, mask in wanted.items()}
+        return {view: move(view[1], mask, self.lane) for view, mask in wanted.items()}
 
     def apply(self, words: Array) -> Array:
         """What each pair's instructions give: u32 [..., pairs] of u32 [..., words]."""
@@ -159,15 +168,15 @@ class Program(_Program, Linear):  # type: ignore[misc] # `bits` of a tuple
 
     def unpack(self, words: Array) -> Array:
         patterns = self.apply(words)
-        codes = np.empty((*patterns.shape, 2), np.uint8)
+        codes = np.empty((*patterns.shape, len(self.lanes)), np.uint8)
         together = self.bits - self.floating
         for j, pair in enumerate(self.pairs):
             first, top = self.places(pair)[0], self.places(pair)[-1]
-            for lane in (0, LANE):
+            for lane in self.lanes:
                 code = patterns[..., j] >> np.uint32(first + lane) & np.uint32((1 << together) - 1)
                 if self.floating:
                     code |= (patterns[..., j] >> np.uint32(top + lane) & np.uint32(1)) << np.uint32(together)
-                codes[..., j, lane // LANE] = code
+                codes[..., j, lane // self.lane] = code
         return codes.reshape(*patterns.shape[:-1], -1)
 
 
@@ -189,7 +198,7 @@ class Nibbles(Linear):
 
 
 def move(rotation: int, mask: int, lane: int) -> tuple[str, int]:
-    """How the bits of a mask come out of a word that is rotated to the left, within lanes of 16 bits that the mask treats alike, or as a whole."""
+    """How the bits of a mask come out of a word that is rotated to the left, within lanes that the mask treats alike, or as a whole."""
     lowest, highest = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
     if lowest >= rotation:
         return "shl", rotation
@@ -208,18 +217,25 @@ def moved(word: Array, move: str, by: int) -> Array:
 
 @cache
 def program(element: DType, to: DType) -> Program | None:
-    """The program of a type for `to` (f16 or bf16), if it has one: integers of 1 to 8 bits, and floats whose exponents `to` has."""
+    """The program of a type for `to` (f16, bf16, or one of 8 bits), if it has one: integers of 1 to 8 bits, and floats whose exponents `to` has."""
     floating = isinstance(element, Float) and element.bits <= 8
     name = f"e{element.exponent_bits}m{element.mantissa_bits}" if floating else f"int{element.bits}"
-    if (name, str(to)) not in _lines() or not (floating or element.is_int):
+    if (name, form(to)) not in _lines() or not (floating or element.is_int):
         return None
-    return read(_lines()[name, str(to)], element.bits, floating, to, element.mantissa_bits)
+    if to.bits == BYTE and not floating and element.is_signed != to.is_signed * to.is_int:
+        return None  # a byte has no place for an offset
+    return read(_lines()[name, form(to)], element.bits, floating, to, element.mantissa_bits)
 
 
 @cache
 def plain(bits: int, to: DType) -> Program:
     """The program of unsigned integers: of codes, whatever they mean."""
-    return read(_lines()[f"int{bits}", str(to)], bits, False, to)
+    return read(_lines()[f"int{bits}", "int8" if to.bits == BYTE else form(to)], bits, False, to)
+
+
+def form(to: DType) -> str:
+    """What programs for a type are called."""
+    return {"uint8": "int8", "float8_e4m3": "e4m3", "float8_e5m2": "e5m2"}.get(str(to), str(to))
 
 
 def read(text: str, bits: int, floating: bool, to: DType, mantissa_bits: int = 0) -> Program:
@@ -229,7 +245,7 @@ def read(text: str, bits: int, floating: bool, to: DType, mantissa_bits: int = 0
         views, _, shift = item.partition("@")
         parts = [v.partition("<") for v in views.split("^")]
         pairs.append(Pair(tuple((int(word), int(rotation or 0)) for word, _, rotation in parts), int(shift or 0)))
-    return Program(bits, tuple(pairs), floating, 7 if to == bf16 else 10, mantissa_bits)
+    return Program(bits, tuple(pairs), floating, to.mantissa_bits if to.is_float else 0, mantissa_bits, to.bits)
 
 
 @lru_cache(maxsize=1)
@@ -311,4 +327,34 @@ e4m3 f16: 0 0<7^0<1
 e4m3 bf16: 0 0<4^0<8
 e5m2 f16: 0<8 0
 e5m2 bf16: 0 0<8^0<3
+int1 int8: 0<6@7 0<1@7 0<4@7 0@7 0<5@7 0<3@7 0<2@7 0<7@7
+int2 int8: 0<4@6 0<2@6 0@6 0<6@6
+int3 int8: 0<5@5 0@5 1@5 1<3@5 2<3@5 2@5 1<6^2<5@5 0<2^2<6@5
+int4 int8: 0@4 0<4@4
+int5 int8: 0<5@3 1@3 2@3 3<3@3 4<5@3 1<2^2<5^3<6^4<2@3 0^1<6@3 1<2^2<5^4@3
+int6 int8: 0@2 1@2 2<6@2 0<4^1<6^2@2
+int7 int8: 0<7@1 1<5@1 2@1 3@1 4@1 5@1 6<3@1 0^1^2<2^3<4^4<7^5<6^6^6<3@1
+int8 int8: 0@0
+int1 e4m3: 0<6@3 0<1@3 0<4@3 0@3 0<5@3 0<3@3 0<2@3 0<7@3
+int2 e4m3: 0<4@2 0<2@2 0@2 0<6@2
+int3 e4m3: 0<5@1 0@1 1@1 1<3@1 2<3@1 2@1 1<6^2<5@1 0<2^2<6@1
+int4 e4m3: 0@0 0<4@0
+e1m1 e4m3: 0<5 0^0<6 1<2 1 2<3 2<2^2<4 0<6^2 0<2^1<3^1<5
+e2m0 e4m3: 0<1 0<4^0<6 1<7 1^1<6 2<2 2 0^2<5 1<2^2<7
+e1m2 e4m3: 0<5 0^0<2
+e2m1 e4m3: 0<6 0^0<2
+e3m0 e4m3: 0<5 0^0<2
+e1m3 e4m3: 0<5 1 2 3<3 4<5 1<2^2<5^3<6^4<2 0^1<6 1<2^2<5^4
+e2m2 e4m3: 0<4 1<6 2<4 3<3 4 1<1^2^4<7 1^3^3<6^4<7 0^1<1^2<6^4<5
+e3m1 e4m3: 0<3 1 2<7 3 4 0<4^1<4^3<1^4<3 0^1<4^2<6 0<4^2^3<4^4<5
+e4m0 e4m3: 0<5 1 2 3<3 4<5 1<2^2<5^3<6^4<2 0^1<6 1<2^2<5^4
+e2m3 e4m3: 0 1 2<6 0<4^1<6^2
+e3m2 e4m3: 0 1 2<1 0<3^1<4^2
+e4m1 e4m3: 0 1 2<6 0<4^1<6^2
+e3m3 e4m3: 0<7 1<5 2 3 4 5 6<3 0^1^2<2^3<4^4<7^5<6^6^6<3
+e4m2 e4m3: 0<7 1<5 2 3 4 5 6<3 0^1^2<2^3<4^4<7^5<6^6^6<3
+e4m3 e4m3: 0
+e5m0 e5m2: 0 1 2<6 0<4^1<6^2
+e5m1 e5m2: 0<7 1<5 2 3 4 5 6<3 0^1^2<2^3<4^4<7^5<6^6^6<3
+e5m2 e5m2: 0
 """

@@ -2,11 +2,12 @@
 
 A tensor [..., K, N] of such a type is a grid of tiles of 128 rows by 32 columns, row-major, the last ones padded with zero bits. A tile belongs
 to a warp, which holds it as the right operand of `mma.m16n8k16`: lane 4 g + t has of each of 8 steps along K and 4 columns of fragments the
-elements (2 t, 2 t + 1, 2 t + 8, 2 t + 9; g) (PTX ISA, "Matrix Fragments for mma.m16n8k16"), which makes 128. They are 4 b words of b bits an
+elements (2 t, 2 t + 1, 2 t + 8, 2 t + 9; g) (PTX ISA, "Matrix Fragments for mma.m16n8k16"), which makes 128. For products of 8 bits it is
+`mma.m16n8k32`, 4 steps, and the elements 4 t to 4 t + 3 and 4 t + 16 to 4 t + 19. They are 4 b words of b bits an
 element, written unit by unit by the type's bit program (`bitmaps`), and a tile in memory is [b, 32 lanes, 4 words]: every thread loads b vectors
 of 16 bytes, neighbours next to one another, and nothing is wasted.
 
-Zero bits are what lies over the edge: 0 in floats, the least value in integers, the first entry of a codebook.
+Zero bits are what lies over the edge: 0 in floats, the least value in integers (0 where they are packed for 8 bits), the first entry of a codebook.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 
 from tilec.errors import require
 from tilec.ir import bitmaps
-from tilec.ir.bitmaps import Nibbles, Program
-from tilec.ir.dtypes import Codebook, DType, bf16, derived, dtype, f16
+from tilec.ir.bitmaps import BYTE, Nibbles, Program
+from tilec.ir.dtypes import Codebook, DType, bf16, derived, dtype, f16, f32, float8_e4m3, float8_e5m2, i32, int8, uint8
 from tilec.ir.layout import Layout, column_local, local, spatial
+from tilec.ir.target import Fragments
 from tilec.records import record
 
 if TYPE_CHECKING:
@@ -30,15 +32,19 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 ROWS, COLUMNS = 128, 32  # of a tile
-STEPS, FRAGMENTS = 8, 4  # matrix instructions along K, and columns of fragments
+FRAGMENTS = 4  # columns of these
 LANES, VECTOR = 32, 4  # threads of a warp, words of a vector
 WORDS = 128  # of a tile, for each bit of its elements
 EACH = ROWS * COLUMNS // LANES  # elements that a thread holds
+COMPUTED = (f16, bf16, int8, uint8, float8_e4m3, float8_e5m2)  # types that weights are packed for
 
 
 @record(repr=False)
 class Packed(DType):
-    """`element` in the order of its consumer's registers, which `to` (f16 or bf16) will be computed in."""
+    """`element` in the order of its consumer's registers, which `to` (f16, bf16, int8, uint8, e4m3 or e5m2) will be computed in.
+
+    Where `to` has 8 bits, what comes out of the words at the least cost is the weight times 2**`power`: `tc.ldexp(w, power, to)`.
+    """
 
     element: DType = f16  # type: ignore[assignment]
     to: DType = f16
@@ -68,7 +74,47 @@ class Packed(DType):
     def program(self) -> Program | Nibbles:
         """The type's own program, or that of indices or plain codes."""
         own = bitmaps.program(self.element, self.to)
-        return own or (Nibbles() if isinstance(self.element, Codebook) and self.bits == 4 else bitmaps.plain(self.bits, self.to))
+        return own or (Nibbles() if self.bits == 4 and self._listed else bitmaps.plain(self.bits, self.to))
+
+    @property
+    def _listed(self) -> bool:
+        """Whether its values are looked up in a table, if they are 16."""
+        return isinstance(self.element, Codebook) if self.to.bits > BYTE else bool(self._held(0).all())
+
+    def _held(self, power: int) -> Array:
+        """By code: whether `to`, of 8 bits, has its value times 2**power."""
+        values = np.asarray(self.element.decode(np.arange(1 << self.bits, dtype=np.uint8)), np.float64) * 2.0**power
+        return (self.to.decode(self.to.encode(values)) == values) & np.isfinite(values)
+
+    @cached_property
+    def power(self) -> int:
+        """Of two, by which weights for 8 bits are multiplied as they come out of their words; 0 for others."""
+        if self.to.bits > BYTE or not isinstance(self.program, Program) or not self.direct:
+            return 0
+        if self.element.is_float:
+            return self.element.bias - self.to.bias
+        shift = self.program.pairs[0].shift
+        return shift - (self.to.bias + self.to.mantissa_bits - 1 if self.to.is_float else 0)
+
+    @cached_property
+    def per(self) -> int:
+        """Elements of `to` in a register."""
+        return 32 // self.to.bits
+
+    @cached_property
+    def instruction(self) -> Fragments:
+        """The matrix instruction that they are packed for."""
+        return instruction(self.per)
+
+    @cached_property
+    def fragment(self) -> Layout:
+        """How a warp holds one tile of weights: the right operands of its matrix instructions, all steps of K outermost."""
+        return local(ROWS // (8 * self.per), FRAGMENTS) * self.instruction.b
+
+    @property
+    def accumulator(self) -> DType:
+        """The type that products are summed in."""
+        return i32 if self.to.is_int else f32
 
     @property
     def direct(self) -> bool:
@@ -78,7 +124,7 @@ class Packed(DType):
     @property
     def flipped(self) -> int:
         """What a code is XORed with, as integers with a sign lie in offset binary."""
-        return 1 << (self.bits - 1) if self.element.is_int and self.element.is_signed else 0
+        return 1 << (self.bits - 1) if self.element.is_int and self.element.is_signed and self.to.bits > BYTE else 0
 
     @cached_property
     def edge(self) -> Any:
@@ -102,6 +148,8 @@ class Packed(DType):
     @cached_property
     def unfit(self) -> Array:
         """By code: whether it is no weight, being no finite number of `to`. Bit programs have no way to say infinity."""
+        if self.to.bits <= BYTE:
+            return ~self._held(self.power) & self.direct
         with np.errstate(over="ignore"):
             values = self.to.round(self.element.decode(np.arange(1 << self.bits, dtype=self.element.codes)))
         return ~np.isfinite(values) & self.direct
@@ -123,7 +171,7 @@ class Packed(DType):
         tiles = self.tiles(codes.shape)
         whole = np.zeros((*lead, tiles[-2] * ROWS, tiles[-1] * COLUMNS), np.uint8)
         whole[..., :rows, :columns] = codes ^ self.element.codes(self.flipped)
-        parts = whole.reshape(*tiles[:-1], STEPS, 2, 4, 2, tiles[-1], FRAGMENTS, 8)  # tile row, step, half, t, which; tile column, fragment, g
+        parts = whole.reshape(*tiles[:-1], -1, 2, 4, self.per, tiles[-1], FRAGMENTS, 8)  # tile row, step, half, t, which; tile column, fragment, g
         n = len(lead)
         order = (n, n + 5, n + 7, n + 3, n + 1, n + 6, n + 2, n + 4)  # tile row and column; g, t; step, fragment, half, which
         held = parts.transpose(*range(n), *order).reshape(*tiles, LANES, -1, self.program.weights)
@@ -135,7 +183,7 @@ class Packed(DType):
         *lead, down, across, _ = words.shape
         vectors = words.astype(np.uint32, copy=False).reshape(*words.shape[:-1], self.bits, LANES, VECTOR)
         held = self.program.unpack(np.swapaxes(vectors, -2, -3).reshape(*words.shape[:-1], LANES, -1, self.program.words))
-        parts = held.reshape(*lead, down, across, 8, 4, STEPS, FRAGMENTS, 2, 2)
+        parts = held.reshape(*lead, down, across, 8, 4, -1, FRAGMENTS, 2, self.per)
         n = len(lead)
         order = (n, n + 4, n + 6, n + 3, n + 7, n + 1, n + 5, n + 2)
         codes = parts.transpose(*range(n), *order).reshape(*lead, down * ROWS, across * COLUMNS)
@@ -146,28 +194,31 @@ class Packed(DType):
 def packed(element: DType | str, to: DType | str = f16) -> Packed:
     """The type of weights of `element` packed for their consumer: `w: packed(int6)[K, N]` in a kernel, `tilec.quant.pack` makes one.
 
-    `to` is the type that they are computed in, f16 or bf16. Raises TileError for types of more than 8 bits.
+    `to` is the type that they are computed in: f16, bf16, or for products of 8 bits int8, uint8, e4m3 or e5m2. Raises TileError for types of more than 8 bits.
     """
     kind, wide = dtype(element), dtype(to)
     require(not kind.is_bool and kind.bits <= 8 and not isinstance(kind, Packed), f"weights of {kind} are not packed", hint="types of 1 to 8 bits are")
-    require(wide in (f16, bf16), f"packed weights are computed in f16 or bf16, not {wide}")
+    require(wide in COMPUTED, f"packed weights are computed in f16 or bf16, or in 8 bits (int8, uint8, e4m3, e5m2), not in {wide}")
     return Packed(f"{kind}_packed" + ("" if wide == f16 else f"_{wide}"), kind.bits, kind, wide)
 
 
 def by_name(name: str) -> Packed | None:
     """The inverse of `str`."""
     element, found, to = name.rpartition("_packed")
-    return packed(element, to[1:] or f16) if found and to in ("", "_f16", "_bf16") else None
+    return packed(element, to[1:] or f16) if found and to in ("", *(f"_{kind}" for kind in COMPUTED)) else None
 
 
 derived.append(by_name)
 
 
 @cache
-def fragment() -> Layout:
-    """How a warp holds one tile of weights: the right operands of its matrix instructions, all steps of K outermost."""
-    per = column_local(1, 2).spatial(8, 4).local(1, 2).transpose()
-    return local(STEPS, FRAGMENTS) * per
+def instruction(per: int) -> Fragments:
+    """Of `mma.m16n8k16` or k32, with `per` elements of an operand in a register: blocks of 8 rows, in columns, lane 4 g + t having `per` elements of row g."""
+
+    def blocks(rows: int, columns: int, each: int) -> Layout:
+        return column_local(rows // 8, columns).spatial(8, 4).local(1, each)
+
+    return Fragments((16, 8, 8 * per), blocks(16, 2, per), blocks(8, 2, per).transpose(), blocks(16, 1, 2))
 
 
 @cache

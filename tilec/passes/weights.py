@@ -19,8 +19,9 @@ from typing import Any
 
 from tilec.errors import Code, require
 from tilec.ir import packing
+from tilec.ir.bitmaps import BYTE
 from tilec.ir.core import Builder, Function, Op, Rewriter, Value
-from tilec.ir.dtypes import DType, f32, i32, i64
+from tilec.ir.dtypes import f32, i32, i64
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout, local, replicated, spatial
 from tilec.ir.notes import Refused, say
@@ -28,9 +29,10 @@ from tilec.ir.ops.arith import Add, Cast, Lt, Mul, Shr, Sub, Where
 from tilec.ir.ops.base import Constant, Elementwise, constant
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, Store
+from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.shape import Arange, Reshape, Transpose
 from tilec.ir.ops.views import row_major
-from tilec.ir.ops.weights import Dequantize, Pack, PackedWords, Unpack, cast_of, words_layout
+from tilec.ir.ops.weights import Dequantize, Ldexp, Pack, PackedWords, Unpack, cast_of, words_layout
 from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
 from tilec.ir.target import Fragments, Hardware
 from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
@@ -40,7 +42,7 @@ DOWN, ACROSS = ROWS.bit_length() - 1, COLUMNS.bit_length() - 1
 
 
 def lower_weights(function: Function, target: Hardware) -> Function:
-    if not any(isinstance(op, Dequantize) or of_packed(op) for op in function.walk()):
+    if not any(isinstance(op, Dequantize | Ldexp) or of_packed(op) for op in function.walk()):
         return function
     return remove_unused(LowerWeights().run(function))
 
@@ -60,6 +62,8 @@ class LowerWeights(Rewriter):
         if of_packed(op):
             with op.loc or nullcontext():
                 return self.load(op) if isinstance(op, Load) else self.store(op)  # type: ignore[arg-type, func-returns-value]
+        if isinstance(op, Ldexp) or (isinstance(op, Cast) and op.dtype.bits == BYTE and isinstance(self(op.x).owner, Unpack)):
+            return self.in_bytes(op)
         if isinstance(op, Cast | Dequantize):
             x = self(op.x).owner
             if isinstance(x, Unpack) and x.packed.direct and not x.scale and x.dtype == x.packed.element and op.result.type.dtype == x.packed.to:  # type: ignore[attr-defined]
@@ -74,6 +78,18 @@ class LowerWeights(Rewriter):
                 wide = self.b.emit(Sub(wide, self(zero)))
             return self.b.emit(Mul(wide, self(op.scale)))
         return self.clone(op)
+
+    def in_bytes(self, op: Cast | Ldexp) -> Value:
+        """Weights as they come out of their words, if they are packed for the type and times its power of two; else by way of f32."""
+        x, power = self(op.x), op.power if isinstance(op, Ldexp) else 0
+        if isinstance(x.owner, Unpack):
+            made, kind = x.owner, kind_of(x.owner)
+            if made.dtype == kind.element and kind.direct and (op.dtype, power) == (kind.to, kind.power):
+                return self.b.emit(Unpack(made.words, (), (), kind, kind.to, 1.0))
+        if isinstance(op, Ldexp) and power:
+            wide = cast_of(x, f32, self.b)
+            x = self.b.emit(Mul(wide, constant(self.b, 2.0**power, f32, wide.type.shape)))
+        return cast_of(x, op.dtype, self.b)
 
     def load(self, op: Load) -> Value:
         """The tile of words, and what it holds."""
@@ -126,6 +142,12 @@ class LowerWeights(Rewriter):
         return n if isinstance(n, int) else self.facts.divisor(self.function.param(n))
 
 
+def kind_of(op: Unpack | Pack) -> Packed:
+    kind = op.packed
+    assert isinstance(kind, Packed)
+    return kind
+
+
 def last(places: tuple[Value, ...], axes: int) -> tuple[int, ...]:
     """The last axes of a place."""
     return tuple(range(len(places) - axes, len(places)))
@@ -141,7 +163,7 @@ def tiles(b: Builder, offset: Value, bits: int) -> Value:
 
 def unpack(a: AssignLayouts, op: Unpack) -> Any:
     layout = wanted(a, op)
-    words = a.get(op.words, words_layout(layout, op.packed.bits))  # type: ignore[arg-type]
+    words = a.get(op.words, words_layout(layout, kind_of(op)))  # type: ignore[arg-type]
     scale, zero = (tuple(a.get(v, layout) for v in values) for values in (op.scale, op.zero))
     a.firm.add(op.result)
     return a.clone(op, words=words, scale=scale, zero=zero, layout=layout)
@@ -152,16 +174,16 @@ def pack(a: AssignLayouts, op: Pack) -> Any:
     down, across = op.x.type.shape[0] // ROWS, op.x.type.shape[1] // COLUMNS
     y = math.gcd(across, a.warps)
     x = math.gcd(down, a.warps // y)
-    layout = replicated(a.warps // (x * y), rank=2) * local(down // x, across // y) * spatial(x, y) * packing.fragment()
-    return a.clone(op, x=a.get(op.x, layout), layout=words_layout(layout, op.packed.bits))
+    layout = replicated(a.warps // (x * y), rank=2) * local(down // x, across // y) * spatial(x, y) * kind_of(op).fragment
+    return a.clone(op, x=a.get(op.x, layout), layout=words_layout(layout, kind_of(op)))
 
 
 def source(x: Value, turned: bool = False) -> Unpack | None:
     """The packed weights that a tile is made of, or its transpose is, if `turned`."""
     if isinstance(x.owner, Unpack):
         return None if turned else x.owner
-    if isinstance(x.owner, Transpose):
-        return source(x.owner.x, not turned)
+    if isinstance(x.owner, Transpose | Slice):
+        return source(x.owner.x, turned != isinstance(x.owner, Transpose))
     found = (source(v, turned) for v in x.owner.operands) if isinstance(x.owner, Elementwise) else ()
     return next((op for op in found if op is not None), None)
 
@@ -169,34 +191,33 @@ def source(x: Value, turned: bool = False) -> Unpack | None:
 def lying_together(op: Dot, fragments: Fragments) -> tuple[Layout | None, Layout | None]:
     """What lies together in a warp of a product's operands: tiles of weights. Those on the left have the registers of theirs in another order,
     which costs nothing."""
-    if fragments.shape[1:] != (8, 16):
-        return None, None
-    left = fragments.a.cover(TURNED.shape) if source(op.a, turned=True) else None
-    return left, packing.fragment() if source(op.b) and left is None else None
+    left, right = source(op.a, turned=True), source(op.b)
+    if left is not None and kind_of(left).instruction.shape == fragments.shape:
+        return fragments.a.cover((COLUMNS, min(ROWS, op.a.type.shape[1]))), None
+    if right is not None and kind_of(right).instruction.shape == fragments.shape:
+        return None, steps(right, op.b.type.shape[0])
+    return None, None
 
 
-TURNED = packing.fragment().transpose()  # weights as the left operand
+def steps(op: Unpack, rows: int) -> Layout:
+    """How a warp holds so many rows of a tile of weights, or all."""
+    kind = kind_of(op)
+    return local(max(1, min(ROWS, rows) // (8 * kind.per)), packing.FRAGMENTS) * kind.instruction.b
 
 
 def wanted(a: AssignLayouts, op: Unpack) -> Layout:
     """How a tile of weights lies: as the product that they go to wants it, else as one of few rows would."""
-    (k, n), (product, turned), kind = op.result.type.shape, consumer(a, op.result), op.packed.to  # type: ignore[attr-defined]
-    left, right, acc, mode = product.types if product is not None else (kind, kind, f32, "")
-    fragments = a.target.matrix(left, right, acc, mode, k)
-    if isinstance(fragments, Refused) or fragments.shape[1:] != (8, 16):
-        fragments, product, turned = mma_fragments(a, kind), None, False
+    (k, n), (product, turned), kind = op.result.type.shape, consumer(a, op.result), kind_of(op)
+    left, right, acc, mode = product.types if product is not None else (kind.to, kind.to, kind.accumulator, "")
+    depth = k if product is None else product.a.type.shape[1]
+    fragments = a.target.matrix(left, right, acc, mode, depth)
+    if isinstance(fragments, Refused) or fragments.shape != kind.instruction.shape:
+        fragments, product, turned = kind.instruction, None, False
     if turned and product is not None:
         columns = -(-product.acc.type.shape[1] // 8) * 8
-        return matrix_layouts(fragments, n, columns, k, a.warps, a.strategy, (TURNED, None))[0].transpose()
+        return matrix_layouts(fragments, n, columns, k, a.warps, a.strategy, (kind.fragment.transpose(), None))[0].transpose()
     rows = -(-product.acc.type.shape[0] // 16) * 16 if product is not None else 16
-    return matrix_layouts(fragments, rows, n, k, a.warps, a.strategy, (None, packing.fragment()))[1]
-
-
-def mma_fragments(a: AssignLayouts, kind: DType) -> Fragments:
-    """Those that the packing is made for."""
-    fragments = a.target.matrix(kind, kind, f32, "", ROWS)
-    assert not isinstance(fragments, Refused)
-    return fragments
+    return matrix_layouts(fragments, rows, n, k, a.warps, a.strategy, (None, kind.fragment))[1]
 
 
 def consumer(a: AssignLayouts, x: Value, turned: bool = False) -> tuple[Dot | None, bool]:
@@ -204,14 +225,14 @@ def consumer(a: AssignLayouts, x: Value, turned: bool = False) -> tuple[Dot | No
     for user in a.uses.get(x, ()):
         if isinstance(user, Dot) and x is (user.a if turned else user.b):
             return user, turned
-        if isinstance(user, Elementwise | Transpose):
+        if isinstance(user, Elementwise | Transpose | Slice):
             return consumer(a, user.results[0], turned != isinstance(user, Transpose))
     return None, False
 
 
 def wish(a: AssignLayouts, op: Unpack, value: Value) -> Layout | None:
     layout = wanted(a, op)
-    return words_layout(layout, op.packed.bits) if value is op.words else layout
+    return words_layout(layout, kind_of(op)) if value is op.words else layout
 
 
 RULES[Unpack] = unpack

@@ -8,6 +8,7 @@ import numpy as np
 
 from tilec.errors import Code, require
 from tilec.ir import packing
+from tilec.ir.bitmaps import BYTE
 from tilec.ir.core import Builder, Value
 from tilec.ir.dtypes import Codebook, DType, bf16, f16, u32
 from tilec.ir.layout import Layout
@@ -15,7 +16,7 @@ from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, Operand, Placed, describe, match, tile
 from tilec.ir.ops.memory import Load
 from tilec.ir.ops.views import TensorView
-from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
+from tilec.ir.packing import COLUMNS, COMPUTED, ROWS, WORDS, Packed
 from tilec.ir.types import TensorType, TileType
 
 
@@ -75,6 +76,41 @@ def scaled(ctx: Any, to: DType, x: Any, scale: Any, zero: Any, below: float) -> 
     return wide * scale
 
 
+class Ldexp(Elementwise):
+    """`w * 2**power` as `dtype`, one of the types of 8 bits that products are made of: int8, uint8, e4m3 or e5m2. It is exact: each must be a value of `dtype`,
+    which the interpreter checks.
+
+    Weights that are packed for such a type come out of their words for least with the `power` of their type, as in
+    `tc.ldexp(w, tc.packed(int4, int8).power, int8)`, which is 4; whoever uses the product divides by it.
+
+    Example:
+        r = f16(tc.ldexp(w, 2, tc.int8))  # = w * 4
+        tc.ldexp(w, 2, tc.f16)            # error: a weight times a power of two is int8, uint8, float8_e4m3 or float8_e5m2, not f16
+    """
+
+    builtin = "ldexp"
+    x: Value
+    power: int
+    dtype: DType
+
+    def element(self, *types: DType) -> DType:
+        kinds = [kind for kind in COMPUTED if kind.bits == BYTE]
+        named = f"{', '.join(map(str, kinds[:-1]))} or {kinds[-1]}"
+        require(self.dtype in kinds, f"a weight times a power of two is {named}, not {self.dtype}", hint="tc.dequantize(w, 2**n) is for f16 and bf16")
+        require(types[0].bits <= BYTE, f"{types[0]} is no type of up to 8 bits", hint="multiply: w * 2**n")
+        return self.dtype
+
+    def eval(self, ctx: Any, x: Any) -> Any:
+        wide = np.asarray(x, np.float64) * 2.0**self.power
+        held = np.asarray(self.dtype.decode(self.dtype.encode(wide)))
+        ctx.fail((held != wide) & ~np.isnan(wide), f"a weight times 2**{self.power} is no number of {self.dtype}", Code.PROMISE)
+        return held
+
+    @classmethod
+    def build(cls, b: Builder, w: Value, power: int, dtype: DType) -> Value:  # type: ignore[override]
+        return b.emit(cls(w, power, dtype))
+
+
 class PackedWords(TensorView):
     """The words of a packed tensor [..., K, N]: u32 [..., K / 128, N / 32, 128 bits], each tile of 128 by 32 as `packing` lays it out."""
 
@@ -96,8 +132,8 @@ class PackedWords(TensorView):
 
 
 class Unpack(Placed):
-    """Weights [K, N] of words [K / 128, N / 32, 128 bits], as `dtype`: the packed type's own, or that which it is packed for, then as
-    `Dequantize` scales them if there is a `scale`."""
+    """Weights [K, N] of words [K / 128, N / 32, 128 bits], as `dtype`: the packed type's own, or that which it is packed for: then as
+    `Dequantize` scales them if there is a `scale`, or times 2**`power` of the packed type if it has 8 bits."""
 
     words: Value
     scale: tuple[Value, ...]
@@ -115,7 +151,7 @@ class Unpack(Placed):
         good = words.dtype == u32 and words.rank == 3 and words.shape[2] == WORDS * kind.bits
         require(good, f"words of {kind} are a tile u32[_, _, {WORDS * kind.bits}], not {describe(words)}")
         if self.layout is not None:
-            require(words.layout == words_layout(self.layout, kind.bits), f"{self.layout} is not the layout of these words")
+            require(words.layout == words_layout(self.layout, kind), f"{self.layout} is not the layout of these words")
         result = self.placed(self.dtype, (words.shape[0] * ROWS, words.shape[1] * COLUMNS))
         for v in (*self.scale, *self.zero):
             require(v.type == result, f"a scale of {v.type} does not fit weights {result}")
@@ -123,6 +159,8 @@ class Unpack(Placed):
 
     def eval(self, ctx: Any, words: Any, *rest: Any) -> Any:
         values = self.packed.decode(self.packed.codes_of(words.astype(np.uint32)))  # type: ignore[attr-defined]
+        if self.dtype == self.packed.to and self.dtype.bits == BYTE:  # type: ignore[attr-defined]
+            return (np.asarray(values, np.float64) * 2.0**self.packed.power).astype(self.dtype.carrier)  # type: ignore[attr-defined]
         return scaled(ctx, self.dtype, values, rest[0], rest[1:], self.below) if rest else values
 
 
@@ -137,20 +175,21 @@ class Pack(Placed):
         require(isinstance(kind, Packed), f"{kind} is not packed")
         good = x.dtype == kind.element and x.rank == 2 and x.shape[0] % ROWS == x.shape[1] % COLUMNS == 0
         require(good, f"what is packed are whole tiles of {kind.element}, not {describe(x)}")
+        assert isinstance(kind, Packed)
         if self.layout is not None:
-            require(self.layout == words_layout(x.layout, kind.bits), f"{self.layout} is not the layout of these words")
+            require(self.layout == words_layout(x.layout, kind), f"{self.layout} is not the layout of these words")
         return self.placed(u32, (x.shape[0] // ROWS, x.shape[1] // COLUMNS, WORDS * kind.bits))
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return self.packed.words(self.packed.encode(x, saturate=False)).astype(u32.carrier)  # type: ignore[attr-defined]
 
 
-def words_layout(layout: Layout, bits: int) -> Layout | None:
+def words_layout(layout: Layout, kind: Packed) -> Layout | None:
     """The layout of the words of a tile that is held in `layout`: each thread has those of its own weights, in order; None if there is none."""
-    tiles = layout.try_divide(packing.fragment())
+    tiles = layout.try_divide(kind.fragment)
     if tiles is None:
         return None
-    return tiles.unsqueeze(2) * packing.vectors(bits)
+    return tiles.unsqueeze(2) * packing.vectors(kind.bits)
 
 
 def cast_of(x: Value, dtype: DType, b: Builder) -> Value:
