@@ -7,6 +7,7 @@ from typing import Any
 
 from tilec.backend import arith
 from tilec.backend.emit import llvm_constant, llvm_type
+from tilec.backend.fields import words_of
 from tilec.backend.isa.mma import MatrixInstruction
 from tilec.backend.llvm import Generator, Registers, emits, from_code, to_code
 from tilec.backend.memory import i32_add
@@ -65,6 +66,9 @@ def words(g: Generator, elements: Registers, dtype: DType, operand: bool = False
 def word(g: Generator, elements: Registers, dtype: DType) -> str:
     """The elements of a word of 32 bits, the first lowest: f16 as a vector of two, other types as an integer."""
     kind, per = llvm_type(dtype), len(elements)
+    known = words_of(g.e, elements, dtype.bits) if dtype.bits <= 8 else ()
+    if known:
+        return f"i32 {known[0]}"
     if dtype.bits >= 8:
         whole = "poison"
         for i, x in enumerate(elements):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tilec.backend.emit import float_constant, llvm_type
-from tilec.backend.fields import cut, tell
+from tilec.backend.fields import Codes
 from tilec.backend.llvm import Generator, Registers, emits
 from tilec.backend.views import tensor_view
 from tilec.ir.bitmaps import BYTE, LANE, WORD, Nibbles, Pair, Program, move
@@ -96,12 +96,7 @@ def shifted(g: Generator, word: str, move: str, by: int) -> str:
 
 def in_words(g: Generator, quads: Sequence[str]) -> Registers:
     """The bytes of words, each in an i8, which knows where it lies."""
-    out = Registers()
-    for quad in quads:
-        codes = [cut(g.e, (quad,), BYTE * i, BYTE) for i in range(WORD // BYTE)]
-        tell(g.e, codes, (quad,), BYTE)
-        out += codes
-    return out
+    return Codes(g.e, WORD // BYTE, BYTE).elements(quads)
 
 
 def patterns(g: Generator, program: Program, words: Registers) -> list[str]:

@@ -10,77 +10,93 @@ else of 16 bits, which hold all activations of 8. Products of integers are exact
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 import tilec as tc
-from tilec import DType, Tensor, bf16, cdiv, f16, f32, i32, int4, int8, uint8
+from tilec import DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4, int8, uint8
 from tilec.errors import presented, require
 from tilec.ir.dtypes import codebook
-from tilec.kernels.forms import TILE
-from tilec.kernels.libraries import OfNumpy
-from tilec.kernels.linear import MAKE, Linear, numbers
-from tilec.kernels.pieces import converted, of_groups
-from tilec.kernels.plan import CHANNELS, EACH, SUMS
+from tilec.kernels.forms import FEW, MULTIPROCESSORS, SHARED, TILE, Asked, Form, form
+from tilec.kernels.libraries import Library, OfNumpy, library_of
+from tilec.kernels.linear import MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, workspace
+from tilec.kernels.pieces import finished, summed
+from tilec.kernels.plan import EACH, SUMS
 from tilec.quant import Quantized
 
-M, N, K, L, G, H = tc.dims("M N K L G H")
+M, N, K, G, H, L, P, Q, R, T = tc.dims("M N K G H L P Q R T")
 A, W, X, S, Y = tc.types("A W X S Y")
 
-E4M3 = tc.dtype("e4m3")
+E4M3, E5M2 = tc.dtype("e4m3"), tc.dtype("e5m2")
 LEAST = 32  # rows of weights that an instruction of 8 bits takes, and so the smallest group
 EXACT = 0x4B400000  # 3 * 2**22 in f32, plus an integer below 2**22 in the last places
 
 
 @tc.kernel(warps=4)
 def linear8(
-    x: X[M, K], rows: f32[M], w: W[N, L], scales: f32[G, N], zeros: f32[H, N], bias: f32[N], y: Y[M, N],
-    *, X: DType = int8, W: DType = int8, Y: DType = f16, of: DType = int8, group: int = 128, has_zeros: bool = False, channels: bool = False,
-    aligned: bool = False, bm: int = 32, bn: int = 128, bk: int = 128, stages: int = 3,
+    x: A[M, K], rows: f32[M], sums: f32[Q, L], w: W[K, N], scales: f32[G, N], zeros: f32[H, N], channel: f32[N], bias: f32[N], y: Y[M, N],
+    work: f32[P, R, N], turn: i32[T],
+    *, A: DType = int8, W: DType = tc.packed(int4, int8), Y: DType = f16, group: int = 128, has_zeros: bool = False, grouped: bool = True,
+    aligned: bool = False, bm: int = 16, bn: int = 128, stages: int = 3, splits: int = 1,
 ):  # fmt: skip
-    """y = rows * (x @ ((w - zeros) * scales)^T) + bias, w converted to `of`; scales and zeros have a row for each group of columns of w, or one if
-    `channels`, and then integers are summed as such over all of K."""
-    tc.grid(cdiv(M, bm), cdiv(N, bn))
-    tc.assume(cdiv(K, group) <= G)
+    """y = rows * (x @ ((w - zeros) * scales)) * channel + bias in products of 8 bits: x [M, K] in A, int8 or e4m3, w packed for 8 bits, whose power of
+    two the scales have been divided by, and zero points multiplied by. If `grouped`, scales and zero points have a row for each group of rows of w; else zero
+    points have one row, scales are the channels', and integers are summed as such. With zero points `sums` has those of x, as `summing` makes them. `splits`,
+    `work` and `turn` are as in `tilec.kernels.linear`, and tiles of few rows are transposed."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn), splits)
+    if grouped:
+        tc.assume(cdiv(K, group) <= G)
+        if has_zeros:
+            tc.assume(cdiv(K, group) <= H)
     if has_zeros:
-        tc.assume(cdiv(K, group) <= H)
-    tc.assume(L % LEAST == 0)
+        tc.assume((M <= L) & (cdiv(K, math.gcd(group, TILE) if grouped else TILE) <= Q))
+    if splits > 1:
+        tc.assume((M <= R) & (splits <= P) & (cdiv(M, bm) * cdiv(N, bn) <= T))
     if aligned:
         tc.assume(K % 16 == 0)
         tc.assume(N % 8 == 0)
-    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
-    acc = tc.zeros(i32 if channels else f32, [bm, bn])
-    sums = tc.zeros(i32 if channels else f32, [bm])
-    for k in tc.range(0, K, bk, stages=stages):
-        tile = tc.load(x, [i, k], [bm, bk])
-        weights = tc.cast(tc.load(w, [j, k], [bn, bk]), of).T
-        if channels:
-            acc = tc.dot(tile, weights, acc)
-            if has_zeros:
-                sums = sums + row_sums(tile, bk, 0)
-        else:
-            part = partial(tile, weights, X, bm, bn)
-            if has_zeros:
-                total = exact(row_sums(tile, bk, EXACT)) if X == int8 else tc.sum(tc.cast(tile, f32), axis=1)
-                part = part - total[:, None] * tc.load(zeros, [k // group, j], [1, bn])
-            acc = acc + part * tc.load(scales, [k // group, j], [1, bn])
-    if channels:
-        total = tc.cast(acc, f32)
-        if has_zeros:
-            total = total - tc.cast(sums, f32)[:, None] * tc.load(zeros, [0, j], [1, bn])
-        result = total * tc.load(scales, [0, j], [1, bn])
-    else:
-        result = acc
-    tc.store(y, [i, j], tc.cast(result * tc.load(rows, [i], [bm])[:, None] + tc.load(bias, [j], [bn]), Y))
+    i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
+    share = cdiv(cdiv(K, TILE), splits) * TILE
+    turned, wide = bm <= FEW, i32 if A == int8 else f32
+    step = math.gcd(group, TILE) if grouped else TILE
+    acc, total = tc.zeros(wide if not grouped else f32, [bn, bm] if turned else [bm, bn]), tc.zeros(f32, [1, bm])
+    for k in tc.range(part * share, min(K, (part + 1) * share), TILE, stages=stages):
+        weights = tc.ldexp(tc.load(w, [k, j], [TILE, bn]), W.power, W.to)
+        for r in tc.static_range(0, TILE, step):
+            tile, held = tc.load(x, [i, k + r], [bm, step]), weights[r : r + step] if step < TILE else weights
+            a, b = (held.T, tile.T) if turned else (tile, held)
+            of_rows = tc.load(sums, [(k + r) // step, i], [1, bm]) if has_zeros else None
+            if grouped:
+                zero = tc.load(zeros, [(k + r) // group, j], [1, bn]) if has_zeros else None
+                found, scale = less_zeros(product(a, b), of_rows, zero, turned), tc.load(scales, [(k + r) // group, j], [1, bn])
+                acc = acc + found * (scale.T if turned else scale)
+            else:
+                acc = tc.dot(a, b, acc) if A == int8 else acc + product(a, b)
+                total = total + of_rows if has_zeros else total
+    result = tc.cast(acc, f32)
+    if not grouped:
+        result = less_zeros(result, total if has_zeros else None, tc.load(zeros, [0, j], [1, bn]), turned)
+    finished(result.T if turned else result, i, j, part, splits, channel, 1.0, bias, rows, y, work, turn)
 
 
 @tc.function
-def partial(tile, weights, X, bm, bn):
+def product(a, b):
     """A product in f32. That of floats is not summed any further by the matrix instructions, whose sums of fp8 have few bits."""
-    return exact(tc.dot(tile, weights, tc.full(i32, [bm, bn], EXACT))) if X == int8 else tc.dot(tile, weights)
+    if a.dtype.is_float:
+        return tc.dot(a, b)
+    return exact(tc.dot(a, b, tc.full(i32, [a.shape[0], b.shape[1]], EXACT)))
+
+
+@tc.function
+def less_zeros(products, of_rows, zero, turned):
+    """Products [bm, bn], or transposed if `turned`, less the rows' sums [1, bm] times zero points [1, bn]; as they are, without sums."""
+    if of_rows is None:
+        return products
+    return products - (of_rows * zero.T if turned else of_rows.T * zero)
 
 
 @tc.function
@@ -89,37 +105,38 @@ def exact(sums):
     return tc.bitcast(sums, f32) - 12582912.0
 
 
-@tc.function
-def row_sums(tile, bk, first):
-    """The sums of rows, plus `first`: a product with ones, all of whose columns are alike."""
-    return tc.max(tc.dot(tile, tc.full(int8, [bk, 8], 1), tc.full(i32, [tile.shape[0], 8], first)), axis=1)
+@tc.kernel(warps=4)
+def summing(x: A[M, K], sums: f32[Q, L], *, A: DType = int8, step: int = TILE, aligned: bool = False, bm: int = 8, bk: int = 4 * TILE):
+    """The sums [K / step, M] of each `step` columns of x [M, K], for zero points: exact for int8, as they are below 2**24."""
+    tc.grid(cdiv(M, bm), cdiv(K, bk))
+    tc.assume((M <= L) & (cdiv(K, step) <= Q))
+    if aligned:
+        tc.assume(K % 16 == 0)
+    i, k = tc.block_index(0) * bm, tc.block_index(1) * bk
+    tile = tc.cast(tc.load(x, [i, k], [bm, bk]), f32)
+    tc.store(sums, [k // step, i], tc.sum(tc.reshape(tile, [bm, bk // step, step]), axis=2).T)
 
 
 @tc.kernel(warps=4)
 def through16(
-    x: A[M, K], rows: f32[M], w: W[K, N], scales: S[G, N], zeros: X[H, N], channel: f32[N], bias: f32[N], y: Y[M, N],
+    x: A[M, K], rows: f32[M], w: W[K, N], scales: S[G, N], zeros: X[H, N], channel: f32[N], bias: f32[N], y: Y[M, N], work: f32[P, R, N], turn: i32[T],
     *, A: DType = int8, W: DType = tc.packed(int4), X: DType = f16, S: DType = f16, Y: DType = f16, on: str = EACH, group: int = 128,
     has_zeros: bool = False, whole: bool = True, aligned: bool = False, below: float = 2.0, unit: float = 1.0,
-    bm: int = 16, bn: int = 128, stages: int = 3,
+    bm: int = 16, bn: int = 128, stages: int = 3, splits: int = 1,
 ):  # fmt: skip
-    """y = rows * (x @ w') * channel + bias, x converted to X, which holds it, and w' as in `tilec.kernels.linear`."""
-    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    """y = rows * (x @ w') * channel + bias, x converted to X, which holds it, and w', `splits`, `work` and `turn` as in `tilec.kernels.linear`."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn), splits)
     if on == SUMS:
         tc.assume(cdiv(K, group) <= G)
+    if splits > 1:
+        tc.assume((M <= R) & (splits <= P) & (cdiv(M, bm) * cdiv(N, bn) <= T))
     if aligned:
         tc.assume(K % 16 == 0)
         tc.assume(N % 8 == 0)
-    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
-    rest = 1.0 if on == EACH else 1.0 / unit
-    acc = tc.zeros(f32, [bm, bn])
-    for k in tc.range(0, K, TILE, stages=stages):
-        tile, packed = tc.cast(tc.load(x, [i, k], [bm, TILE]), X), tc.load(w, [k, j], [TILE, bn])
-        zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
-        scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
-        weights = converted(packed, scale if on == EACH else unit, zero, below, whole, X)
-        acc = acc + tc.dot(tile, weights) * tc.cast(scale, f32) if on == SUMS else tc.dot(tile, weights, acc)
-    result = acc * tc.load(rows, [i], [bm])[:, None] * (tc.load(channel, [j], [bn]) * rest)
-    tc.store(y, [i, j], tc.cast(result + tc.load(bias, [j], [bn]), Y))
+    i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
+    share = cdiv(cdiv(K, TILE), splits) * TILE
+    acc = summed(x, w, scales, zeros, i, j, part * share, min(K, (part + 1) * share), X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
+    finished(acc, i, j, part, splits, channel, 1.0 if on == EACH else 1.0 / unit, bias, rows, y, work, turn)
 
 
 @presented
@@ -164,8 +181,11 @@ def way(weight: DType, group: int, columns: int, to: DType) -> Way:
             whole = values * 2.0**power
             if np.array_equal(np.rint(whole).clip(-128, 127), whole):
                 return Way(int8, integers(weight, whole), power, f"times {1 << power} all its values are integers of int8")
-    if to == E4M3 and np.array_equal(E4M3.round(values), values) and fits:
-        return Way(E4M3, weight, 0, "e4m3 holds all its values")
+    for kind in (E4M3, E5M2) if to == E4M3 and fits else ():
+        with np.errstate(over="ignore"):
+            held = np.array_equal(kind.round(values), values)
+        if held:
+            return Way(kind, weight, 0, f"{kind} holds all its values")
     for kind in (f16, bf16):
         with np.errstate(over="ignore"):
             held = np.array_equal(kind.round(values), values)
@@ -182,18 +202,95 @@ def integers(weight: DType, values: npt.NDArray[np.float64]) -> DType:
     return codebook(f"{weight}_as_{int8}", entries)
 
 
+class Recipe8(NamedTuple):
+    """What a layer's kernel is made for: as `tilec.kernels.linear.Recipe`, whose fields `through` has if products are of 16 bits."""
+
+    to: str
+    out: str
+    W: str
+    group: int
+    has_zeros: bool
+    grouped: bool
+    n: int
+    k: int
+    through: dict[str, Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """Rows of weights whose products are summed by themselves."""
+        return math.gcd(self.group, TILE) if self.grouped else TILE
+
+    @property
+    def wide(self) -> Recipe:
+        """Of products of 16 bits."""
+        return Recipe(**(self.through or {}))
+
+    def asked(self, m: int, multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> Asked:
+        """The product with m rows, as forms are asked for."""
+        if self.through:
+            return self.wide.asked(m, multiprocessors, shared)._replace(given=8)
+        twice = self.grouped or tc.dtype(self.to) != int8
+        return Asked(m, self.n, self.k, tc.dtype(self.W).bits, self.step, twice, multiprocessors, shared, False, 8, 8)
+
+    def form(self, m: int, library: Library) -> Form:
+        """The form for m rows."""
+        return form(self.asked(m, library.multiprocessors, library.shared))
+
+    def kernel(self, how: Form) -> Any:
+        """The kernel with a form's warps."""
+        return of_warps(through16 if self.through else linear8, how.warps)
+
+    def constants(self, how: Form) -> dict[str, Any]:
+        """The kernel's constants for a form."""
+        shared_out = {"bm": how.bm, "bn": how.bn, "stages": how.stages, "splits": how.splits, "aligned": self.asked(1).aligned}
+        given = {"A": tc.dtype(self.to), "Y": tc.dtype(self.out)} | shared_out
+        if self.through:
+            return self.wide.constants(how) | given
+        return given | {"W": tc.dtype(self.W), "group": self.group, "has_zeros": self.has_zeros, "grouped": self.grouped}
+
+
+def product8(x: Any, rows: Any, held: Mapping[str, Any], recipe: Recipe8) -> Any:
+    """y [..., N] for codes x [..., K], rows f32 [...] and a layer's tensors where they lie."""
+    library, shape = library_of(rows), tuple(x.shape)
+    flat, y = library_of(x).rows(x, held.get("order")), library.empty((math.prod(shape[:-1]), recipe.n), tc.dtype(recipe.out))
+    if math.prod(y.shape):
+        kernel, args, constants = call8(flat, rows.reshape(-1), y, held, recipe, library, recipe.form(y.shape[0], library))
+        kernel(*args, **constants)
+    return library.shaped(y, (*shape[:-1], recipe.n))
+
+
+def call8(
+    x: Any, rows: Any, y: Any, held: Mapping[str, Any], recipe: Recipe8, library: Library, how: Form
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The kernel for a product in some form, its arguments and its constants, for matrices whose columns are as the kernel has them; the sums of rows that
+    zero points want are made."""
+    sums = () if recipe.through else (sums_of(x, recipe, library),)
+    return recipe.kernel(how), (x, rows, *sums, *(held[t] for t in TENSORS), y, *workspace(y, library, how)), recipe.constants(how)
+
+
+def sums_of(x: Any, recipe: Recipe8, library: Library) -> Any:
+    """What `summing` makes of x [M, K], if there are zero points."""
+    if not recipe.has_zeros:
+        return library.empty((1, 1), f32)
+    made = library.empty((cdiv(recipe.k, recipe.step), x.shape[0]), f32)
+    summing(x, made, A=tc.dtype(recipe.to), step=recipe.step, aligned=recipe.k % 16 == 0)
+    return made
+
+
 @dataclass
-class Linear8:
-    """A linear layer for activations of 8 bits: `layer(x, rows)` is rows * (x W^T) + b, for x [M, K] in `to`, int8 or e4m3, and rows f32[M].
+class Linear8(Held):
+    """A linear layer for activations of 8 bits: `layer(x, rows)` is rows * (x W^T) + b, for x [..., K] in `to`, int8 or e4m3, and rows f32[...].
 
     `weight` is W [N, K] (`tilec.quant`) of any type, groups, scales, zero points and order. `out` is the type of y, f16, bf16 or f32. `explain` tells what is
-    multiplied. x is a `tc.Tensor` or an array of a type of NumPy's (int8) or ml_dtypes'; y likewise. Raises TileError for types and shapes that do not fit.
+    multiplied, and how the product is shared out. x is a `tc.Tensor` or an array of a type of NumPy's (int8) or ml_dtypes', or a tensor of PyTorch; y
+    likewise. `rows8` makes both of numbers. Raises TileError for types and shapes that do not fit.
     """
 
     weight: Quantized
     bias: Any = None
     to: DType | str = int8
     out: DType | str = f16
+    _held: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @presented
     def __post_init__(self) -> None:
@@ -204,50 +301,75 @@ class Linear8:
         bias = np.zeros(q.shape[0]) if self.bias is None else numbers(self.bias)
         require(bias.shape == (q.shape[0],), f"the bias has shape {bias.shape}, but there are {q.shape[0]} outputs")
         self.way = way(q.dtype, q.group, q.shape[1], kind)
-        self.kernel, self.tensors, self.order, made = (self._in_8_bits if self.way.kind.bits == 8 else self._in_16_bits)(self.way, bias)
-        self.constants: dict[str, Any] = {**made, "Y": out, "aligned": q.shape[0] % 8 == q.shape[1] % 16 == 0}
+        self.recipe, self.arrays = (self._in_8_bits if self.way.kind.bits == 8 else self._in_16_bits)(kind, out, bias)
 
-    def _in_8_bits(self, how: Way, bias: Any) -> tuple[Any, ...]:
-        q = self.weight
-        columns = q.shape[1]
+    def _in_8_bits(self, to: DType, out: DType, bias: Any) -> tuple[Recipe8, dict[str, Any]]:
+        """Scales are of channels where each has one, and of groups else; both bear the powers of two."""
+        q, how = self.weight, self.way
+        packed = tc.packed(how.weight, how.kind)
         codes = q.codes.codes() if how.power == 0 else how.weight.encode(q.codes.values() * 2.0**how.power)
-        codes = np.pad(codes, ((0, 0), (0, -columns % LEAST)))
-        whole = q.group == columns
-        zeros = np.zeros((1, q.shape[0])) if q.zeros is None else q.zero_values().T * 2.0**how.power
-        scales = np.broadcast_to(q.scale_values(), (q.shape[0], q.scale_values().shape[1])).T * 2.0**-how.power
-        held = (Tensor.from_codes(codes, how.weight), *(np.ascontiguousarray(a, np.float32) for a in (scales, zeros, bias)))
-        channels = whole and how.kind != E4M3 and columns < 1 << 16  # sums of products below 2**15
-        group = max(codes.shape[1], 128) if whole else q.group
-        bk = 128 if whole else math.gcd(group, 128)
-        constants = {"X": tc.dtype(self.to), "W": how.weight, "of": how.kind, "group": group, "has_zeros": q.zeros is not None, "channels": channels, "bk": bk}
-        return linear8, held, q.order, constants
+        power = how.power + packed.power
+        scales = q.scale_values().T * 2.0**-power
+        zeros = np.zeros((1, q.shape[0])) if q.zeros is None else q.zero_values().T * 2.0**power
+        grouped = len(scales) > 1 or (to == int8 and q.shape[1] >= 1 << 16)  # sums of products below 2**15
+        arrays = {
+            "w": Tensor.from_codes(np.ascontiguousarray(codes.T), packed), "scales": scales if grouped else np.zeros_like(scales), "zeros": zeros,
+            "channel": np.ones(q.shape[0]) if grouped else scales[0], "bias": bias,
+        }  # fmt: skip
+        held = {name: a if isinstance(a, Tensor) else np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
+        recipe = Recipe8(str(to), str(out), str(packed), q.group, q.zeros is not None, grouped, *q.shape)
+        return recipe, held if q.order is None else {**held, "order": q.order}
 
-    def _in_16_bits(self, how: Way, bias: Any) -> tuple[Any, ...]:
-        layer = Linear(self.weight, bias, how.kind)
-        given = {n: getattr(layer.recipe, n) for n in ("on", "group", "has_zeros", "whole", "below", "unit")}
-        types = {name: tc.dtype(getattr(layer.recipe, name)) for name in "WXS"}
-        return through16, tuple(layer.tensors.values()), layer.arrays.get("order"), {"A": tc.dtype(self.to), **given, **types}
+    def _in_16_bits(self, to: DType, out: DType, bias: Any) -> tuple[Recipe8, dict[str, Any]]:
+        layer = Linear(self.weight, bias, self.way.kind)
+        made = layer.recipe
+        return Recipe8(str(to), str(out), made.W, made.group, made.has_zeros, False, made.n, made.k, made._asdict()), layer.arrays
 
-    def explain(self) -> str:
-        """What is multiplied, and why."""
-        return f"{self.weight!r} by {tc.dtype(self.to)}: products of {self.way.kind}, as {self.way.why}"
+    def explain(self, rows: Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
+        """What is multiplied, and why; for some numbers of rows the form of the product, as `Linear.explain` tells it."""
+        said = f"{self.weight!r} by {tc.dtype(self.to)}: products of {self.way.kind}, as {self.way.why}"
+        return "\n".join([said, *(described(self.recipe.asked(m, multiprocessors, shared)) for m in rows)])
 
-    def arguments(self, x: Any, rows: Any, y: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What `kernel` is given, and its constants."""
-        m = x.shape[0]
-        bm = next((size for size in (16, 32) if m <= size), 64)
-        stages = 3 if bm < 64 else 2
-        given = x if self.order is None else OfNumpy(x).rows(x, self.order)
-        return (given, rows, *self.tensors, y), self.constants | {"bm": bm, "stages": stages}
+    def kernel(self, rows: int = 16) -> Kernel:
+        """The kernel that computes the layer, in the form for so many rows, its constants being the layer's; as `Linear.kernel`. It takes x [M, K], rows, what
+        `tensors` has, y [M, N], a workspace and turns."""
+        how = self.recipe.form(rows, OfNumpy(np.empty(0)))
+        found: Kernel = self.recipe.kernel(how).with_constants(**self.recipe.constants(how))
+        found.example(lambda rng, m=rows: self._example(rng, m, how))
+        return found
+
+    def _example(self, rng: np.random.Generator, m: int, how: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x, rows = rows8(rng.standard_normal((m, self.weight.shape[1])), self.to)
+        exact = x.values() * rows[:, None].astype(np.float64) @ self.weight.dequantize().T + (0.0 if self.bias is None else numbers(self.bias))
+        host = OfNumpy(x)
+        y = Tensor.from_values(np.zeros((m, self.recipe.n)), self.out)
+        return call8(host.rows(x, self.arrays.get("order")), rows, y, self.arrays, self.recipe, host, how)[1], {"y": exact}
+
+    @presented
+    def simulate(self, x: Any, rows: Any, arch: str | None = None) -> tuple[Any, Any]:
+        """(y, report): the product by the emitted PTX, run on the CPU with all checks, for x in host memory; e4m3 from sm_89 on."""
+        self._check(x, rows)
+        library, m = OfNumpy(rows), math.prod(x.shape[:-1])
+        require(m, f"x has shape {list(x.shape)}, and nothing is computed")
+        y = library.empty((m, self.recipe.n), tc.dtype(self.out))
+        flat = OfNumpy(x).rows(x, self.arrays.get("order"))
+        made, args, constants = call8(flat, rows.reshape(-1), y, self.arrays, self.recipe, library, self.recipe.form(m, library))
+        report = made.simulate(*args, arch=arch or ("sm_80" if tc.dtype(self.to) == int8 else "sm_89"), **constants)
+        return library.shaped(y, (*x.shape[:-1], self.recipe.n)), report
+
+    def _check(self, x: Any, rows: Any) -> None:
+        """Raise TileError unless codes and scales of rows fit."""
+        made = "rows8(x) gives codes, and a scale for each row"
+        require(hasattr(x, "shape") and hasattr(x, "dtype"), f"x is an array of codes, not a {type(x).__name__}", hint=made)
+        shape, k, to = tuple(x.shape), self.weight.shape[1], tc.dtype(self.to)
+        require(shape[-1:] == (k,), f"x has shape {list(shape)}, but the layer has {k} inputs")
+        kind = library_of(x).kind(x)
+        require(kind == to, f"x is {kind}, but the layer takes {to}", hint=made)
+        require(hasattr(rows, "shape"), f"rows are an array of scales, not a {type(rows).__name__}", hint=made)
+        require(tuple(rows.shape) == shape[:-1], f"rows have shape {list(rows.shape)}, but x has {list(shape)}: a row has one scale", hint=made)
 
     @presented
     def __call__(self, x: Any, rows: Any) -> Any:
-        """rows * (x W^T) + b, [M, N], for codes x [M, K] and rows f32[M], as `rows8` makes them. Raises TileError for an x that does not fit."""
-        require(hasattr(x, "shape"), f"x is an array of codes, not a {type(x).__name__}", hint="rows8(x) gives codes, and a scale for each row")
-        m, (n, k) = (*x.shape, 0)[0], self.weight.shape
-        require(tuple(x.shape) == (m, k), f"x has shape {list(x.shape)}, but the layer has {k} inputs")
-        out = tc.dtype(self.out)
-        y = Tensor.from_codes(np.zeros((m, n), np.uint16), out) if out == bf16 else np.empty((m, n), out.numpy)
-        args, constants = self.arguments(x, rows, y)
-        self.kernel(*args, **constants)
-        return y
+        """rows * (x W^T) + b, [..., N], for codes x [..., K] and rows f32[...], as `rows8` makes them. Raises TileError for what does not fit."""
+        self._check(x, rows)
+        return product8(x, rows, self._where(library_of(x)), self.recipe)

@@ -34,7 +34,8 @@ class Form(NamedTuple):
 
 class Asked(NamedTuple):
     """A product of m rows by weights [k, n] of some bits, in groups of `group` rows, perhaps with scales on their `sums` and `fractional` zero points, which
-    are subtracted from each weight; and the GPU: its multiprocessors, and the bytes of shared memory that a block may have."""
+    are subtracted from each weight; the GPU: its multiprocessors, and the bytes of shared memory that a block may have; the bits of an activation, and those
+    of the factors of products, in which scales on sums are of a second result."""
 
     m: int
     n: int
@@ -45,11 +46,13 @@ class Asked(NamedTuple):
     multiprocessors: int = MULTIPROCESSORS
     shared: int = SHARED
     fractional: bool = False
+    given: int = 16
+    by: int = 16
 
     @property
     def aligned(self) -> bool:
         """Whether all rows of activations, scales and results begin at whole vectors."""
-        return self.n % 8 == self.k % 8 == 0
+        return self.n % 8 == self.k % (128 // self.given) == 0
 
     @property
     def rounded(self) -> Asked:
@@ -60,6 +63,7 @@ class Asked(NamedTuple):
     def key(self) -> str:
         """What measured forms are kept under: groups of a tile and more are as one."""
         where = ", scales on sums" * self.sums + ", fractional zero points" * self.fractional
+        where += f", {self.given} bits as {self.by}" * ((self.given, self.by) != (16, 16))
         on = f"{self.multiprocessors} multiprocessors of {self.shared} bytes"
         return f"{on}: {self.rounded.m} rows, {self.bits} bits {self.k}x{self.n}, groups of {min(self.group, TILE)}{where}"
 
@@ -110,7 +114,7 @@ def shared_out(asked: Asked, tile: tuple[int, int, int]) -> Iterator[Form]:
     for splits in range(1, (min(16, max(1, steps // 4)) if bm < 128 else 1) + 1):
         rounds = cdiv(steps, splits)
         for stages in (2, 3, 4, 6, 8) if bm <= 16 else (2, 3, 4):
-            how = Form(*tile, min(stages, rounds), splits)
+            how = Form(*tile, min(stages, max(rounds, 16 // asked.by)), splits)  # products of 8 bits want a pipeline: else tiles change hands
             if (how.stages == stages or stages == 2) and block_bytes(asked, how) <= asked.shared:
                 yield how
 
@@ -120,6 +124,8 @@ def spills(asked: Asked, tile: tuple[int, int, int]) -> bool:
     rows that copies can't take whole a loop of their own. (Tests compile what is left.)"""
     bm, bn, warps = tile
     fine, result, columns = asked.group < 32, bm * bn // (32 * warps), bn // warps
+    if asked.by == 8:
+        return asked.sums and result > (32 if asked.group < TILE and not asked.aligned else 64)
     if fine and not asked.aligned:
         return result > 32 or columns > 32
     if asked.sums:
@@ -130,10 +136,12 @@ def spills(asked: Asked, tile: tuple[int, int, int]) -> bool:
 def block_bytes(asked: Asked, how: Form) -> int:
     """Shared memory of a block, at most: a ring of activations, weights, scales and zero points, and what layouts are changed through; in its place,
     later, the result."""
-    few = max(1, TILE // asked.group)
-    stage = how.bm * TILE * 2 + TILE * how.bn * asked.bits // 8 + 2 * few * how.bn * (4 if asked.sums else 2)
-    changes = 4 * few * (how.bn + 8) * 2 * (few > 1) + how.bm * (TILE + 8) * 2 * (not asked.aligned)
-    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 else 2)) + changes + 1024
+    few, rows = max(1, TILE // asked.group), how.bm * TILE * asked.given // 8
+    sums = 4 * few * how.bm if asked.by == 8 else 0  # of rows
+    stage = rows + TILE * how.bn * asked.bits // 8 + 2 * few * how.bn * (4 if asked.sums else 2) + sums
+    loose = not asked.aligned or asked.given != asked.by  # activations are converted, or come one by one
+    changes = 4 * few * (how.bn + 8) * 2 * (few > 1) + how.bm * (TILE + 8) * 2 * loose
+    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 or asked.given < 16 else 2)) + changes + 1024 * 16 // asked.given
 
 
 def together(bm: int, bn: int) -> int:
@@ -145,7 +153,8 @@ def together(bm: int, bn: int) -> int:
 
 MEMORY, NEAR = 15, 48  # bytes in a clock, from memory (3.35 TB/s for 132) and from the L2 cache
 LATENCY = 1500  # of a byte from memory, under load
-EACH_WEIGHT, EACH_PRODUCT, EACH_ROUND = 1.5, 1.4, 50  # instructions of a thread or warp for a weight, a matrix instruction, and a round
+EACH_WEIGHT, EACH_BYTE, EACH_PRODUCT, EACH_ROUND = 1.5, 0.7, 1.4, 50  # instructions of a thread or warp for a weight, a matrix instruction, and a round
+EACH_SUM = 3  # for each number of a result in which scales are on sums of products of 8 bits
 PRODUCT = 2  # clocks of a matrix instruction
 ISSUED = 0.25  # instructions of one warp in a clock, at most; four warps issue at once
 REGISTERS = 1 << 16
@@ -177,9 +186,11 @@ def clocks(asked: Asked, how: Form) -> Clocks:
     at_once = max(1, min(share, asked.shared // block_bytes(asked, how), REGISTERS // registers))
     read = TILE * bn * asked.bits // 8 + few * bn * 2
     under_way = at_once * max(0.5, stages - 1) * read
-    memory = blocks * rounds / asked.multiprocessors * max(read / across / min(MEMORY, under_way / LATENCY), (read + min(bm, asked.m) * TILE * 2) / NEAR)
-    products = bm * bn * TILE // 2048
-    issued = TILE * bn / 32 * EACH_WEIGHT + products * EACH_PRODUCT + EACH_ROUND * warps
+    near = (read + min(bm, asked.m) * TILE * asked.given // 8) / NEAR
+    memory = blocks * rounds / asked.multiprocessors * max(read / across / min(MEMORY, under_way / LATENCY), near)
+    products = bm * bn * TILE // 2048 * asked.by // 16
+    sums = bm * bn / 32 * max(1, TILE // asked.group) * EACH_SUM if asked.by == 8 and asked.sums else 0
+    issued = TILE * bn / 32 * (EACH_WEIGHT if asked.by == 16 else EACH_BYTE) + products * EACH_PRODUCT + EACH_ROUND * warps + sums
     instructions = share * rounds * issued / min(4, at_once * warps * ISSUED)
     left = blocks * min(bm, asked.m) * bn * 4 / asked.multiprocessors  # bytes of parts, which are written and read
     added = EXCHANGE + cdiv(bm, STRIP) * cdiv(splits, together(bm, bn)) * FETCH + 2 * left / MEMORY if splits > 1 else 0

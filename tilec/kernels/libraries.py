@@ -15,7 +15,7 @@ import numpy as np
 import tilec as tc
 from tilec import DType, Tensor, bf16, f16, f32, i32
 from tilec.errors import require
-from tilec.ir.arrays import numpy_type, raw_stream, torch, torch_type
+from tilec.ir.arrays import is_torch, numpy_type, raw_stream, torch, torch_type
 from tilec.kernels.forms import MULTIPROCESSORS, SHARED
 
 LEAST_WORK, LEAST_TURNS = 1 << 20, 1 << 12  # elements of a workspace
@@ -119,3 +119,8 @@ def capacity(torch: Any, device: Any) -> tuple[int, int]:
 
 
 Library = OfNumpy | OfTorch
+
+
+def library_of(x: Any) -> Library:
+    """That of an array. Raises TileError for what is none."""
+    return OfTorch(x) if is_torch(x) else OfNumpy(x)

@@ -20,10 +20,9 @@ import numpy as np
 import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
-from tilec.ir.arrays import is_torch
 from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, TILE, Asked, Form, clocks, form, measured
-from tilec.kernels.libraries import Library, OfNumpy, OfTorch
-from tilec.kernels.pieces import converted, finished, of_groups
+from tilec.kernels.libraries import Library, OfNumpy, library_of
+from tilec.kernels.pieces import finished, summed
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
 
@@ -55,21 +54,8 @@ def linear(
         tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
     share = cdiv(cdiv(K, TILE), splits) * TILE
-    turned, rest = bm <= FEW, 1.0 if on == EACH else 1.0 / unit
-    acc = tc.zeros(f32, [bn, bm] if turned else [bm, bn])
-    for k in tc.range(part * share, min(K, (part + 1) * share), TILE, stages=stages):
-        rows, tile = tc.load(x, [i, k], [bm, TILE]), tc.load(w, [k, j], [TILE, bn])
-        zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
-        scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
-        weights = converted(tile, scale if on == EACH else unit, zero, below, whole, X)
-        if on == SUMS:
-            wide = tc.cast(scale, f32)
-            acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
-        else:
-            acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
-    tc.wait(0)
-    tc.sync()  # the tiles of the loop may give way to those that follow
-    finished(acc.T if turned else acc, i, j, part, splits, channel, rest, bias, None, y, work, turn)
+    acc = summed(x, w, scales, zeros, i, j, part * share, min(K, (part + 1) * share), X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
+    finished(acc, i, j, part, splits, channel, 1.0 if on == EACH else 1.0 / unit, bias, None, y, work, turn)
 
 
 class Recipe(NamedTuple):
@@ -125,20 +111,53 @@ def product(x: Any, held: Mapping[str, Any], recipe: Recipe, library: Library) -
 
 def call(x: Any, y: Any, held: Mapping[str, Any], recipe: Recipe, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The kernel for a product in some form, its arguments and its constants: x [M, K] with its columns as the kernel has them, y [M, N]."""
+    return kernel_of(how.warps), (x, *(held[t] for t in TENSORS), y, *workspace(y, library, how)), recipe.constants(how)
+
+
+def workspace(y: Any, library: Library, how: Form) -> tuple[Any, Any]:
+    """Memory for parts of the sums of y [M, N], f32[splits, M, N], and a turn for each of its tiles; the least of both where nothing is shared out."""
     m, n = y.shape
     rows, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
     work, turn = library.workspace(how.splits * rows * n, tiles)
-    return kernel_of(how.warps), (x, *(held[t] for t in TENSORS), y, work.reshape(how.splits, rows, n), turn), recipe.constants(how)
+    return work.reshape(how.splits, rows, n), turn
+
+
+def kernel_of(warps: int) -> Any:
+    """The kernel with so many warps."""
+    return of_warps(linear, warps)
 
 
 @cache
-def kernel_of(warps: int) -> Any:
-    """The kernel with so many warps."""
-    return linear if warps == 4 else linear.of_warps(warps)
+def of_warps(kernel: Any, warps: int) -> Any:
+    """A kernel of 4 warps with so many."""
+    return kernel if warps == 4 else kernel.of_warps(warps)
+
+
+class Held:
+    """A layer's `arrays`, and where else they lie."""
+
+    arrays: dict[str, Any]
+    _held: dict[Any, dict[str, Any]]  # by device: what the kernel is given at every call
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """What the kernel is given besides activations, by its parameters' names and in their order: arrays of NumPy and `tc.Tensor`s, which have `bytes`."""
+        return {name: self.arrays[name] for name in TENSORS}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is read for each product, the activations aside."""
+        return sum(int(a.nbytes) for a in self.arrays.values())
+
+    def _where(self, library: Library) -> dict[str, Any]:
+        """What the kernel is given at every call, where the library's arrays lie."""
+        if library.place not in self._held:
+            self._held[library.place] = {name: library.hold(a) for name, a in self.arrays.items()}
+        return self._held[library.place]
 
 
 @dataclass
-class Linear:
+class Linear(Held):
     """A linear layer with weights of few bits: `layer(x)` is x W^T + b.
 
     `weight` is W [N, K] (`tilec.quant`), `bias` [N] or None; `to`, f16 or bf16, is the type of x [..., K] and y [..., N]. x is an array of
@@ -154,7 +173,7 @@ class Linear:
     weight: Quantized
     bias: Any = None
     to: DType = f16
-    _held: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)  # by device: what the kernel is given at every call
+    _held: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @presented
     def __post_init__(self) -> None:
@@ -182,11 +201,6 @@ class Linear:
             "bias": bias.astype(np.float32),
             **({} if order is None else {"order": order}),
         }
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is read for each product, the activations aside."""
-        return sum(int(a.nbytes) for a in self.arrays.values())
 
     def explain(self, rows: Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
         """Where scales and zero points go, and why; for some numbers of rows the form of the product on a GPU of so many multiprocessors and
@@ -227,11 +241,6 @@ class Linear:
         _, args, _ = call(host.rows(x, self.arrays.get("order")), y, self.arrays, self.recipe, host, how)
         return args, {"y": exact}
 
-    @property
-    def tensors(self) -> dict[str, Any]:
-        """What the kernel is given besides activations, by its parameters' names and in their order: arrays of NumPy and `tc.Tensor`s, which have `bytes`."""
-        return {name: self.arrays[name] for name in TENSORS}
-
     def compile(self, arch: str = "sm_80", rows: int = 16) -> Compiled:
         """The kernel in the form for so many rows, compiled for an architecture. Raises TileError."""
         return self.kernel(rows).compile(arch)
@@ -251,15 +260,9 @@ class Linear:
     @presented
     def __call__(self, x: Any) -> Any:
         """x W^T + b, [..., N], for x [..., K]. Raises TileError for an x that does not fit."""
-        library = OfTorch(x) if is_torch(x) else OfNumpy(x)
+        library = library_of(x)
         check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
-        return product(x, self._hold(library), self.recipe, library)
-
-    def _hold(self, library: Library) -> dict[str, Any]:
-        """What the kernel is given at every call, where the library's arrays lie."""
-        if library.place not in self._held:
-            self._held[library.place] = {name: library.hold(a) for name, a in self.arrays.items()}
-        return self._held[library.place]
+        return product(x, self._where(library), self.recipe, library)
 
 
 def numbers(bias: Any) -> Any:

@@ -4,7 +4,27 @@ from __future__ import annotations
 
 import tilec as tc
 from tilec import f32
-from tilec.kernels.forms import STRIP, TILE, together
+from tilec.kernels.forms import FEW, STRIP, TILE, together
+from tilec.kernels.plan import CHANNELS, EACH, SUMS
+
+
+@tc.function
+def summed(x, w, scales, zeros, i, j, first, last, X, on, group, has_zeros, whole, below, unit, bm, bn, stages):
+    """The tile [bm, bn] of x @ w' over rows `first` to `last` of w', in f32: w' being the weights with their scales and zero points of `group` rows, as
+    `on` says, and x converted to X, which holds it. For few rows the product is transposed, y^T = w'^T x^T."""
+    turned = bm <= FEW
+    acc = tc.zeros(f32, [bn, bm] if turned else [bm, bn])
+    for k in tc.range(first, last, TILE, stages=stages):
+        rows, tile = tc.cast(tc.load(x, [i, k], [bm, TILE]), X), tc.load(w, [k, j], [TILE, bn])
+        zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
+        scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
+        weights = converted(tile, scale if on == EACH else unit, zero, below, whole, X)
+        if on == SUMS:
+            wide = tc.cast(scale, f32)
+            acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
+        else:
+            acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
+    return acc.T if turned else acc
 
 
 @tc.function
@@ -39,9 +59,11 @@ def scaled(total, rows, i, factors, addends, dtype):
 
 @tc.function
 def finished(result, i, j, part, splits, channel, rest, bias, rows, y, work, turn):
-    """Store y = result * rows * (channel * rest) + bias for a tile [bm, bn] of sums in f32. If the sum over K is shared out among `splits` blocks, each
-    leaves its part in `work`, and the last one to come adds them in order, so that results repeat; `turn` is zero before and after."""
+    """Behind a loop over K: store y = result * rows * (channel * rest) + bias for a tile [bm, bn] of sums in f32. If the sum over K is shared out among
+    `splits` blocks, each leaves its part in `work`, and the last one to come adds them in order, so that results repeat; `turn` is zero before and after."""
     bm, bn = result.shape
+    tc.wait(0)
+    tc.sync()  # the tiles of the loop may give way to those that follow
     if splits > 1:
         tc.store(work, [part, i, j], in_rows(result))
         place = tc.block_index(1) * tc.block_count(0) + tc.block_index(0)
