@@ -22,6 +22,7 @@ from stub_driver import GPU, stubbed
 
 import tilec as tc
 from tilec.errors import TileError
+from tilec.ir.arrays import DeviceArray, read
 from tilec.running import Runner
 
 
@@ -37,9 +38,13 @@ class Interpreted:
 
 def on_host(x):
     """An array whose memory is said to be a GPU's, and is the host's."""
+    if hasattr(x, "__dlpack_device__") and not isinstance(x, np.ndarray):
+        x = read(x, 0)
     if isinstance(x, tc.Tensor) and x.device is not None:
         held = on_host(SimpleNamespace(__cuda_array_interface__={"data": (x.address, False), "shape": (x.nbytes,), "typestr": "|u1"}))
         return tc.Tensor(held, x.dtype, x.shape)
+    if isinstance(x, DeviceArray):
+        return on_host(SimpleNamespace(__cuda_array_interface__={"data": (x.address, False), "shape": x.shape, "typestr": np.dtype(x.dtype.numpy).str}))
     if not hasattr(x, "__cuda_array_interface__"):
         return x
     found = x.__cuda_array_interface__

@@ -163,7 +163,10 @@ WRONG = {
     "other inputs": (lambda: Linear(weight())(ROWS[:, :5]), r"x has shape \[3, 5\], but the layer has 64 inputs"),
     "nothing to simulate": (lambda: Linear(weight()).simulate(ROWS[:0]), r"x has shape \[0, 64\], and nothing is computed"),
     "8 bits, no array": (lambda: Linear8(weight())(3, 4), r"x is an array of codes, not a int(.|\n)*rows8"),
-    "8 bits, no axes": (lambda: Linear8(weight())(np.int8(3), 4), r"x has shape \[\], but the layer has 64 inputs"),
+    "8 bits, no scales": (lambda: Linear8(weight())(np.zeros((3, 64), np.int8), 4), r"rows are an array of scales, not a int(.|\n)*rows8"),
+    "8 bits, other rows": (lambda: Linear8(weight())(np.zeros((3, 64), np.int8), np.ones(2)), r"rows have shape \[2\], but x has \[3, 64\]"),
+    "8 bits, f16": (lambda: Linear8(weight())(ROWS, np.ones(3)), r"x is f16, but the layer takes int8(.|\n)*rows8"),
+    "8 bits, no axes": (lambda: Linear8(weight())(np.array(3, np.int8), np.array(4.0)), r"x has shape \[\], but the layer has 64 inputs"),
     "8 bits, another type": (lambda: rows8(ROWS, "f16"), "activations of 8 bits are int8 or e4m3, not f16"),
 }
 

@@ -20,9 +20,10 @@ import numpy.typing as npt
 import tilec as tc
 from tilec import DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4, int8, uint8
 from tilec.errors import presented, require
+from tilec.ir.arrays import is_torch
 from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import FEW, MULTIPROCESSORS, SHARED, TILE, Asked, Form, form
-from tilec.kernels.libraries import Library, OfNumpy, library_of
+from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
 from tilec.kernels.linear import MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, workspace
 from tilec.kernels.pieces import finished, summed
 from tilec.kernels.plan import EACH, SUMS
@@ -32,6 +33,7 @@ M, N, K, G, H, L, P, Q, R, T = tc.dims("M N K G H L P Q R T")
 A, W, X, S, Y = tc.types("A W X S Y")
 
 E4M3, E5M2 = tc.dtype("e4m3"), tc.dtype("e5m2")
+ROWS = "rows8(x) gives codes, and a scale for each row"
 LEAST = 32  # rows of weights that an instruction of 8 bits takes, and so the smallest group
 EXACT = 0x4B400000  # 3 * 2**22 in f32, plus an integer below 2**22 in the last places
 
@@ -139,22 +141,62 @@ def through16(
     finished(acc, i, j, part, splits, channel, 1.0 if on == EACH else 1.0 / unit, bias, rows, y, work, turn)
 
 
-@presented
-def rows8(x: npt.ArrayLike, to: DType | str = int8) -> tuple[Tensor, npt.NDArray[np.float32]]:
-    """x [M, K] in int8 or e4m3: codes, and for each row a scale f32[M] such that its largest number is the type's largest.
+@tc.kernel(warps=4)
+def rowing(x: X[M, K], codes: A[M, K], rows: f32[M], *, X: DType = f16, A: DType = int8, aligned: bool = False, bk: int = 1024):
+    """Rows of x in 8 bits, one a block: see `rows8`."""
+    tc.grid(M)
+    if aligned:
+        tc.assume(K % 16 == 0)
+    i = tc.block_index(0)
+    largest = tc.zeros(f32, [bk])
+    for k in tc.range(0, K, bk):
+        largest = tc.maximum(largest, tc.abs(f32(tc.load(x, [i, k], [bk]))))
+    scale = tc.max(largest) / A.max
+    finite = tc.isfinite(scale)
+    by = tc.where(finite & (scale > 0), scale, 1.0)
+    tc.store(rows, i, tc.where(finite, by, float("nan")))
+    for k in tc.range(0, K, bk):
+        tc.store(codes, [i, k], tc.cast(tc.where(finite, f32(tc.load(x, [i, k], [bk])) / by, 0.0), A))
 
-    A row with NaN, an infinity, or a number that is too large for f32 has NaN as its scale, so that its results are NaN.
+
+@presented
+def rows8(x: Any, to: DType | str = int8, out: tuple[Any, Any] | None = None, stream: Any = None) -> tuple[Any, Any]:
+    """x [..., K] in int8 or e4m3: codes, and for each row a scale f32[...] such that its largest number is the type's largest.
+
+    x is anything that NumPy makes numbers of, and codes are a `Tensor` then; or a tensor of PyTorch in f16, bf16 or f32, by a kernel where it lies, or another
+    array on a GPU, with `out`, memory for codes and scales, and perhaps a `stream`. All is computed in f32, to the same bits everywhere. A row with NaN, an
+    infinity, or a number that is too large for f32 has NaN as its scale, so that its results are NaN. Raises TileError for other types.
     """
-    kind, values = tc.dtype(to), np.asarray(x, np.float64)
+    kind = tc.dtype(to)
     require(kind in (int8, E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}")
-    largest = np.abs(values).max(axis=-1, initial=0.0)
+    if is_array(x) and not isinstance(x, np.ndarray) and not (isinstance(x, Tensor) and x.device is None):
+        return rows_where_they_lie(x, kind, out, stream)
     with np.errstate(over="ignore", invalid="ignore"):
-        scales = (largest / float(kind.max)).astype(np.float32)
-    finite = np.isfinite(scales)
-    scales = np.where(scales > 0, scales, np.where(finite, 1.0, np.nan)).astype(np.float32)
-    scales[~finite] = np.nan
-    codes = np.divide(values, scales[..., None], out=np.zeros_like(values), where=finite[..., None])
-    return Tensor.from_values(codes, kind), scales
+        values = np.asarray(x, np.float32)
+        found = np.abs(values).max(axis=-1, initial=0.0) / np.float32(kind.max)
+        finite = np.isfinite(found)
+        by = np.where(finite & (found > 0), found, np.float32(1.0))
+        codes = np.where(finite[..., None], values / by[..., None], 0.0)
+    return Tensor.from_values(codes, kind), np.where(finite, by, np.float32(np.nan))
+
+
+def is_array(x: Any) -> bool:
+    """Whether it is an array of some library that kernels take."""
+    return isinstance(x, np.ndarray | Tensor) or is_torch(x) or hasattr(x, "__cuda_array_interface__") or hasattr(x, "__dlpack_device__")
+
+
+def rows_where_they_lie(x: Any, kind: DType, out: tuple[Any, Any] | None, stream: Any) -> tuple[Any, Any]:
+    """`rows8` by the kernel."""
+    library = library_of(x, stream)
+    x = library.own(x)
+    given, shape = library.kind(x), tuple(x.shape)
+    require(given in (f16, bf16, f32), f"what is quantized is f16, bf16 or f32, not {given}", hint="convert x")
+    codes, rows = out or (library.empty(shape, kind), library.empty(shape[:-1], f32))
+    m = math.prod(shape[:-1])
+    if m:
+        args = (library.rows(x, None), library.shaped(codes, (m, shape[-1])), library.shaped(rows, (m,)))
+        rowing(*args, X=given, A=kind, aligned=shape[-1] % 16 == 0, **library.options)
+    return codes, rows
 
 
 class Way(NamedTuple):
@@ -249,14 +291,15 @@ class Recipe8(NamedTuple):
         return given | {"W": tc.dtype(self.W), "group": self.group, "has_zeros": self.has_zeros, "grouped": self.grouped}
 
 
-def product8(x: Any, rows: Any, held: Mapping[str, Any], recipe: Recipe8) -> Any:
-    """y [..., N] for codes x [..., K], rows f32 [...] and a layer's tensors where they lie."""
-    library, shape = library_of(rows), tuple(x.shape)
-    flat, y = library_of(x).rows(x, held.get("order")), library.empty((math.prod(shape[:-1]), recipe.n), tc.dtype(recipe.out))
+def product8(x: Any, rows: Any, held: Mapping[str, Any], recipe: Recipe8, library: Library, out: Any = None) -> Any:
+    """y [..., N] for codes x [..., K], rows f32 [...] and a layer's tensors where they lie; `out`, if there is one."""
+    shape = (*x.shape[:-1], recipe.n)
+    flat, y = library_of(x).rows(x, held.get("order")), taken(out, library, shape, tc.dtype(recipe.out))
     if math.prod(y.shape):
-        kernel, args, constants = call8(flat, rows.reshape(-1), y, held, recipe, library, recipe.form(y.shape[0], library))
-        kernel(*args, **constants)
-    return library.shaped(y, (*shape[:-1], recipe.n))
+        scales = library.shaped(rows, y.shape[:1])
+        kernel, args, constants = call8(flat, scales, y, held, recipe, library, recipe.form(y.shape[0], library))
+        kernel(*args, **constants, **library.options)
+    return library.shaped(y, shape) if out is None else out
 
 
 def call8(
@@ -271,9 +314,9 @@ def call8(
 def sums_of(x: Any, recipe: Recipe8, library: Library) -> Any:
     """What `summing` makes of x [M, K], if there are zero points."""
     if not recipe.has_zeros:
-        return library.empty((1, 1), f32)
-    made = library.empty((cdiv(recipe.k, recipe.step), x.shape[0]), f32)
-    summing(x, made, A=tc.dtype(recipe.to), step=recipe.step, aligned=recipe.k % 16 == 0)
+        return library.sums((1, 1))
+    made = library.sums((cdiv(recipe.k, recipe.step), x.shape[0]))
+    summing(x, made, A=tc.dtype(recipe.to), step=recipe.step, aligned=recipe.k % 16 == 0, **library.options)
     return made
 
 
@@ -359,17 +402,20 @@ class Linear8(Held):
 
     def _check(self, x: Any, rows: Any) -> None:
         """Raise TileError unless codes and scales of rows fit."""
-        made = "rows8(x) gives codes, and a scale for each row"
-        require(hasattr(x, "shape") and hasattr(x, "dtype"), f"x is an array of codes, not a {type(x).__name__}", hint=made)
         shape, k, to = tuple(x.shape), self.weight.shape[1], tc.dtype(self.to)
         require(shape[-1:] == (k,), f"x has shape {list(shape)}, but the layer has {k} inputs")
         kind = library_of(x).kind(x)
-        require(kind == to, f"x is {kind}, but the layer takes {to}", hint=made)
-        require(hasattr(rows, "shape"), f"rows are an array of scales, not a {type(rows).__name__}", hint=made)
-        require(tuple(rows.shape) == shape[:-1], f"rows have shape {list(rows.shape)}, but x has {list(shape)}: a row has one scale", hint=made)
+        require(kind == to, f"x is {kind}, but the layer takes {to}", hint=ROWS)
+        require(tuple(rows.shape) == shape[:-1], f"rows have shape {list(rows.shape)}, but x has {list(shape)}: a row has one scale", hint=ROWS)
 
     @presented
-    def __call__(self, x: Any, rows: Any) -> Any:
-        """rows * (x W^T) + b, [..., N], for codes x [..., K] and rows f32[...], as `rows8` makes them. Raises TileError for what does not fit."""
+    def __call__(self, x: Any, rows: Any, out: Any = None, stream: Any = None) -> Any:
+        """rows * (x W^T) + b, [..., N], for codes x [..., K] and rows f32[...], as `rows8` makes them; `out` and `stream` as `Linear` takes them.
+        Raises TileError for what does not fit."""
+        for given, what in ((x, "x is an array of codes"), (rows, "rows are an array of scales")):
+            require(is_array(given), f"{what}, not a {type(given).__name__}", hint=ROWS)
+        other, library = library_of(x), library_of(rows, stream)
+        require(library.place == other.place, f"x lies in {other.place}, and rows in {library.place}")
+        x, rows = other.own(x), library.own(rows)
         self._check(x, rows)
-        return product8(x, rows, self._where(library_of(x)), self.recipe)
+        return product8(x, rows, self._where(library), self.recipe, library, out)

@@ -125,7 +125,8 @@ def spills(asked: Asked, tile: tuple[int, int, int]) -> bool:
     bm, bn, warps = tile
     fine, result, columns = asked.group < 32, bm * bn // (32 * warps), bn // warps
     if asked.by == 8:
-        return asked.sums and result > (32 if asked.group < TILE and not asked.aligned else 64)
+        most = 64 if asked.group >= (64 if asked.aligned else TILE) else 32 if asked.aligned or asked.group >= 64 else 16
+        return asked.sums and result > most
     if fine and not asked.aligned:
         return result > 32 or columns > 32
     if asked.sums:
@@ -141,7 +142,7 @@ def block_bytes(asked: Asked, how: Form) -> int:
     stage = rows + TILE * how.bn * asked.bits // 8 + 2 * few * how.bn * (4 if asked.sums else 2) + sums
     loose = not asked.aligned or asked.given != asked.by  # activations are converted, or come one by one
     changes = 4 * few * (how.bn + 8) * 2 * (few > 1) + how.bm * (TILE + 8) * 2 * loose
-    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 or asked.given < 16 else 2)) + changes + 1024 * 16 // asked.given
+    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 or asked.given < 16 else 2)) + changes + (1024 if asked.given == 16 else 3072)
 
 
 def together(bm: int, bn: int) -> int:

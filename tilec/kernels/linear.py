@@ -21,7 +21,7 @@ import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
 from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, TILE, Asked, Form, clocks, form, measured
-from tilec.kernels.libraries import Library, OfNumpy, library_of
+from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
 from tilec.kernels.pieces import finished, summed
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
@@ -99,14 +99,14 @@ COMPUTED = (f16, bf16)  # types of activations
 TENSORS = ("w", "scales", "zeros", "channel", "bias")  # of a layer, in the kernel's order; and perhaps an `order`
 
 
-def product(x: Any, held: Mapping[str, Any], recipe: Recipe, library: Library) -> Any:
-    """y [..., N] for x [..., K] and a layer's tensors where x lies."""
-    shape = tuple(x.shape)
-    flat, y = library.rows(x, held.get("order")), library.empty((math.prod(shape[:-1]), recipe.n), tc.dtype(recipe.X))
+def product(x: Any, held: Mapping[str, Any], recipe: Recipe, library: Library, out: Any = None) -> Any:
+    """y [..., N] for x [..., K] and a layer's tensors where x lies; `out`, if there is one."""
+    shape = (*x.shape[:-1], recipe.n)
+    flat, y = library.rows(x, held.get("order")), taken(out, library, shape, tc.dtype(recipe.X))
     if math.prod(y.shape):
         kernel, args, constants = call(flat, y, held, recipe, library, recipe.form(y.shape[0], library))
-        kernel(*args, **constants)
-    return library.shaped(y, (*shape[:-1], recipe.n))
+        kernel(*args, **constants, **library.options)
+    return library.shaped(y, shape) if out is None else out
 
 
 def call(x: Any, y: Any, held: Mapping[str, Any], recipe: Recipe, library: Library, how: Form) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -119,7 +119,7 @@ def workspace(y: Any, library: Library, how: Form) -> tuple[Any, Any]:
     m, n = y.shape
     rows, tiles = (m, cdiv(m, how.bm) * cdiv(n, how.bn)) if how.splits > 1 else (1, 1)
     work, turn = library.workspace(how.splits * rows * n, tiles)
-    return work.reshape(how.splits, rows, n), turn
+    return library.shaped(work, (how.splits, rows, n)), turn
 
 
 def kernel_of(warps: int) -> Any:
@@ -258,11 +258,13 @@ class Linear(Held):
         return library.shaped(y, (*x.shape[:-1], self.recipe.n)), report
 
     @presented
-    def __call__(self, x: Any) -> Any:
-        """x W^T + b, [..., N], for x [..., K]. Raises TileError for an x that does not fit."""
-        library = library_of(x)
+    def __call__(self, x: Any, out: Any = None, stream: Any = None) -> Any:
+        """x W^T + b, [..., N], for x [..., K], in the memory of `out` if it is given: arrays on a GPU that are not PyTorch's (CuPy's, JAX's, any with the CUDA
+        array interface or DLPack, or a `tc.Tensor` over one) want it, and may come with a `stream`. Raises TileError for an x that does not fit."""
+        library = library_of(x, stream)
+        x = library.own(x)
         check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
-        return product(x, self._where(library), self.recipe, library)
+        return product(x, self._where(library), self.recipe, library, out)
 
 
 def numbers(bias: Any) -> Any:
