@@ -97,7 +97,7 @@ class SharedAccess:
             line = i32_add(self.g, self.line(), constant)
             return self.pointer(self.swizzled(line), 0)
         moved = swizzle(constant)
-        low = moved & ((1 << (swizzle.base + swizzle.bits)) - 1)
+        low = moved & (swizzle.block - 1)
         return self.pointer(self.thread_part(low), moved - low)
 
     def pointer(self, element: str, constant: int) -> str:
@@ -179,8 +179,11 @@ class SharedAccess:
     def swizzled(self, line: str) -> str:
         g, swizzle = self.g, self.memory.layout.swizzle  # type: ignore[union-attr]
         assert swizzle is not None
-        moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {swizzle.shift}')}, {swizzle.mask}")
-        return g.e.let(f"xor i32 {line}, {moved}")
+        result = line
+        for shift, mask in swizzle.masks.items():
+            moved = g.e.let(f"and i32 {g.e.let(f'lshr i32 {line}, {shift}')}, {mask}")
+            result = g.e.let(f"xor i32 {result}, {moved}")
+        return result
 
     def thread_part(self, low: int) -> str:
         """The thread's swizzled offset with the low bits of a register's constant."""
@@ -198,7 +201,7 @@ class SharedAccess:
             return thread
         swizzle = self.memory.layout.swizzle  # type: ignore[union-attr]
         assert swizzle is not None
-        reaches = any(bits & swizzle.mask << swizzle.shift for bits in self.moved)
+        reaches = any(bits & swizzle.reads for bits in self.moved)
         return self.g.e.let(f"xor i32 {thread}, {self.swizzled(moving) if reaches else moving}")
 
     def inside(self, register: int, also: str = "true") -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,30 +25,82 @@ BANK_BYTES = 4
 WARP = 32
 
 
+Term = tuple[int, int, int]  # bits, base, shift
+
+
 @record()
 class Swizzle:
-    """offset ^ (offset >> shift & mask): `bits` bits from bit `base` up are XORed with the `bits` bits `shift` places above them."""
+    """offset ^ (offset >> shift & mask): `bits` bits from bit `base` up are XORed with the `bits` bits `shift` places above them.
+
+    `more` are further [bits, base, shift] that are XORed on top, each with bits of the offset as it was. So any linear map from the bits that are
+    read to those that are changed is a swizzle; none is read and changed.
+    """
 
     bits: int
     base: int
     shift: int
+    more: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
-        require(self.bits >= 0 and self.base >= 0, f"a swizzle of {self.bits} bits from bit {self.base}")
-        require(self.shift >= self.bits, f"a swizzle of {self.bits} bits must take them from at least {self.bits} places above")
+        for bits, base, shift in self.terms:
+            require(bits >= 0 and base >= 0, f"a swizzle of {bits} bits from bit {base}")
+            require(shift >= bits, f"a swizzle of {bits} bits must take them from at least {bits} places above")
+        require(not self.mask & self.reads, f"a swizzle may not read bits that it changes, as {list(map(list, self.terms))} does")
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return ((self.bits, self.base, self.shift), *self.more)
+
+    @cached_property
+    def masks(self) -> dict[int, int]:
+        """Which bits are changed, by how many places above them the bits are that they are XORed with."""
+        found: dict[int, int] = {}
+        for bits, base, shift in self.terms:
+            found[shift] = found.get(shift, 0) ^ ((1 << bits) - 1) << base
+        return found
 
     @property
     def mask(self) -> int:
-        return ((1 << self.bits) - 1) << self.base
+        """All bits that are changed."""
+        return sum({1 << b for bits, base, _ in self.terms for b in range(base, base + bits)})
+
+    @property
+    def reads(self) -> int:
+        """All bits that these are XORed with."""
+        return sum({1 << b + shift for bits, base, shift in self.terms for b in range(base, base + bits)})
+
+    @property
+    def run(self) -> int:
+        """So many neighbours, from a multiple of it on, stay together."""
+        return 1 << min((base for bits, base, _ in self.terms if bits), default=0)
+
+    @property
+    def block(self) -> int:
+        """Within blocks of so many offsets things are moved."""
+        return 1 << max(base + bits for bits, base, _ in self.terms)
 
     @property
     def period(self) -> int:
         """Adding a multiple of this to an offset commutes with the swizzle."""
-        return 1 << (self.base + self.shift + self.bits) if self.bits else 1
+        return 1 << max(base + shift + bits for bits, base, shift in self.terms) if self.bits else 1
 
     def __call__(self, offset: Any) -> Any:
         """For integers and NumPy arrays of them. It is its own inverse."""
-        return offset ^ (offset >> self.shift & self.mask)
+        moved = offset
+        for shift, mask in self.masks.items():
+            moved = moved ^ (offset >> shift & mask)
+        return moved
+
+    def listed(self) -> list[Any]:
+        """As it is written: [bits, base, shift], or a list of such."""
+        return [list(t) for t in self.terms] if self.more else list(self.terms[0])
+
+
+def swizzle_of(stated: Sequence[Any]) -> Swizzle | None:
+    """The swizzle that is written as [bits, base, shift], or as a list of such; None for an empty list. Raises TileError."""
+    terms = [tuple(stated)] if stated and not isinstance(stated[0], Sequence) else [tuple(t) for t in stated]
+    require(all(len(t) == 3 for t in terms), f"a swizzle is [bits, base, shift], not {stated!r}")
+    return Swizzle(*terms[0], tuple(terms[1:])) if terms else None
 
 
 @record()
@@ -82,7 +135,7 @@ class SharedLayout:
         """How many elements the buffer must have: one more than the highest offset, rounded up to the blocks within which a swizzle
         moves things."""
         top = self.base + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) + 1
-        block = 1 << (self.swizzle.base + self.swizzle.bits) if self.swizzle else 1
+        block = self.swizzle.block if self.swizzle else 1
         return -(-top // block) * block
 
     def offset(self, coords: Sequence[Any]) -> Any:
@@ -109,7 +162,7 @@ class SharedLayout:
         if self.strides[axis] != 1:
             return 1
         others = [s for d, s in enumerate(self.strides) if d != axis and self.shape[d] > 1]
-        together = 1 << self.swizzle.base if self.swizzle else 0
+        together = self.swizzle.run if self.swizzle else 0
         return math.gcd(self.shape[axis], self.base, together, *others)
 
     def slice(self, axis: int, index: Any) -> tuple[Any, SharedLayout]:
@@ -157,7 +210,7 @@ class SharedLayout:
         return replace(self, shape=tuple(self.shape[d] for d in dims), strides=tuple(self.strides[d] for d in dims))
 
     def __str__(self) -> str:
-        swizzle = f", swizzle={[self.swizzle.bits, self.swizzle.base, self.swizzle.shift]}" if self.swizzle else ""
+        swizzle = f", swizzle={self.swizzle.listed()}" if self.swizzle else ""
         base = f", base={self.base}" if self.base else ""
         spread = ", spread=True" if self.spread else ""
         return f"shared(shape={list(self.shape)}, strides={list(self.strides)}{swizzle}{base}{spread})"
@@ -189,11 +242,11 @@ def row_major(*shape: int) -> SharedLayout:
 
 
 def shared(
-    shape: Sequence[int], strides: Sequence[int] | None = None, swizzle: Sequence[int] | None = None, base: int = 0, spread: bool = False
+    shape: Sequence[int], strides: Sequence[int] | None = None, swizzle: Sequence[Any] | None = None, base: int = 0, spread: bool = False
 ) -> SharedLayout:
-    """A shared layout as its text names it: row-major without `strides`; `swizzle` is [bits, base, shift]."""
+    """A shared layout as its text names it: row-major without `strides`; `swizzle` is [bits, base, shift], or a list of such."""
     steps = row_major(*shape).strides if strides is None else tuple(strides)
-    return SharedLayout(tuple(shape), steps, Swizzle(*swizzle) if swizzle else None, base, spread)
+    return SharedLayout(tuple(shape), steps, swizzle_of(swizzle or ()), base, spread)
 
 
 def parse_shared(text: str) -> SharedLayout:

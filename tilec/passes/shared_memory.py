@@ -9,12 +9,16 @@ scratch tiles of layout conversions, none of which outlives the barrier before t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext
+from typing import Any
 
 from tilec.errors import TileError
 from tilec.ir.core import Block, Function, Op, Rewriter, Value
+from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout
+from tilec.ir.notes import say
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.control import For, While
@@ -22,11 +26,12 @@ from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.shared_views import SharedView, laid_out
 from tilec.ir.ops.warps import InWarps
-from tilec.ir.shared import row_major
+from tilec.ir.shared import SharedLayout, row_major
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 from tilec.passes.lifetimes import places
-from tilec.passes.swizzles import Access, best_layout
+from tilec.passes.swizzles import Access, best
+from tilec.records import replace
 
 ALIGNMENT = 1024  # of every tile, so that swizzles up to the hardware's widest start at a period
 VECTOR = 16  # bytes of the widest access
@@ -37,7 +42,7 @@ def lay_out_shared(function: Function, target: Hardware) -> Function:
 
 
 class LayOutShared(Rewriter):
-    """Tiles without a layout get the one that their accesses want."""
+    """Tiles without a layout, and the scratch of exchanges, get the one that their accesses want."""
 
     def __init__(self, target: Hardware):
         super().__init__()
@@ -46,6 +51,8 @@ class LayOutShared(Rewriter):
     def run(self, function: Function) -> Function:
         self.accesses: dict[Value, list[Access]] = {}
         self.roots: dict[Value, tuple[Value, tuple[int, ...]]] = {}  # the tile that a view is of, and which axis of it each axis walks along
+        self.folded: set[Value] = set()  # tiles of which some view has an axis that walks along several: rows lie without gaps
+        self.facts = Facts(function)
         self.collect(function.body, 1.0)
         return super().run(function)
 
@@ -58,28 +65,46 @@ class LayOutShared(Rewriter):
                 self.roots[op.result] = op.result, tuple(range(op.result.type.rank))
             elif isinstance(op, SharedView):
                 root, axes = self.roots[op.memory]
-                self.roots[op.result] = root, tuple(axes[a] for a, _ in op.axes or ())
+                self.roots[op.result] = root, tuple(axes[a] for a, _ in op.axes or ()) if axes else ()
+                self.folded |= {root} if op.axes is None else set()
             elif isinstance(op, LoadShared) and op.layout is not None:
-                self.note(op.memory, op.layout, op.dims, rounds, self.target.matrix_rows(plain(op.memory), op.dims, op.result.type))
+                whole = type(op) is LoadShared
+                rows = self.target.matrix_rows(plain(op.memory), op.dims, op.result.type) if whole else None
+                self.note(op, op.memory, op.layout, op.dims, rounds, rows, 0 if whole else 1)
             elif isinstance(op, StoreShared) and op.value.type.layout is not None:
-                by_rows = self.target.matrix_rows(plain(op.memory), op.dims, op.value.type, stored=True)
-                self.note(op.memory, op.value.type.layout, op.dims, rounds, by_rows)
+                rows = self.target.matrix_rows(plain(op.memory), op.dims, op.value.type, stored=True)
+                self.note(op, op.memory, op.value.type.layout, op.dims, rounds, rows)
             elif isinstance(op, Gather | Scatter) and isinstance(op.memory.type, SharedType) and not op.indices and op.tile_shape:
-                self.note(op.memory, (op.result if op.results else op.value).type.layout, op.dims, rounds)  # type: ignore[union-attr]
+                self.note(op, op.memory, (op.result if op.results else op.value).type.layout, op.dims, rounds)  # type: ignore[union-attr]
             elif isinstance(op, CopyAsync) and op.layout is not None:
-                self.note(op.target, op.layout, tuple(range(op.target.type.rank)), rounds)
+                self.note(op, op.target, op.layout, tuple(range(op.target.type.rank)), rounds)
 
-    def note(self, memory: Value, layout: Layout, dims: tuple[int, ...], rounds: float, rows: Layout | None = None) -> None:
+    def note(self, op: Any, memory: Value, layout: Layout, dims: tuple[int, ...], rounds: float, rows: Layout | None = None, limit: int = 0) -> None:
+        """`limit` is joined by where the tile begins in the shared one, and what it has along the last axis."""
         root, axes = self.roots[memory]
-        self.accesses.setdefault(root, []).append(Access(layout, tuple(axes[d] for d in dims), rounds, rows))
+        if len(axes) < memory.type.rank:  # who knows where
+            return
+        for along, d in enumerate(dims):
+            if axes[d] == root.type.rank - 1:
+                begins = self.facts.divisor(op.offsets[d]) if not isinstance(op, CopyAsync) else 0
+                limit = math.gcd(limit, begins, op.tile_shape[along])
+        self.accesses.setdefault(root, []).append(Access(layout, tuple(axes[d] for d in dims), rounds, rows, limit))
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
-        if isinstance(op, Shared) and op.layout is None:
-            if op.result.type.packed:  # rows begin at any bit: nothing to swizzle
-                return self.clone(op, layout=row_major(*op.shape))
-            accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
-            return self.clone(op, layout=best_layout(op.shape, op.result.type.item_bytes, accesses))
+        if isinstance(op, Shared) and (op.layout is None or op.scratch):
+            return self.clone(op, layout=self.chosen(op))
         return self.clone(op)
+
+    def chosen(self, op: Shared) -> SharedLayout:
+        spread = op.layout is not None and op.layout.spread
+        if op.result.type.packed:  # rows begin at any bit: nothing to swizzle
+            return row_major(*op.shape)
+        accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
+        found = best(op.shape, op.result.type.item_bytes, accesses, gaps=op.result not in self.folded)
+        if found.cost.waits:
+            served = found.cost.turns
+            say(op.loc, lambda: f"no layout of the shared tile is free of bank conflicts: its accesses take {1 + found.cost.waits / served:.2f} turns for one")
+        return replace(found.layout, spread=spread) if spread else found.layout
 
 
 def plain(memory: Value) -> SharedType:

@@ -164,7 +164,7 @@ class Shared(Op):
     """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored.
 
     The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
-    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, a list of such, or False for none.
 
     Example:
         t = tc.shared(f32, [8, 16])
@@ -190,14 +190,13 @@ class Shared(Op):
 
     @classmethod
     def build(
-        cls, b: Builder, dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True
+        cls, b: Builder, dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[Any] | bool = True
     ) -> Value:
         require(isinstance(dtype, DType), f"a type comes first, as in tc.shared(f16, [64, 32]), not {dtype!r}", code=Code.ARGUMENTS)
         extents = static_shape(shape)
         if strides is None and swizzle is True:
             return b.emit(cls(dtype, extents))
         stated = () if isinstance(swizzle, bool) else tuple(swizzle)
-        require(len(stated) in (0, 3), f"a swizzle is [bits, base, shift], not {swizzle!r}")
         require(strides is None or len(strides) == len(extents), f"a tile of {len(extents)} axes has as many strides, not {strides!r}")
         layout = shared_layout(extents, strides, stated)
         require(layout.is_injective(), f"under {layout} some elements share a place", hint="make the strides larger", code=Code.LAYOUT)
