@@ -29,8 +29,8 @@ def test_step_3_in_machine_code(arch):
     assert not code.find("LDL|STL")
 
 
-@pytest.mark.parametrize("name", ["matmul_v1", "matmul_v2", "matmul_v3"])
-def test_no_bank_conflicts_from_step_1_on(name):
+@pytest.mark.parametrize("name", ["matmul_v0", "matmul_v1", "matmul_v2", "matmul_v3", "matmul_v4"])
+def test_no_bank_conflicts(name):
     args, _ = example(name).example_args(0)
     assert example(name).simulate(*args).shared_conflicts == 0
 

@@ -33,6 +33,18 @@ def test_swizzle_by_bits(swizzle):
     assert (swizzle(x + swizzle.period) == swizzle(x) + swizzle.period).all()
 
 
+def test_swizzles_of_several_terms_read_the_offset_as_it_was():
+    x = np.arange(4096)
+    swizzle = Swizzle(2, 3, 3, ((1, 5, 1), (2, 3, 5)))
+    bit = [(x >> i) & 1 for i in range(12)]
+    bit[3], bit[4], bit[5] = bit[3] ^ bit[6] ^ bit[8], bit[4] ^ bit[7] ^ bit[9], bit[5] ^ bit[6]
+    assert (swizzle(x) == sum(b << i for i, b in enumerate(bit))).all()
+    assert (swizzle(swizzle(x)) == x).all()
+    assert swizzle.period == 1024
+    with pytest.raises(TileError, match="may not read bits that it changes"):
+        Swizzle(1, 3, 3, ((1, 6, 3),))
+
+
 def test_swizzle_that_would_read_its_own_bits_is_refused():
     with pytest.raises(TileError, match="2 bits"):
         Swizzle(2, 3, 1)
@@ -46,6 +58,7 @@ def test_swizzle_that_would_read_its_own_bits_is_refused():
         shared([8, 64], swizzle=[3, 3, 3]),
         shared([4, 48], swizzle=[2, 3, 3]),
         shared([2, 3, 16], swizzle=[1, 2, 3], base=5),
+        shared([16, 64], swizzle=[[2, 3, 3], [1, 5, 2], [1, 3, 5]]),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 
 import tilec as tc
 from tilec import TileError, f32
-from tilec.ir.layout import Layout, parse_layout
+from tilec.ir.layout import Digit, Layout, parse_layout
 from tilec.ir.shared import SharedLayout, shared
-from tilec.passes.swizzles import Access, best_layout
+from tilec.passes.swizzles import Access, best, best_layout
 
 
 def waits(memory: SharedLayout, item: int, layout: Layout, dims: tuple[int, ...], vector: int) -> int:
@@ -111,6 +112,71 @@ def test_the_cheapest_of_all_swizzles(seed: int) -> None:
     assert sum(price(found, item, x) for x in layouts) <= least
 
 
+def shuffled(rng: np.random.Generator, shape: tuple[int, int], vector: int, warps: int) -> Layout:
+    """A layout whose lanes and registers walk the bits of the coordinates in any order, 2**vector neighbours of a row in registers."""
+    bits = [(d, i) for d, n in enumerate(shape) for i in range(n.bit_length() - 1)]
+    kept = [(1, i) for i in reversed(range(vector))]
+    rest = [b for b in bits if b not in kept]
+    digits = [Digit(2, d, 1 << i) for d, i in (rest[j] for j in rng.permutation(len(rest)))]
+    threads, registers = digits[: 5 + warps], digits[5 + warps :]
+    threads += [Digit(2, -1, 0)] * (5 + warps - len(threads))
+    return Layout(shape, tuple(threads), tuple(registers) + tuple(Digit(2, d, 1 << i) for d, i in kept))
+
+
+def turns_under(maps: np.ndarray, sources: range, lines: np.ndarray, width: int) -> np.ndarray:
+    """Turns of one access at the byte places [32] under each of some maps [n, bits]: the words of the fullest bank, for 128 bytes of lanes each."""
+    moved = np.zeros((len(maps), 32), np.int64) + lines
+    for i, source in enumerate(sources):
+        moved ^= maps[:, i : i + 1] * (lines >> source & 1)
+    unit = max(4, width)
+    cells = moved.reshape(len(maps), -1, 128 // unit) // unit
+    banks = [[len({int(c) for c in group if c % (128 // unit) == b}) for b in range(128 // unit)] for group in cells.reshape(-1, 128 // unit)]
+    return np.max(banks, axis=-1).reshape(len(maps), -1).sum(axis=-1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_linear_map_does_better(seed: int) -> None:
+    """All maps over GF(2) from the bits of a place above the banks' to those of the banks, for each number of neighbours that stay together."""
+    rng = np.random.default_rng(seed)
+    item, shape = [(4, (16, 8)), (2, (16, 16)), (8, (16, 4)), (1, (32, 16)), (4, (8, 16))][seed % 5]
+    layouts = [shuffled(rng, shape, int(rng.integers(0, 3 if item < 8 else 2)), int(rng.integers(0, 2))) for _ in range(3)]
+    rounds = [float(rng.choice([1, 10])) for _ in layouts]
+    least = math.inf
+    for low in range(4, max(2, item.bit_length() - 1) - 1, -1):
+        sources = range(7, (math.prod(shape) * item - 1).bit_length())
+        maps = np.array(list(itertools.product([m << low for m in range(1 << 7 - low)], repeat=len(sources))))
+        taken = np.zeros(len(maps))
+        for layout, times in zip(layouts, rounds, strict=True):
+            vector = math.gcd(layout.vector_run(1), 16 // item, (1 << low) // item, layout.registers)
+            lines = layout.coords()[:32, 0] @ np.array([shape[1], 1]) * item
+            instructions = times * layout.threads // 32 * layout.registers / vector
+            taken += instructions * (turns_under(maps, sources, lines, vector * item) + 1)
+        least = min(least, float(taken.min()))
+    found = best(shape, item, tuple(Access(x, (0, 1), r) for x, r in zip(layouts, rounds, strict=True)))
+    assert found.layout.is_injective()
+    assert found.cost.taken == pytest.approx(least)
+    counted = sum(r * waits(found.layout, item, x, (0, 1), math.gcd(x.vector_run(1), found.layout.run(), 16 // item, x.registers))
+                  for x, r in zip(layouts, rounds, strict=True))  # fmt: skip
+    assert found.cost.waits == counted
+
+
+def test_bits_of_two_distances() -> None:
+    """Rows 0 to 7 at once, and rows 0, 8, .. 56 at once: the bits of both, 3 and 6 places above those of the chunk, are XORed into it."""
+    layouts = [parse_layout(t) for t in ("local(8, 8).replicated(4).spatial(8, 1).local(1, 8)", "replicated(4).spatial(8, 1).local(8, 8).local(1, 8)")]
+    found = best_layout((64, 64), 2, tuple(Access(x, (0, 1), 1.0) for x in layouts))
+    assert found == shared([64, 64], swizzle=[[3, 3, 3], [3, 3, 6]])
+    assert [waits(found, 2, x, (0, 1), 8) for x in layouts] == [0, 0]
+    for distance in (3, 4, 5, 6):
+        assert sum(waits(shared([64, 64], swizzle=[3, 3, distance]), 2, x, (0, 1), 8) for x in layouts) > 0
+
+
+def test_slices_keep_their_places() -> None:
+    """Rows are sliced at run time: no bit above a row may be read."""
+    columns = parse_layout("local(1, 16).spatial(32, 1).local(1, 4)")
+    assert best_layout((32, 64), 4, (Access(columns, (0, 1), 1.0),)) != shared([32, 64])
+    assert best_layout((32, 64), 4, (Access(columns, (0, 1), 1.0),), sliced=1) == shared([32, 64])
+
+
 M, N = tc.dims("M N")
 
 
@@ -126,6 +192,7 @@ def columns(x: f32[32, 32], y: f32[32, 32], *, strides=None, swizzle=True):
 @pytest.mark.parametrize(("constants", "conflicts"), [
     ({"swizzle": False}, True), ({"strides": [40, 1]}, True), ({"strides": [36, 1]}, False), ({"strides": [33, 1]}, False), ({}, False),
     ({"swizzle": [3, 2, 3]}, False), ({"swizzle": [1, 2, 3]}, True),
+    ({"swizzle": [[1, 2, 3], [2, 3, 3]]}, False), ({"swizzle": [[1, 2, 4], [1, 4, 3]]}, True),
 ])  # fmt: skip
 def test_the_author_may_state_the_layout(constants: dict, conflicts: bool) -> None:
     """Each lane reads a row, 4 floats at once: 8 lanes together, whose chunks of 16 bytes must lie in 8 different eighths of 128 bytes."""
@@ -138,7 +205,8 @@ def test_the_author_may_state_the_layout(constants: dict, conflicts: bool) -> No
 
 
 @pytest.mark.parametrize(("constants", "said"), [
-    ({"swizzle": [3, 3]}, "a swizzle is"), ({"strides": [32]}, "2 axes"), ({"strides": [1, 1]}, "some elements share a place"),
+    ({"swizzle": [3, 3]}, "a swizzle is"), ({"swizzle": [[1, 2, 3], [1, 5, 3]]}, "may not read bits that it changes"),
+    ({"strides": [32]}, "2 axes"), ({"strides": [1, 1]}, "some elements share a place"),
 ])  # fmt: skip
 def test_layouts_that_can_not_be(constants: dict, said: str) -> None:
     with pytest.raises(TileError, match=said):

@@ -808,11 +808,11 @@ def store(target: Memory, offsets: Sequence[Index] | Index | Operand, value: Ope
         tc.store(O, [0, 0], n)  # error: a tile of i32 is stored to a tensor of f32
     """
 
-def shared(dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[int] | bool = True) -> SharedTile:
+def shared(dtype: DType, shape: Sequence[int], *, strides: Sequence[int] | None = None, swizzle: Sequence[Any] | bool = True) -> SharedTile:
     """A tile in shared memory, allocated for the whole kernel; its contents are undefined until stored.
 
     The compiler lays it out so that its accesses meet the fewest bank conflicts, unless the author does: `strides` counts elements along each
-    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, or False for none.
+    axis, `swizzle` is [bits, base, shift], as in CuTe's Swizzle, a list of such, or False for none.
 
     Example:
         t = tc.shared(f32, [8, 16])

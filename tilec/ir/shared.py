@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tilec.errors import TileError, require
+from tilec.errors import Code, TileError, require
 from tilec.ir.layout import Layout
 from tilec.records import record, replace
 
@@ -99,8 +99,11 @@ class Swizzle:
 def swizzle_of(stated: Sequence[Any]) -> Swizzle | None:
     """The swizzle that is written as [bits, base, shift], or as a list of such; None for an empty list. Raises TileError."""
     terms = [tuple(stated)] if stated and not isinstance(stated[0], Sequence) else [tuple(t) for t in stated]
-    require(all(len(t) == 3 for t in terms), f"a swizzle is [bits, base, shift], not {stated!r}")
-    return Swizzle(*terms[0], tuple(terms[1:])) if terms else None
+    require(all(len(t) == 3 for t in terms), f"a swizzle is [bits, base, shift], not {stated!r}", code=Code.SHARED_TILE)
+    if not terms:
+        return None
+    bits, base, shift = terms[0]
+    return Swizzle(bits, base, shift, tuple(terms[1:]))
 
 
 @record()
