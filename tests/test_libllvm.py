@@ -1,7 +1,11 @@
 """LLVM by its C functions: called as llvmlite calls them, by several threads at once, and what is said where it is not there."""
 
 import ctypes
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from llvm_samples import MMA_LOOP, SHARED, VECTOR_ADD
@@ -44,3 +48,26 @@ def test_without_the_library_the_error_names_the_package(monkeypatch, missing, w
     with pytest.raises(TileError, match=words) as e:
         libllvm.LLVM()
     assert "pip install 'llvmlite" in str(e.value)
+
+
+MEANWHILE = """
+import sys, threading
+from tilec.backend.libllvm import path
+from tilec.backend.libraries import load_meanwhile
+
+def missing():
+    raise RuntimeError("it is not here")
+
+load_meanwhile(missing, lambda: None, lambda: "nowhere.so", path)
+for thread in threading.enumerate()[1:]:
+    thread.join()
+print("libllvmlite" in open("/proc/self/maps").read())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is loaded")
+@pytest.mark.parametrize(("isolate", "there"), [("", "True"), ("1", "False")])
+def test_a_library_is_loaded_meanwhile_and_no_thread_stands_in_the_way_of_copies(isolate, there):
+    environment = {**os.environ, "TILEC_ISOLATE": isolate, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", MEANWHILE], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (there, "")

@@ -20,6 +20,7 @@ from tilec.backend import atomics, copies, functions, gather, groups, memory, nv
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401
+from tilec.backend.libraries import load_meanwhile
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
@@ -196,9 +197,13 @@ class Kernel:
         def stages() -> dict[str, Function]:
             return self._staged(constants, where)
 
+        def compiled(kept: bool) -> Compiled:
+            load_meanwhile(nvptx.library, assembler.library)
+            return compile_stages(stages(), where, lineinfo, kept)
+
         tools = keys.tools() if PIPELINE is _SHIPPED and cache.folder() else None
         if tools is None:
-            return compile_stages(stages(), where, lineinfo)
+            return compiled(kept=False)
         told = None if lineinfo else self._fingerprint(constants)
         quick = keys.quick(told, where, tools) if told else None
         pointer = cache.read(quick) if quick else None
@@ -207,7 +212,7 @@ class Kernel:
             return restored(entry, where, stages)
         exact = keys.exact(self._parsed(constants), where, lineinfo, tools)
         entry = cache.read(exact) if exact else None
-        built = restored(entry, where, stages) if entry else compile_stages(stages(), where, lineinfo, kept=True)
+        built = restored(entry, where, stages) if entry else compiled(kept=True)
         noticed = (constants_key(constants), where.name) in self._noticed  # what was said is to be said again
         if exact and not noticed and keys.tools() == tools:  # they may have changed meanwhile
             if not entry:
@@ -429,7 +434,7 @@ def machine_code(llvm: str, where: Target, lineinfo: bool, kept: bool) -> tuple[
     found = cache.read(key) if key else None
     if found:
         return zlib.decompress(found.parts["ptx"]).decode(), found.parts["cubin"], found.head["log"]
-    ptx = nvptx.to_ptx(llvm, where, meanwhile=assembler.load_meanwhile)
+    ptx = nvptx.to_ptx(llvm, where)
     made = assembler.assemble(ptx, where, lineinfo)
     if key and keys.machine(llvm, where, lineinfo) == key:  # the assembler that was loaded is the one that was told
         cache.write(key, {"log": made.log}, {"ptx": zlib.compress(ptx.encode(), 1), "cubin": made.data})

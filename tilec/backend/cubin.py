@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from contextlib import suppress
-from functools import cache
 from typing import NamedTuple
 
 from tilec.backend import nvjitlink, versions
@@ -82,15 +79,9 @@ def load() -> None:
         nvjitlink.load()
 
 
-@cache
-def load_meanwhile() -> None:
-    """Load the assembler in a thread. Worth it while LLVM is at work, which holds no interpreter lock; what goes wrong is said when it is used."""
-
-    def quietly() -> None:
-        with suppress(Exception):
-            load()
-
-    threading.Thread(target=quietly, daemon=True).start()
+def library() -> str | None:
+    """Where the assembler lies, if it is a library. Raises TileError if it should be there and is not."""
+    return nvjitlink.path() if choose() == "nvjitlink" else None
 
 
 def identity() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
 from typing import Any
@@ -111,10 +111,8 @@ class LLVM:
             self._machines[named] = self._do("CreateTargetMachine", target, triple, cpu, features, 3, b"default", b"jitdefault", 0, 0, b"")
         return self._machines[named]
 
-    def assembly(self, text: str, triple: str, cpu: str, features: str, passes: Sequence[str], meanwhile: Callable[[], None] | None = None) -> str:
-        """The assembly of a module given as LLVM IR, after these passes; `meanwhile` is called before the long work.
-
-        Raises RuntimeError with what LLVM says of IR that is wrong.
+    def assembly(self, text: str, triple: str, cpu: str, features: str, passes: Sequence[str]) -> str:
+        """The assembly of a module given as LLVM IR, after these passes. Raises RuntimeError with what LLVM says of IR that is wrong.
         """
         with self._lock, ExitStack() as owned:
 
@@ -133,8 +131,6 @@ class LLVM:
             manager = own(self._do("CreateNewModulePassManager"), "DisposeNewModulePassManger")
             for name in passes:
                 self._do(f"module_Add{name}Pass", manager)
-            if meanwhile:
-                meanwhile()
             self._do("RunNewModulePassManager", manager, module, builder)
             buffer = own(self._needed("TargetMachineEmitToMemory", machine, module, 0), "DisposeMemoryBuffer")
             return ctypes.string_at(self._do("GetBufferStart", buffer), self._do("GetBufferSize", buffer)).decode()

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
 from functools import cache
 
 from tilec.backend import libllvm
@@ -78,10 +77,15 @@ def load() -> None:
     _llvm()
 
 
+def library() -> str | None:
+    """Where LLVM lies, if it is installed."""
+    return libllvm.path()
+
+
 @cache
 def identity() -> str:
     """Which LLVM this is, without loading it."""
-    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(libllvm.path())}"
+    return f"llvmlite {version('llvmlite', 'llvmlite')} {identity_of(library())}"
 
 
 def check(text: str, arch: Target) -> None:
@@ -97,11 +101,10 @@ def check(text: str, arch: Target) -> None:
             raise TileError(f"llvm.{found[1]} has no lowering for GPUs", hint="exp2 of f32 and f16 has, and sin, cos, tanh marked afn", code=Code.NOT_ON_GPU)
 
 
-def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None = None) -> str:
+def to_ptx(text: str, arch: Target | str) -> str:
     """PTX of a module given as LLVM IR text; `HEADER` is put before it if it states no target itself.
 
-    `meanwhile` is called before the long work, which holds no interpreter lock. Raises TileError, which names the file where the IR was
-    kept, when LLVM refuses it.
+    Raises TileError, which names the file where the IR was kept, when LLVM refuses it.
     """
     arch = target(arch)
     if "target triple" not in text:
@@ -109,7 +112,7 @@ def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None =
     check(text, arch)
     run = _isolated if os.environ.get("TILEC_ISOLATE") else _generate
     try:
-        return run(text, arch, meanwhile)
+        return run(text, arch)
     except RuntimeError as e:
         from tilec.backend.tools import Crashed, keep
 
@@ -118,19 +121,17 @@ def to_ptx(text: str, arch: Target | str, meanwhile: Callable[[], None] | None =
         raise TileError(f"LLVM refuses the IR: {str(e).strip()}", hint=keep(text, "kernel.ll")) from e
 
 
-def _generate(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
-    return _llvm().assembly(text, "nvptx64-nvidia-cuda", arch.name, arch.features, PASSES, meanwhile)
+def _generate(text: str, arch: Target) -> str:
+    return _llvm().assembly(text, "nvptx64-nvidia-cuda", arch.name, arch.features, PASSES)
 
 
-def _isolated(text: str, arch: Target, meanwhile: Callable[[], None] | None = None) -> str:
+def _isolated(text: str, arch: Target) -> str:
     """The same in a process of its own, so that LLVM's abort() becomes an error, `Crashed`."""
     from tilec.backend import tools
 
     if tools.can_fork():
         _llvm()  # once, for all copies
         return tools.in_child(lambda: _generate(text, arch))
-    if meanwhile:
-        meanwhile()
     run = "import sys; from tilec.backend import nvptx, target as t; "
     run += f"sys.stdout.write(nvptx._generate(sys.stdin.read(), t.target({arch.name!r})))"
     done = tools.run([sys.executable, "-c", run], text)
