@@ -92,9 +92,10 @@ class Op:
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         cls.abstract = abstract
-        cls.fields = tuple(_fields_of(cls))
-        cls.operand_fields = tuple((f.name, f.kind) for f in cls.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION))
-        cls.region_fields = tuple(f.name for f in cls.fields if f.kind is Kind.REGION)
+        if len(cls.__bases__) > 1 or "__annotations__" in cls.__dict__ or any(f.name in cls.__dict__ for f in cls.fields):  # else they are the base's
+            cls.fields = tuple(_fields_of(cls))
+            cls.operand_fields = tuple((f.name, f.kind) for f in cls.fields if f.kind not in (Kind.ATTRIBUTE, Kind.REGION))
+            cls.region_fields = tuple(f.name for f in cls.fields if f.kind is Kind.REGION)
         if cls.__dict__.get("builtin"):
             BUILTINS[cls.builtin] = cls  # type: ignore[index]
         if not abstract:
@@ -209,7 +210,10 @@ class Block:
 
     def walk(self) -> Iterator[Op]:
         for op in self.ops:
-            yield from op.walk()
+            if op.region_fields:
+                yield from op.walk()
+            else:
+                yield op
 
     @property
     def yielded(self) -> tuple[Value, ...]:
