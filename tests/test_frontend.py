@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import inspect
 import random
 import runpy
 import subprocess
@@ -43,6 +44,17 @@ def computed(kernel, *scalars, size=1, **constants):
     out = np.zeros(size, kernel.signature.parameters[0].dtype.numpy)
     kernel(out, *scalars, **constants)
     return out.tolist()
+
+
+# names of the language, outside of kernels
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("dot", ["x", "y", "acc", "precision", "xor"]), ("exp", ["x", "approx"]), ("range", ["start", "stop", "step", "stages"])],
+)
+def test_editors_see_what_a_name_takes(name, parameters):
+    assert list(inspect.signature(getattr(tc, name)).parameters) == parameters
 
 
 # the signature

@@ -30,10 +30,9 @@ class Name:
 
     outside: Callable[[Any], Any] | None = None
 
-    def __init__(self, name: str, doc: str | None, signature: inspect.Signature):
+    def __init__(self, name: str, doc: str | None):
         self.__name__ = name
         self.__doc__ = doc
-        self.__signature__ = signature
 
     def __repr__(self) -> str:
         return f"<tilec.{self.__name__}>"
@@ -51,11 +50,11 @@ class Builtin(Name):
 
     def __init__(self, op: type[Op]):
         assert op.builtin
-        super().__init__(op.builtin, inspect.getdoc(op), inspect.Signature())
+        super().__init__(op.builtin, inspect.getdoc(op))
         self.op = op
 
     @cached_property
-    def __signature__(self) -> inspect.Signature:  # type: ignore[override]
+    def __signature__(self) -> inspect.Signature:  # asked for by editors and by the parser, and made then
         return signature_of(self.op)
 
 
@@ -86,7 +85,9 @@ def _parameter(name: str, annotation: str, op: type[Op]) -> inspect.Parameter:
 
 def _like(function: Callable[..., Any]) -> Name:
     """A name of the language with the signature and manual of a function that has no body."""
-    return Name(function.__name__, inspect.getdoc(function), inspect.signature(function))
+    name = Name(function.__name__, inspect.getdoc(function))
+    name.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return name
 
 
 class Dim:
