@@ -41,6 +41,7 @@ from tilec.passes import (
 )
 from tilec.passes import pieces as piece_layouts  # noqa: F401
 from tilec.passes import scans as scan_layouts  # noqa: F401
+from tilec.passes.buffers import double_buffer
 from tilec.passes.fuse import fuse_multiply_add
 from tilec.passes.hazards import check_hazards
 from tilec.passes.layouts import assign_layouts
@@ -72,6 +73,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("unpacked", lower_weights),  # early, so that the loads of packed weights are pipelined like others
     ("fused", fuse_multiply_add),  # before layouts hide products behind conversions
     ("pipelined", pipeline),  # before layouts, as loads become copies and reads of shared memory, which want others
+    ("buffered", double_buffer),  # right behind, as it takes the pipelines' waits, copies and reads apart
     ("widths", choose_widths),  # how much a copy takes at once, on which its layout rests
     ("layouts", assign_layouts),  # every tile lies somewhere; conversions where layouts meet
     ("exchanges", lower_exchanges),  # conversions and reductions as stores, barriers, loads and shuffles

@@ -86,6 +86,10 @@ class Target:
         most = self.shared_per_block
         require(shared <= most, f"{shared} bytes of shared memory per block; {self.name} has {most}", hint=hint, code=Code.SHARED_FULL)
 
+    def resident(self, threads: int, registers: int, shared: int) -> int:
+        """The blocks of `occupancy`."""
+        return self.occupancy(threads, registers, shared).blocks
+
     def occupancy(self, threads: int, registers: int, shared: int = 0) -> Occupancy:
         """How many blocks of `threads` threads, `registers` per thread and `shared` bytes fit on one multiprocessor, and what stops more.
 

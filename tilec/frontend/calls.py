@@ -161,8 +161,16 @@ class Calls(Expressions):
             hint="make it a keyword-only parameter, or a number",
             code=Code.NOT_STATIC,
         )
+        buffers = kwargs.pop("buffers", None)
+        require(
+            buffers in (None, 1, 2) and not isinstance(buffers, bool),
+            f"buffers is 1, 2 or None, known at compile time, not {show(buffers)}",
+            hint="2 reads the first fragments of a round during the round before, 1 does not, None leaves it to the compiler",
+            code=Code.NOT_STATIC,
+        )
+        require(buffers != 2 or stages > 1, "buffers=2 is for loops with stages", hint="ask for them: stages=2, or more", code=Code.ARGUMENTS)
         start, stop, step = self._bounds(args, kwargs)
-        return Counting(start, stop, step, stages)
+        return Counting(start, stop, step, stages, buffers if stages > 1 else None)
 
     def call_static_range(self, node: ast.Call, args: list[Any], kwargs: dict[str, Any]) -> range:
         bounds = self._bounds(args, kwargs)

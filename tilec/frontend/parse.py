@@ -347,7 +347,7 @@ class Statements(Calls):
             arg.owner = body
         inside = {**self.variables, counter: body.args[0], **carried.inside(body.args[1:])}
         self.region_of_loop(body, s.body, inside, carried)
-        results = self.b.insert(For(start, stop, step, carried.inits, body, over.stages))
+        results = self.b.insert(For(start, stop, step, carried.inits, body, over.stages, over.buffers))
         self.variables = {**carried.after(results), counter: self._gone(s.target)}
         return None
 

@@ -38,6 +38,7 @@ class Counting:
     stop: Any
     step: Any
     stages: int = 1
+    buffers: int | None = None
 
     def unrolled(self) -> range | None:
         """The same numbers at compile time, if the bounds are known there."""

@@ -33,6 +33,10 @@ class Hardware(Protocol):
         contiguous axis; None if it can't be loaded so."""
         ...
 
+    def resident(self, threads: int, registers: int, shared: int) -> int:
+        """How many blocks of `threads` threads of so many `registers` each, with so many bytes of `shared` memory, a multiprocessor holds at once."""
+        ...
+
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse a block that no launch could grant. Raises TileError."""
         ...

@@ -127,6 +127,8 @@ class AssignLayouts(Rewriter):
         self.uses, self.written = uses_of(function), written(function)
         loops = [op for op in function.walk() if isinstance(op, For | While)]
         self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
+        self.carried_as = {y: a for a, y in self.carried_from.items()}
+        self.carried_as |= {x: a for op in loops if isinstance(op, For) for x, a in zip(op.inits, op.body.args[1:], strict=True)}
         return super().run(function)
 
     def block(self, old: Block, arg_types: Sequence[Type] | None = None) -> Block:
@@ -333,6 +335,8 @@ class AssignLayouts(Rewriter):
             return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
         if isinstance(user, Elementwise) and user.result.type.dtype.bits == value.type.dtype.bits:
             return self.wish(user.result)
+        if isinstance(user, For | Yield) and value in self.carried_as and self.carried_as[value] is not value:
+            return self.wish(self.carried_as[value])
         if isinstance(user, Store) and value is user.value:
             return self.default(value.type, fastest_axis(user))
         return None
@@ -391,7 +395,7 @@ class AssignLayouts(Rewriter):
 
         layouts = self.carried(op, build, op.body.yielded)
         body = self.yielding(new, op.body, layouts)
-        return self.b.insert(For(self(op.start), self(op.stop), self(op.step), self.starts(op, layouts), body, op.stages))
+        return self.b.insert(For(self(op.start), self(op.stop), self(op.step), self.starts(op, layouts), body, op.stages, op.buffers))
 
     def while_loop(self, op: While) -> Any:
         test, body = Block(), Block()

@@ -71,7 +71,7 @@ class Pipeline(Rewriter):
             stages = self.stages_that_fit(op, loads) if loads else 1
             if stages > 1:
                 return self.versioned(op, loads, stages)
-            return self.clone(op, stages=1)
+            return self.clone(op, stages=1, buffers=None)
         return self.clone(op)
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
@@ -121,7 +121,7 @@ class Pipeline(Rewriter):
         left = self.left_out(op, loads)
         kept = {load: memory for load, memory in zip(loads, memories, strict=True) if load not in left}
         with self.into(slow):
-            self.b.insert(Yield(self.pipelined(op, list(kept), list(kept.values()), stages) if kept else self.clone(op, stages=1)))
+            self.b.insert(Yield(self.pipelined(op, list(kept), list(kept.values()), stages) if kept else self.clone(op, stages=1, buffers=None)))
         return self.b.insert(If(condition, fast, slow))
 
     def doubtful_scalars(self, op: For, loads: list[Load]) -> dict[Value, int]:
@@ -164,7 +164,7 @@ class Pipeline(Rewriter):
                     self.replace(inner, self.visit(inner))
             self.b.insert(Yield((*self(op.body.yielded), self.next_slot(now, stages), now)))  # what was read is filled next
         first = (constant(b, 0, i32), constant(b, stages - 1, i32))
-        results = b.insert(For(start, stop, step, (*self(op.inits), *first), body))
+        results = b.insert(For(start, stop, step, (*self(op.inits), *first), body, buffers=op.buffers or 0))
         b.insert(Wait(0))
         if len(self.builders) > 1:  # an outer loop may come here again, and the next first copies must not overtake the last reads
             b.insert(Sync())

@@ -54,7 +54,8 @@ class BlockCount(Op):
 class For(Op):
     """`for i in range(start, stop, step)`: the region takes i and the carried values and yields the carried values anew.
 
-    The step is a positive or negative constant, or a scalar that must not be 0. `stages` asks for software pipelining.
+    The step is a positive or negative constant, or a scalar that must not be 0. `stages` asks for software pipelining. `buffers` is said of loops
+    that are pipelined: 2 that a round's first fragments are to be read in the round before, 1 that they are not, 0 or None that it is for the compiler to say.
     """
 
     start: Value
@@ -63,6 +64,7 @@ class For(Op):
     inits: tuple[Value, ...]
     body: Block
     stages: int = 1
+    buffers: int | None = None
 
     def infer(self) -> tuple[Type, ...]:
         counter = self.start.type
