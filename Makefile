@@ -22,6 +22,7 @@ bench: $(if $(filter .venv/%,$(PEERS)),.venv/.bench,.venv/.sass)
 	@$(PY) benchmarks/compare.py --peers $(PEERS)
 	@$(PY) benchmarks/launch.py
 	@$(PY) benchmarks/counts.py
+	@$(PY) benchmarks/rounds.py
 	@$(PY) benchmarks/weights.py
 	@$(PY) benchmarks/casts.py
 	@$(PY) benchmarks/many.py

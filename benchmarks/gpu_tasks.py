@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import gpu_kernels
 import gpu_layers
 import gpu_linear
 import launch
+import rounds
 from gpu_peers import optional
 
 import tilec as tc
@@ -135,7 +137,10 @@ def _microseconds(call: Callable[[], Any], calls: int) -> float:
 def times() -> dict[str, Task]:
     made: dict[str, Task] = {}
     for name in ("matmul_plain", "matmul_v3"):
-        made[f"{name} 4096^3"] = lambda name=name: matmul(name, 4096)  # type: ignore[misc]
+        made[f"{name} 4096^3"] = lambda name=name: matmul(example(name), 4096)  # type: ignore[misc]
+    for warps, bk, stages, buffers in itertools.product((4, 8), (32, 64), (3, 4), (1, 2)):  # what the default rule is judged by
+        task = functools.partial(matmul, rounds.kernel(warps), 4096, bk=bk, stages=stages, buffers=buffers)
+        made[f"matmul {warps} warps, {bk=}, {stages=}, {buffers=}"] = task
     for causal in (False, True):
         made[f"attention 32x4096x128{' causal' * causal}"] = lambda causal=causal: attention(32, 4096, 128, causal)  # type: ignore[misc]
     for name in ("int4", "float6_e3m2", "float7_e2m4"):
@@ -155,13 +160,13 @@ def on_gpu(array: np.ndarray) -> Any:
     return torch.from_numpy(array).cuda() if torch else Buffer(array)
 
 
-def matmul(name: str, n: int) -> dict[str, Any]:
+def matmul(kernel: Any, n: int, **constants: Any) -> dict[str, Any]:
     """f16, beside torch.matmul, which is cuBLAS; right within the bound of the norm."""
-    torch, kernel = optional("torch"), example(name)
+    torch = optional("torch")
     rng = np.random.default_rng()
     a, b = (rng.standard_normal((n, n), np.float32).astype(np.float16) for _ in range(2))
     left, right, out = on_gpu(a), on_gpu(b), on_gpu(np.full((n, n), np.nan, np.float16))
-    found: dict[str, Any] = {"ms": milliseconds(lambda: kernel(left, right, out), stream=_stream(torch))}
+    found: dict[str, Any] = {"ms": milliseconds(lambda: kernel(left, right, out, **constants), stream=_stream(torch))}
     rows = rng.integers(0, n, 64)
     difference = gpu_kernels.relative_norm(_numpy(out)[rows].astype(np.float64), a[rows].astype(np.float64) @ b.astype(np.float64))
     found |= {"right": difference <= 2.0**-9, "difference": difference, "tflops": 2 * n**3 / found["ms"] / 1e9}

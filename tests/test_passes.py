@@ -627,7 +627,7 @@ def test_a_pipelined_loop_copies_a_round_ahead():
         commit
         %5 = constant value=0 dtype=i32 : i32
         %6 = constant value=1 dtype=i32 : i32
-        %r, %7, %8 = for %0, %N, %1, [%acc, %5, %6] body=(%k: i32, %c: f32[64], %now: i32, %then: i32) {
+        %r, %7, %8 = for %0, %N, %1, [%acc, %5, %6] buffers=0 body=(%k: i32, %c: f32[64], %now: i32, %then: i32) {
           wait
           sync
           %9 = constant value=1 dtype=i32 : i32

@@ -1557,8 +1557,11 @@ def warps(first: int, count: int) -> AbstractContextManager[None]:
         with tc.warps(0, 2): pass                                 # error: warps
     """
 
-def range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1) -> Iterable[Any]:
+def range(start: Index, stop: Index | None = None, step: Index = 1, *, stages: int = 1, buffers: int | None = None) -> Iterable[Any]:
     """A loop at run time, like Python's range; `stages` asks that the loads of later rounds be under way during earlier ones.
+
+    `buffers=2` asks moreover that what the first products of a round take be in registers before the last ones of the round before, which takes
+    registers for twice the fragments of a step; `buffers=1` forbids it; by default it is done where no other block's work hides the wait for it.
 
     Example:
         total = s

@@ -21,7 +21,7 @@ it, `buffers=1` forbids it. Where it is not done, the round's copies move behind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tilec.errors import notice
@@ -59,12 +59,18 @@ class Operand(NamedTuple):
     axis: int
 
     @property
+    def view(self) -> SharedView:
+        """The slot that is read."""
+        assert isinstance(self.load.memory.owner, SharedView)
+        return self.load.memory.owner
+
+    @property
     def ring(self) -> Value:
-        return self.load.memory.owner.memory  # type: ignore[union-attr]
+        return self.view.memory
 
     @property
     def slot(self) -> Value:
-        return self.load.memory.owner.offsets[0]  # type: ignore[union-attr]
+        return self.view.offsets[0]
 
 
 class Round(NamedTuple):
@@ -144,26 +150,33 @@ class DoubleBuffer(Rewriter):
         products = [inner for inner in op.body.walk() if isinstance(inner, Dot)]
         if len(products) != 1 or products[0] not in op.body.ops:
             return Refused("its rounds are not one product")
-        (product,) = products
-        a, b = (self.factor(v, axis, op) for v, axis in ((product.a, 1), (product.b, 0)))
-        if isinstance(a, Refused) or isinstance(b, Refused):
-            return a if isinstance(a, Refused) else b
+        a, b = (self.factor(v, axis, op) for v, axis in ((products[0].a, 1), (products[0].b, 0)))
+        fragments = self.fragments(products[0])
+        if isinstance(a, Refused):
+            return a
+        if isinstance(b, Refused):
+            return b
+        return fragments if isinstance(fragments, Refused) else self.parted(op, products[0], (a, b), fragments)
+
+    def fragments(self, product: Dot) -> Fragments | Refused:
         (m, k), n = product.a.type.shape, product.b.type.shape[1]
-        fragments = self.target.matrix(*product.types, k)
-        if isinstance(fragments, Refused):
-            return fragments
-        if any(size % unit for size, unit in zip((m, n, k), fragments.shape, strict=True)):
+        found = self.target.matrix(*product.types, k)
+        if not isinstance(found, Refused) and any(size % unit for size, unit in zip((m, n, k), found.shape, strict=True)):
             return Refused("the product's tiles are not whole matrix instructions")
-        wait, sync, *rest = op.body.ops[:-1]
-        assert isinstance(wait, Wait) and isinstance(sync, Sync)
+        return found
+
+    def parted(self, loop: For, product: Dot, factors: tuple[Operand, Operand], fragments: Fragments) -> Round | Refused:
+        """What else the rounds do, sorted by what it may stand behind."""
+        wait, sync, *rest = loop.body.ops[:-1]
         copies = [o for o in rest if isinstance(o, CopyAsync | Commit)]
-        taken = {*copies, product, a.load, b.load, *a.way, *b.way}
+        views = [f.view for f in factors if len(self.uses[f.load.memory]) == 1]
+        taken = {product, *copies, *views, *(o for f in factors for o in (f.load, *f.way))}
         late = needing(product.result, rest)
         before = [o for o in rest if o not in taken and o not in late]
         behind = [o for o in rest if o in late]
-        if not (harmless(before, Effect.READ) and harmless(behind)):
+        if not (isinstance(wait, Wait) and isinstance(sync, Sync) and harmless(before, Effect.READ) and harmless(behind)):
             return Refused("the loop writes or waits beside it, or its copies hang on a condition")
-        return Round(op, wait, sync, tuple(copies), product, (a, b), tuple(before), tuple(behind), fragments)
+        return Round(loop, wait, sync, tuple(copies), product, factors, tuple(before), tuple(behind), fragments)
 
     def factor(self, value: Value, axis: int, loop: For) -> Operand | Refused:
         """The load that a factor of the product comes from, if it is read from a ring of the loop for this product alone."""
@@ -233,9 +246,12 @@ class DoubleBuffer(Rewriter):
     def part(self, factor: Operand, slot: Value, start: int, depth: int) -> Value:
         load = factor.load
         self.b.loc = load.loc
+        zero = constant(self.b, 0, i32)
+        begin = constant(self.b, start, i32) if start else zero
+        whole = self.b.emit(SharedView(self(factor.ring), (slot, *(zero for _ in load.shape)), factor.view.shape, factor.view.strides))
         shape = tuple(depth if a == factor.axis else n for a, n in enumerate(load.shape))
-        offsets = tuple(constant(self.b, start if a == load.dims[factor.axis] else 0, i32) for a in range(len(load.offsets)))
-        tile = self.b.emit(LoadShared(SharedView.at(self.b, self(factor.ring), slot), offsets, shape, load.dims, load.layout, load.group))
+        offsets = tuple(begin if a == load.dims[factor.axis] else zero for a in range(len(load.offsets)))
+        tile = self.b.emit(LoadShared(whole, offsets, shape, load.dims, load.layout, load.group))
         tile.name = load.result.name
         return tile
 
