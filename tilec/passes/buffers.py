@@ -22,6 +22,7 @@ it, `buffers=1` forbids it. Where it is not done, the round's copies move behind
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from tilec.errors import notice
@@ -105,9 +106,9 @@ class DoubleBuffer(Rewriter):
         super().__init__()
         self.target = target
 
-    def run(self, function: Function) -> Function:
-        self.uses = uses_of(function)
-        return super().run(function)
+    @cached_property
+    def uses(self) -> dict[Value, list[Op]]:
+        return uses_of(self.function)
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if not isinstance(op, For) or op.buffers is None:
