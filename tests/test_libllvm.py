@@ -53,14 +53,14 @@ def test_without_the_library_the_error_names_the_package(monkeypatch, missing, w
 MEANWHILE = """
 import sys, threading
 from tilec.backend.libllvm import path
-from tilec.backend.libraries import load_meanwhile
+from tilec.backend.libraries import loaded_meanwhile
 
 def missing():
     raise RuntimeError("it is not here")
 
-load_meanwhile(missing, lambda: None, lambda: "nowhere.so", path)
-for thread in threading.enumerate()[1:]:
-    thread.join()
+with loaded_meanwhile(missing, lambda: None, lambda: "nowhere.so", path):
+    pass
+assert threading.active_count() == 1
 print("libllvmlite" in open("/proc/self/maps").read())
 """
 

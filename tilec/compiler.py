@@ -20,7 +20,7 @@ from tilec.backend import atomics, copies, functions, gather, groups, memory, nv
 from tilec.backend import cubin as assembler
 from tilec.backend import debug as debugging  # noqa: F401
 from tilec.backend import shared as shared_memory  # noqa: F401
-from tilec.backend.libraries import load_meanwhile
+from tilec.backend.libraries import loaded_meanwhile
 from tilec.backend.llvm import symbol, to_llvm
 from tilec.backend.select import select
 from tilec.backend.target import Occupancy, Target, target
@@ -200,8 +200,8 @@ class Kernel:
             return self._staged(constants, where)
 
         def compiled(kept: bool) -> Compiled:
-            load_meanwhile(nvptx.library, assembler.library)
-            return compile_stages(stages(), where, lineinfo, kept)
+            with loaded_meanwhile(nvptx.library, assembler.library):
+                return compile_stages(stages(), where, lineinfo, kept)
 
         tools = keys.tools() if PIPELINE is _SHIPPED and cache.folder() else None
         if tools is None:
