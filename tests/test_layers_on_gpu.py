@@ -8,11 +8,11 @@ from stub_driver import GPU, Cuda, Dlpack, aligned, stubbed
 
 import tilec as tc
 from tilec import TileError, bf16, f16
-from tilec.compiler import Kernel
 from tilec.kernels.eight import Linear8, rows8
 from tilec.kernels.libraries import OfDevice
 from tilec.kernels.linear import Linear
 from tilec.quant import quantize_linear
+from tilec.running import Runner
 
 
 class Streaming(Interpreted):
@@ -27,7 +27,7 @@ class Streaming(Interpreted):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(Kernel, "_launcher", lambda self, constants: Streaming(self, constants))
+    monkeypatch.setattr(Runner, "launcher", lambda self, constants: Streaming(self.kernel, constants))
     monkeypatch.setattr(OfDevice, "kept", {})
     Streaming.streams.clear()
     with stubbed(GPU()) as gpu:
