@@ -5,6 +5,8 @@ loads and addresses included. A block has 16 rows of activations, 4 warps and 25
 "on sums" applies the scale to the accumulators. "zeros" is with integer zero points for each group. Counts are exact; a smaller number is less work for
 the same bytes. Each has its limit beside it, and a ! if it is missed. A further table is of `tilec.kernels.linear` as it ships, which chooses among these.
 
+Another is of `tilec.kernels.eight`, whose activations have 8 bits, where products have 8, too: scales of channels, and of groups.
+
 The last table is of few rows, all instructions, with small scales of integers: weights as the left operand, for up to 8 rows; as the right one, for up to
 16; and no matrix instruction but a multiply-add in f32 for each weight, for one row. Beside it, how many a GPU has time for while the weights come."""
 
@@ -25,6 +27,7 @@ import numpy as np  # noqa: E402
 import tilec as tc  # noqa: E402
 from tilec import DType, cdiv, f16, f32, int4  # noqa: E402
 from tilec.backend.sass import disassemble, is_mma  # noqa: E402
+from tilec.kernels.eight import Linear8, way  # noqa: E402
 from tilec.kernels.forms import Form  # noqa: E402
 from tilec.kernels.linear import Linear, kernel_of  # noqa: E402
 from tilec.quant import Quantized  # noqa: E402
@@ -131,7 +134,6 @@ def count(kernel: Any, arch: str, weights: int = 256, **constants: Any) -> Count
     assert loop is not None
     issued = [i for i in loop.instructions if i.issued]
     products = sum(is_mma(i.opcode) for i in issued)
-    assert products in (0, weights // 8, weights // 4)  # of 16 x 16 weights, 8 a lane, or of 16 x 8
     found = built.resources
     return Count((len(issued) - products) / weights, products / weights, found.registers, found.spill_bytes, frozenset(i.name for i in issued))
 
@@ -182,6 +184,28 @@ def shipped(weight: DType, to: DType, zeros: bool, arch: str, how: Form = Form(1
     return count(kernel_of(how.warps), arch, **recipe.constants(how))
 
 
+LARGE = {"int8": (128, 256, 8), "e4m3": (64, 256, 8)}
+
+
+def in_8_bits(weight: DType, to: str, group: int | None, how: Form, arch: str) -> Count:
+    """The count for `tilec.kernels.eight`."""
+    codes = tc.Tensor.from_codes(np.random.default_rng(0).integers(0, 2, (256, 1024), dtype=np.uint8), weight)
+    scales = tc.Tensor.from_values(np.ones((256, 1024 // (group or 1024))), f16)
+    recipe = Linear8(Quantized(codes, scales), to=to).recipe
+    return count(recipe.kernel(how), arch, 128 * how.bn // (32 * how.warps), **recipe.constants(how))
+
+
+def eight(names: tuple[str, ...] | None = None) -> Iterator[tuple[DType, str, list[float]]]:
+    """A row of the table for each type and type of activations."""
+    for to, arch in (("int8", "sm_80"), ("e4m3", "sm_89")):
+        for d in types():
+            if (names is None or str(d) in names) and way(d, 128, 1024, tc.dtype(to)).kind.bits == 8:
+                cells = [in_8_bits(d, to, group, Form(bm, 128, 4, 3, 1), arch).per_weight for group, bm in EIGHT]
+                many = in_8_bits(d, to, None, Form(*LARGE[to], 2, 1), arch)
+                yield d, to, [*cells, many.per_weight / many.products]
+
+
+EIGHT = [(group, bm) for bm in (16, 8) for group in (None, 128, 32)]
 RATE = 1.7e9 * 132 * 4 * 32 / (3.35e12 * 8)  # instructions that the lanes of an H100 issue while a bit comes from memory, at 1.7 GHz
 
 
@@ -203,6 +227,11 @@ def main() -> None:
         for arch in ("sm_80", "sm_89"):
             texts = (shown(shipped(d, to, z, arch), limit(d, to, False)) if d.is_int or not z else "" for to in (f16, tc.bf16) for z in (False, True))
             print(f"  {d!s:14}{arch:7}" + "".join(f"{text:>22}" for text in texts), flush=True)
+
+    print("\n  tilec.kernels.eight, products of 8 bits, by scales of channels and of groups; and for many rows, other instructions for each matrix instruction")
+    print(f"  {'':14}{'by':>8}" + "".join(f"{f'{bm} rows, {group}':>17}" for group, bm in EIGHT) + f"{'many rows':>17}")
+    for d, to, cells8 in eight():
+        print(f"  {d!s:14}{to:>8}" + "".join(f"{n:17.2f}" for n in cells8), flush=True)
 
     print(f"\n  few rows, f16, group {GROUP}, sm_90a: all instructions for each weight, and what an H100 has time for at 3.35 TB/s")
     columns = {"8 rows": few_rows, "16 rows": scaled, "1 row, f32": one_row}

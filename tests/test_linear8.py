@@ -70,7 +70,7 @@ SAMPLE = [  # weights, groups, activations, result, M, N, K, zero points, produc
     ("e5m2", 64, "e4m3", "f32", 8, 64, 192, None, "e5m2", None),
     ("e3m2", None, "e4m3", "f16", 6, 96, 1024, -0.5, "e4m3", Form(8, 128, 4, 3, 2)),
     ("uint4", 64, "e4m3", "f32", 12, 64, 512, "int", "e4m3", Form(16, 128, 4, 2, 2)),
-    ("int3", 128, "e4m3", "f32", 65, 64, 256, None, "e4m3", Form(64, 128, 8, 2, 1)),
+    ("e2m3", 128, "e4m3", "f32", 65, 64, 256, None, "e4m3", Form(64, 128, 8, 2, 1)),
     ("int4", 128, "int8", "f16", 3, 128, 1024, None, "int8", Form(8, 128, 4, 4, 2)),
     ("int6", None, "int8", "f32", 8, 130, 1040, None, "int8", Form(8, 256, 4, 3, 3)),
     ("uint3", 96, "int8", "f32", 16, 70, 1056, "int", "uint8", Form(16, 128, 4, 3, 3)),
@@ -130,8 +130,8 @@ def test_products_of_8_bits_are_of_what_the_weights_are():
     assert [kind(name, "int8") for name in ("int6", "uint3", "e2m1", "e3m2", "nf4", "e5m2")] == [
         ("int8", 0), ("uint8", 0), ("int8", 1), ("f16", 0), ("f16", 0), ("f16", 0),
     ]  # fmt: skip
-    assert [kind(name, "e4m3")[0] for name in ("int5", "int6", "int8", "e3m2", "e5m2", "e6m1")] == [
-        "float8_e4m3", "f16", "f16", "float8_e4m3", "float8_e5m2", "bf16",
+    assert [kind(name, "e4m3")[0] for name in ("int4", "uint3", "int5", "int8", "e3m2", "e5m2", "e6m1")] == [
+        "float8_e4m3", "float8_e4m3", "f16", "f16", "float8_e4m3", "float8_e5m2", "bf16",
     ]  # fmt: skip
     assert kind("int8", "int8", 16) == ("f16", 0)
     assert kind("int8", "int8", 256) == ("int8", 0)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from linear_cases import bound, case, weight_type
 
-from tilec import TileError, bf16, f16
-from tilec.quant import quantize_linear
+from tilec import Tensor, TileError, bf16, f16
+from tilec.cli import main
+from tilec.kernels.eight import Linear8, rows8
+from tilec.quant import Quantized, quantize_linear
 
 needed = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="there is no PyTorch")
 
@@ -160,3 +162,106 @@ def test_errors_have_the_line_of_the_caller(t):
         with pytest.raises(TileError, match=words) as told:
             call()
         assert (told.value.loc.file, told.value.loc.line) == (__file__, call.__code__.co_firstlineno), words
+
+
+# activations of 8 bits
+
+
+def of_8_bits(t, activations="int8", out=None, **wished):
+    from tilec.torch import QuantLinear
+
+    rng = np.random.default_rng()
+    q = quantize_linear(rng.standard_normal((40, 96)), wished.pop("name", "uint4"), 32, **{"zeros": "int"} | wished)
+    bias, x = rng.standard_normal(40).astype(np.float32), t.from_numpy(rng.standard_normal((6, 96)).astype(np.float32))
+    dtype = out or t.float16
+    return QuantLinear(q, bias, dtype, activations), x.to(dtype), q, bias
+
+
+def eight(q, bias, x, activations, out):
+    """What the layer on the host gives."""
+    given = rows8(x.float().numpy(), activations)
+    y = Linear8(q, bias, activations, out)(*given)
+    return y.values() if isinstance(y, Tensor) else y
+
+
+@needed
+@pytest.mark.parametrize(("activations", "out"), [("int8", "float16"), ("e4m3", "bfloat16"), ("int8", "float32")])
+def test_it_computes_in_8_bits(t, activations, out):
+    """The same numbers as the layer of NumPy's arrays, which other tests hold against float64; and near to those of 16 bits."""
+    layer, x, q, bias = of_8_bits(t, activations, getattr(t, out))
+    y = layer(x)
+    assert y.dtype == x.dtype
+    expected = eight(q, bias, x, activations, {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}[out])
+    np.testing.assert_array_equal(y.float().numpy(), expected)
+    exact = x.double().numpy() @ q.dequantize().T + bias
+    assert np.linalg.norm(y.double().numpy() - exact) < 0.05 * np.linalg.norm(exact)
+    assert (layer(x.reshape(2, 3, 96)).reshape(6, 40) == y).all()
+    assert layer(x[0]).shape == (40,)
+    assert layer(x[:0]).shape == (0, 40)
+
+
+@needed
+def test_the_operators_of_8_bits_keep_their_promises(t):
+    layer, x, _, _ = of_8_bits(t)
+    tests = ("test_schema", "test_faketensor")
+    for to in ("int8", "float8_e4m3"):
+        t.library.opcheck(t.ops.tilec.rows8.default, (x, to), test_utils=tests)
+    codes, rows = t.ops.tilec.rows8(x, "int8")
+    args = (codes, rows, layer.w, layer.scales, layer.zeros, layer.channel, layer.bias, layer.order, layer.recipe)
+    t.library.opcheck(t.ops.tilec.linear8.default, args, test_utils=tests)
+    with t.device("meta"):
+        assert layer.to("meta")(t.empty(2, 5, 96, dtype=t.float16)).shape == (2, 5, 40)
+
+
+@needed
+def test_compiled_exported_and_kept_in_8_bits(t, tmp_path):
+    from tilec.torch import QuantLinear
+
+    layer, x, _, _ = of_8_bits(t)
+    expected = layer(x)
+    assert (t.compile(layer, backend="aot_eager", fullgraph=True)(x) == expected).all()
+    program = t.export.export(layer, (x,), dynamic_shapes=({0: t.export.Dim("rows", min=2, max=64)},))
+    assert (program.module()(x[:3]) == expected[:3]).all()
+    t.save(layer.state_dict(), tmp_path / "layer.pt")
+    other = QuantLinear(quantize_linear(np.ones((8, 32)), "uint3", 16))
+    other.load_state_dict(t.load(tmp_path / "layer.pt", weights_only=True))
+    assert (other(x) == expected).all()
+    assert (str(other), other.dtype) == (str(layer), t.float16)
+    assert "uint4_packed_uint8, by int8" in str(layer)
+
+
+@needed
+@pytest.mark.parametrize("name", ["int4", "e3m2"])
+def test_an_order_gathers_codes_of_8_bits(t, name):
+    from tilec.torch import QuantLinear
+
+    rng = np.random.default_rng()
+    q = quantize_linear(rng.standard_normal((24, 96)), name, 32)
+    shuffled = Quantized(q.codes, q.scales, order=rng.permutation(96))
+    for to in ("int8", "e4m3"):
+        x = t.from_numpy(rng.standard_normal((5, 96)).astype(np.float32))
+        np.testing.assert_array_equal(QuantLinear(shuffled, None, t.float32, to)(x).numpy(), eight(shuffled, None, x, to, "f32"))
+
+
+@needed
+def test_a_module_is_named_on_the_command_line(t, tmp_path, capsys):
+    source = "import numpy as np\nfrom tilec.quant import quantize_linear\nfrom tilec.torch import QuantLinear\n"
+    source += "q = quantize_linear(np.random.default_rng(3).standard_normal((96, 256)), 'int4', 64)\n"
+    source += "up, eight = QuantLinear(q), QuantLinear(q, activations='int8')\n"
+    (tmp_path / "modules.py").write_text(source)
+    for name, entry in (("up", "linear"), ("eight", "linear8")):
+        assert main(["show", f"{tmp_path / 'modules.py'}:{name}", "--ptx"]) == 0, capsys.readouterr().err
+        assert f".visible .entry {entry}(" in capsys.readouterr().out
+    assert main(["compile", f"{tmp_path / 'modules.py'}:eight", "--arch", "sm_80", "--out", str(tmp_path / "out")]) == 0
+    assert "int eight_launch(" in (tmp_path / "out" / "eight.h").read_text()
+
+
+@needed
+def test_from_a_linear_layer_in_8_bits(t):
+    from tilec.torch import QuantLinear
+
+    dense = t.nn.Linear(128, 24, dtype=t.bfloat16)
+    layer, x = QuantLinear.from_linear(dense, "int8", None, activations="int8"), t.randn(3, 128, dtype=t.bfloat16)
+    assert t.linalg.norm(layer(x).double() - dense(x).double()) < 0.03 * t.linalg.norm(dense(x).double())
+    with pytest.raises(TileError, match="activations of 8 bits are int8 or e4m3, not f16"):
+        QuantLinear.from_linear(dense, "int4", activations="f16")

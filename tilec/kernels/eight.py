@@ -210,7 +210,8 @@ class Way(NamedTuple):
 
 
 def way(weight: DType, group: int, columns: int, to: DType) -> Way:
-    """The way for weights of a type in groups of some columns, and activations in int8 or e4m3: the first that is exact, 8 bits before 16."""
+    """The way for weights of a type in groups of some columns, and activations in int8 or e4m3: the first that is exact, 8 bits before 16, but
+    for those to whose 8 bits no bit program leads."""
     with np.errstate(over="ignore"):
         values = np.asarray(weight.decode(np.arange(1 << weight.bits, dtype=np.uint8)), np.float64)
     values = values[np.isfinite(values)]
@@ -226,13 +227,13 @@ def way(weight: DType, group: int, columns: int, to: DType) -> Way:
     for kind in (E4M3, E5M2) if to == E4M3 and fits else ():
         with np.errstate(over="ignore"):
             held = np.array_equal(kind.round(values), values)
-        if held:
+        if held and tc.packed(weight, kind).direct:
             return Way(kind, weight, 0, f"{kind} holds all its values")
     for kind in (f16, bf16):
         with np.errstate(over="ignore"):
             held = np.array_equal(kind.round(values), values)
         if held:
-            return Way(kind, weight, 0, f"{kind} holds all its values, and all of {to}; " + (small if not fits else f"{to} does not"))
+            return Way(kind, weight, 0, f"{kind} holds all its values, and all of {to}; " + (small if not fits else f"{to} does not, or would take longer"))
     return Way(f16, weight, 0, f"its values are rounded to f16, which holds all of {to}")
 
 

@@ -86,6 +86,10 @@ class Recipe(NamedTuple):
         """The form for m rows."""
         return form(self.asked(m, library.multiprocessors, library.shared))
 
+    def kernel(self, how: Form) -> Any:
+        """The kernel with a form's warps."""
+        return of_warps(linear, how.warps)
+
     def constants(self, how: Form) -> dict[str, Any]:
         """The kernel's constants for a form."""
         given = {**self._asdict(), **{name: tc.dtype(getattr(self, name)) for name in "WXS"}}
