@@ -1,4 +1,4 @@
-"""How much asynchronous copies take at once. What they may take follows from PTX: 4, 8 or 16 bytes, at addresses that divide by as much."""
+"""How much asynchronous copies, loads and stores take at once. What copies may take follows from PTX: 4, 8 or 16 bytes, at addresses that divide by as much."""
 
 import re
 
@@ -193,3 +193,56 @@ def test_a_copy_of_either_width_lets_go_of_its_place() -> None:
 def test_why_a_copy_is_no_wider() -> None:
     text = str(copied.explain("sm_80", each=2))
     assert "tc.copy_async(s, x, [i, j]): 4 bytes at a time, not 16: rows of x are N elements apart, not known to divide by 8; tc.assume(N % 8 == 0)" in text
+
+
+@tc.kernel(warps=2)
+def moved(x: D[M, N], y: D[M, N], *, D: DType = f16, each: int = 1, bn: int = 64):
+    tc.grid(cdiv(M, 8), cdiv(N, bn))
+    tc.assume(N % each == 0)
+    i, j = tc.block_index(0) * 8, tc.block_index(1) * bn
+    tc.store(y, [i, j], tc.load(x, [i, j], [8, bn]))
+
+
+def accesses(kernel, name: str, **constants) -> set[int]:
+    """Bytes of each load ("ld") or store ("st") of global memory."""
+    found = re.findall(rf"\b{name}\.global(?:\.nc)?(?:\.v(\d))?\.[busf](\d+)", kernel.compile("sm_80", **constants).ptx)
+    return {int(n or 1) * int(bits) // 8 for n, bits in found}
+
+
+# type, what the length of a row is a multiple of, two lengths, one of which is whole vectors, and the bytes that loads and stores take: 16, or what is known
+MOVED = [
+    (f16, 1, (71, 72), {16, 2}, {16, 2}), (f16, 2, (70, 80), {16, 4}, {16, 4}), (f16, 4, (76, 136), {16, 8}, {16, 8}), (f16, 8, (72, 8), {16}, {16}),
+    (f32, 1, (67, 68), {16, 4}, {16, 4}), (f32, 2, (70, 64), {16, 8}, {16, 8}), (f64, 1, (67, 66), {16, 8}, {16, 8}),
+    (uint8, 2, (66, 80), {8, 2}, {8, 2}), (uint8, 4, (100, 64), {8, 4}, {8, 4}), (int4, 2, (70, 96), {4, 1}, {4}), (int6, 4, (68, 96), {2, 1}, {4}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "each", "lengths", "loads", "stores"), MOVED, ids=str)
+def test_loads_and_stores_are_as_wide_as_is_known(dtype: DType, each: int, lengths: tuple[int, int], loads: set[int], stores: set[int]) -> None:
+    assert accesses(moved, "ld", D=dtype, each=each) == loads
+    assert accesses(moved, "st", D=dtype, each=each) >= stores
+    for n in lengths:
+        x = codes(dtype, (11, n))
+        everywhere(moved, (x, codes(dtype, (11, n))), {"y": x.values()}, D=dtype, each=each)
+
+
+@tc.kernel(warps=1)
+def rows_of(x: f16[M, N], order: i32[8], y: f16[8, 64], *, each: int = 4):
+    tc.grid(1)
+    tc.assume(N % each == 0)
+    found = tc.gather(x, [tc.load(order, [0], [8]), 0], [8, 64])
+    tc.store(y, [0, 0], tc.load(x, [0, 4], [8, 64], mask=(tc.arange(8) != 2)[:, None]) + found)
+
+
+@pytest.mark.parametrize("n", [44, 72])
+def test_rows_that_are_chosen_are_read_by_what_is_known(n: int) -> None:
+    assert accesses(rows_of, "ld") >= {16, 8}
+    assert 2 not in accesses(rows_of, "ld")
+    rng = np.random.default_rng()
+    x, order = rng.integers(-9, 9, (9, n)).astype(np.float16), rng.integers(-2, 12, 8).astype(np.int32)
+    wide = np.zeros((9, 80), np.float16)
+    wide[:, :n] = x
+    wanted = wide[:8, 4:68] * (np.arange(8) != 2)[:, None]
+    for i, row in enumerate(order):
+        wanted[i] += wide[row, :64] if 0 <= row < 9 else 0
+    everywhere(rows_of, (x, order, np.full((8, 64), np.nan, np.float16)), {"y": wanted})

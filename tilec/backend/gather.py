@@ -9,6 +9,7 @@ from tilec.backend.emit import llvm_type
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
 from tilec.backend.memory import (
     SHARED,
+    GlobalAccess,
     conjunction,
     first_holder,
     from_memory,
@@ -48,7 +49,7 @@ def gather_global(g: Generator, op: Gather) -> Registers:
         condition = access.inside(register)
         return chosen_or_other(g, op, register, one(g, access, register, condition), condition)
 
-    def vectors() -> Registers:
+    def vectors(access: GlobalAccess) -> Registers:
         loaded = load_vectors(g, access, masked=True)
         return [chosen_or_other(g, op, r, loaded[r], access.inside(r - r % access.run)) for r in registers]
 
@@ -104,7 +105,7 @@ def scatter(g: Generator, op: Scatter) -> None:
         slow()
         return None
     single = first_holder(g, op.value.type) == "true"
-    vectors = (lambda: store_vectors(g, access, values, masked=True)) if access.fast is not None and single and not packed else None
+    vectors = (lambda a: store_vectors(g, a, values, masked=True)) if access.fast is not None and single and not packed else None
     two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [], vectors)
     return None
 

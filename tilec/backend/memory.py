@@ -1,14 +1,15 @@
 """Loads and stores of tiles: addresses, vector widths, bounds.
 
 A global access has two paths. The fast one takes up to 16 bytes at once; it is run if all of the thread's elements are within bounds
-and its vectors aligned, which is asked at run time unless it is known. The slow one takes the elements one by one, each under its own
-predicate. Types that don't fill bytes are cut from the bytes that hold them, and put back by atomics where a byte has several writers.
+and its vectors aligned, which is asked at run time unless it is known. The slow one takes as many elements as are known to be aligned and within
+bounds or beyond together, perhaps one by one, each time under a predicate of their own. Types that don't fill bytes are cut from the bytes that hold them, and put back by atomics where a byte has several writers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 from tilec.backend import hints, inductions
@@ -297,13 +298,30 @@ class GlobalAccess:
             found.append(f"axis {axis} of {self.tensor.name} may end within the tile{remedy}")
         return "; ".join(found) or "the layout has padding"
 
-    def aligned(self, run: int) -> str:
-        """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known."""
+    def narrowed(self, run: int) -> GlobalAccess:
+        """The same access by vectors of `run` elements."""
+        narrow = copy(self)
+        narrow.run = run
+        return narrow
+
+    def known_run(self) -> int:
+        """Elements of the widest vectors that are known to be aligned, and inside or outside as a whole; 1 if none are."""
+        run = self.run
+        while run > 1 and (run * self.dtype.bits % self.unit or self.doubts(run) or not self.whole_runs(run)):
+            run //= 2
+        return run
+
+    def in_words(self, run: int) -> str:
+        """How elements are taken, so many at a time."""
+        return "elements are taken one by one" if run <= 1 else f"{run * max(8, self.dtype.bits) // 8} bytes are taken at a time"
+
+    def aligned(self, run: int, otherwise: int = 1) -> str:
+        """Whether every vector starts at a multiple of `run` elements, an i1; "true" if that is known. `otherwise` so many are taken at a time."""
         doubtful = self.doubts(run)
         if not doubtful:
             return "true"
         words = "; ".join(dict.fromkeys(why for why, _ in doubtful))
-        say(self.op.loc, f"alignment is asked at run time, and elements are taken one by one where it fails: {words}")
+        say(self.op.loc, f"alignment is asked at run time, and {self.in_words(otherwise)} where it fails: {words}")
         g = self.g
         union, *others = [value() for _, value in doubtful]
         for other in others:
@@ -368,23 +386,34 @@ def doubtful_origins(g: Generator, tensor: Value, run: int) -> list[str]:
 
 def two_paths(
     g: Generator, access: GlobalAccess, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str],
-    vectors: Callable[[], Registers] | None = None, codes: Codes | None = None,
+    vectors: Callable[[GlobalAccess], Registers] | None = None, codes: Codes | None = None,
 ) -> Registers:  # fmt: skip
     """Run `fast` where all elements are inside and aligned, else `slow`; merge what they give, `codes` as the words that hold them. `vectors`
-    takes each vector under a predicate."""
+    takes each vector of an access under a predicate: where they are known to be inside or outside as a whole there is no slow path, and where
+    narrower ones are, these are taken instead of elements."""
     explain_width(access.op.loc, access.run, access.dtype.bits, access.limits)
     if access.run * access.dtype.bits % access.unit:  # no vector fills bytes
         return slow()
-    aligned = access.aligned(access.run)
+    known = access.known_run() if vectors is not None and access.fast is not None and not access.hints else 0
+    aligned = access.aligned(access.run, known)
     inside = access.all_inside()
     condition = conjunction(g, [inside, aligned])
     if condition == "true":
         return fast()
-    if aligned == "true" and vectors is not None and not access.hints and access.fast is not None and access.whole_runs(access.run):
+    if vectors is not None and known == access.run:
         say(access.op.loc, lambda: f"each vector under a predicate: {access.edges()}")
-        return vectors()  # each vector is inside or outside as a whole: no slow path
+        return vectors(access)  # each vector is inside or outside as a whole: no slow path
     if inside != "true":
-        say(access.op.loc, lambda: f"bounds are asked at run time, and elements are taken one by one at the edge: {access.edges()}")
+        say(access.op.loc, lambda: f"bounds are asked at run time, and {access.in_words(known)} at the edge: {access.edges()}")
+    if vectors is not None and known > 1:
+        return either(g, access, condition, fast, lambda: vectors(access.narrowed(known)), types, codes)
+    return either(g, access, condition, fast, slow, types, codes)
+
+
+def either(
+    g: Generator, access: GlobalAccess, condition: str, fast: Callable[[], Registers], slow: Callable[[], Registers], types: list[str], codes: Codes | None
+) -> Registers:
+    """Run `fast` where the condition holds, else `slow`; merge what they give."""
     e, number = g.e, g.e.fresh()
     labels = f"whole{number}", f"edge{number}", f"both{number}"
     known = dict(access.memo)
@@ -412,7 +441,7 @@ def load(g: Generator, op: Load) -> Sequence[Registers]:
     one = load_bits if packed else load_element
     if not op.shape:  # indexed: the author's word that it is inside
         return [[one(g, access, 0, "true")]]
-    vectors = lambda: (load_packed if packed else load_vectors)(g, access, masked=True)  # noqa: E731
+    vectors = lambda a: (load_packed if packed else load_vectors)(g, a, masked=True)  # noqa: E731
     slow = lambda: [one(g, access, r, access.inside(r)) for r in range(count)]  # noqa: E731
     codes = Codes(g.e, access.run, access.dtype.bits) if packed or (llvm_type(access.dtype) == "i8" and access.run % 4 == 0) else None
     return [two_paths(g, access, fast, slow, [llvm_type(access.dtype)] * count, vectors, codes)]
@@ -434,7 +463,7 @@ def store(g: Generator, op: Store) -> None:
     if not op.value.type.shape:
         slow()
         return
-    vectors = None if packed or op.value.type.layout.is_replicated else lambda: store_vectors(g, access, values, masked=True)
+    vectors = None if packed or op.value.type.layout.is_replicated else lambda a: store_vectors(g, a, values, masked=True)
     two_paths(g, access, lambda: (store_packed if packed else store_vectors)(g, access, values), slow, [], vectors)
 
 
