@@ -70,7 +70,7 @@ def best(shape: tuple[int, ...], item: int, accesses: tuple[Access, ...], sliced
     """`best_layout` with its cost; without `gaps`, rows follow one another."""
     stacks = max(0, len(shape) - 2) if sliced is None else sliced
     plain = row_major(*shape)
-    return by_masks(plain, item, accesses, stacks) or min(by_count(shape, item, accesses, stacks, gaps), key=lambda f: f.cost.taken)
+    return by_masks(plain, item, accesses, stacks) or min(by_count(shape, item, accesses, stacks, gaps), key=lambda f: (f.cost.taken, f.layout.size))
 
 
 def vector_of(run: int, item: int, rank: int, access: Access) -> int:
@@ -252,11 +252,11 @@ def by_count(shape: tuple[int, ...], item: int, accesses: Sequence[Access], stac
     """The best of what is tried where masks don't serve, for each number of bytes that stay together and each distance of rows."""
     for run in runs(item):
         for candidates in (swizzled(shape, item, run), *([c] for c in gapped(shape, item, run) if gaps)):
-            for strides in {c.strides for c in candidates}:
+            for strides in dict.fromkeys(c.strides for c in candidates):
                 known = [c for c in candidates if c.strides == strides and sliceable(c, stacks)]
                 if known:
                     costs = counted(known, item, accesses)
-                    first = min(range(len(known)), key=lambda i: costs[i].taken)
+                    first = min(range(len(known)), key=lambda i: (costs[i].taken, known[i].size))
                     yield Found(known[first], costs[first])
 
 
