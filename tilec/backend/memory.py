@@ -2,7 +2,8 @@
 
 A global access has two paths. The fast one takes up to 16 bytes at once; it is run if all of the thread's elements are within bounds
 and its vectors aligned, which is asked at run time unless it is known. The slow one takes as many elements as are known to be aligned and within
-bounds or beyond together, perhaps one by one, each time under a predicate of their own. Types that don't fill bytes are cut from the bytes that hold them, and put back by atomics where a byte has several writers.
+bounds or beyond together, perhaps one by one, each time under a predicate of their own. Types that don't fill bytes are cut from the bytes
+that hold them, and put back by atomics where a byte has several writers.
 """
 
 from __future__ import annotations
