@@ -142,7 +142,7 @@ def block_bytes(asked: Asked, how: Form) -> int:
     stage = rows + TILE * how.bn * asked.bits // 8 + 2 * few * how.bn * (4 if asked.sums else 2) + sums
     loose = not asked.aligned or asked.given != asked.by  # activations are converted, or come one by one
     changes = 4 * few * (how.bn + 8) * 2 * (few > 1) + how.bm * (TILE + 8) * 2 * loose
-    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 or asked.given < 16 else 2)) + changes + (1024 if asked.given == 16 else 3072)
+    return max(how.stages * stage, how.bm * how.bn * (4 if how.splits > 1 or asked.given < 16 else 2)) + changes + (1024 if asked.given == 16 else 4096)
 
 
 def together(bm: int, bn: int) -> int:
