@@ -125,6 +125,9 @@ class Library:
     def workspace(self, sums: int, turns: int) -> tuple[Memory, Memory]:
         return self.memory((sums,), np.float32), self.memory((turns,), np.int32).bytes(0)
 
+    def sums(self, shape: tuple[int, ...]) -> Memory:
+        return self.memory(shape, np.float32)
+
     def shaped(self, memory: Memory, shape: tuple[int, ...]) -> Memory:
         return memory.reshape(*shape)
 

@@ -13,6 +13,8 @@ import numpy as np
 
 import tilec as tc
 from tilec import bf16, f16
+from tilec.backend import driver
+from tilec.kernels.eight import Linear8, Recipe8, rows8
 from tilec.kernels.forms import MEASURED, Asked, Form, block_bytes, by_tiles, clocks, reckoned
 from tilec.kernels.linear import Linear, Recipe
 from tilec.quant import quantize_linear
@@ -26,9 +28,31 @@ SMALLER = [  # type, activations, M, N, K, what quantize_linear is told
 ]  # fmt: skip
 
 
+EIGHT = [  # type, activations, M, N, K, what quantize_linear is told
+    ("int4", "int8", 1, 500, 2048, {"group": 128}), ("uint4", "int8", 33, 256, 1024, {"group": 32, "zeros": "int"}),
+    ("int8", "int8", 300, 384, 1000, {"group": None}), ("float4_e2m1", "e4m3", 16, 256, 2048, {"group": 64}),
+    ("float8_e4m3", "e4m3", 100, 264, 512, {"group": None}), ("nf4", "int8", 7, 130, 1024, {"group": 64}),
+]  # fmt: skip
+
+
 def tasks() -> dict[str, Task]:
     """By name."""
-    return {f"linear: {name} {to} {m}x{n}x{k}": functools.partial(right, name, to, m, n, k, told) for name, to, m, n, k, told in SMALLER}
+    of_16 = {f"linear: {name} {to} {m}x{n}x{k}": functools.partial(right, name, to, m, n, k, told) for name, to, m, n, k, told in SMALLER}
+    of_8 = {f"linear: {to} x {name} {m}x{n}x{k}": functools.partial(right8, name, to, m, n, k, told) for name, to, m, n, k, told in EIGHT}
+    return of_16 | of_8
+
+
+def right8(name: str, to: str, m: int, n: int, k: int, told: dict[str, Any]) -> dict[str, Any]:
+    """A layer for activations of 8 bits against float64, by the norm: the result is rounded to f16. e4m3 wants sm_89."""
+    device = driver.device()
+    if to == "e4m3" and device is not None and device.capability < (8, 9):
+        return {"right": True, "skipped": "there are no products of fp8"}
+    rng = np.random.default_rng()
+    layer = Linear8(quantize_linear(rng.standard_normal((n, k)), name, **told), rng.standard_normal(n), to)
+    x, rows = rows8(rng.standard_normal((m, k)), to)
+    exact = x.values() * rows[:, None].astype(np.float64) @ layer.weight.dequantize().T + layer.bias
+    difference = gpu_kernels.relative_norm(np.asarray(layer(x, rows), np.float64), exact)
+    return {"right": difference <= 2.0**-9, "differences": {"y": difference}}
 
 
 def right(name: str, to: tc.DType, m: int, n: int, k: int, told: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +65,7 @@ def right(name: str, to: tc.DType, m: int, n: int, k: int, told: dict[str, Any])
     return {"right": difference <= 2.0 ** -(to.mantissa_bits - 1), "differences": {"y": difference}}
 
 
-def tried(recipe: Recipe, m: int, multiprocessors: int, shared: int) -> tuple[list[Form], str]:
+def tried(recipe: Recipe | Recipe8, m: int, multiprocessors: int, shared: int) -> tuple[list[Form], str]:
     """The forms that are worth a try for m rows, and what the best is kept under."""
     asked = recipe.asked(m, multiprocessors, shared)
     return alternatives(asked), asked.key

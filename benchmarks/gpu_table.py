@@ -85,11 +85,20 @@ def judged(what: str, found: float | None, least: float) -> str:
 
 def table(results: Results) -> str:
     """All of it as Markdown; what is missing of others, and why, below."""
-    found = list(lines(results))
-    if not found:
-        return ""
-    told = [str(line) for line in found]
+    found, eight = list(lines(results)), list(of_8_bits(results))
     verdicts = [v for line in found for v in line.verdict.split("; ") if v]
     counts = ", ".join(f"{sum(v.startswith(w + ':') for v in verdicts)} {w}" for w in ("met", "NOT met", "not known"))
     skipped = sorted({f"{name.split()[1]}: {r['skipped']}" for name, r in results.items() if name.startswith("layer: ") and "skipped" in r})
-    return "\n".join([HEAD, *told, "", f"demands: {counts}", *(f"left out: {s}" for s in skipped)])
+    told = [HEAD, *map(str, found), "", f"demands: {counts}", *(f"left out: {s}" for s in skipped)] if found else []
+    return "\n".join([*told, *([""] * bool(told and eight)), *([HEAD8, *eight] if eight else [])])
+
+
+HEAD8 = "K x N | M | products | group | ms | weights read | computed"
+
+
+def of_8_bits(results: Results) -> Iterator[str]:
+    """A line for each layer whose activations have 8 bits."""
+    for r in results.values():
+        if str(r.get("maker", "")) in ("tilec int8", "tilec e4m3") and r.get("ms"):
+            shape = f"{r['k']}x{r['n']} | {r['m']} | {r['maker'].split()[1]} x {r['type']} | {r['group'] or 'channel'}"
+            yield f"{shape} | {r['ms']:.4f} | {r['gb_per_s']:.0f} GB/s | {r['tflops']:.0f} TFLOPS"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gpu_eight
 import gpu_kernels
 import gpu_layers
 import gpu_linear
@@ -40,7 +41,7 @@ def tasks() -> dict[str, Task]:
     questions: dict[str, Task] = {f"question: {q.__name__.replace('_', ' ')}": q for q in (subnormals, tools, rounding)}
     kernels = {f"kernel: {name}": case.run for name, case in gpu_kernels.cases().items()}
     timed: dict[str, Task] = {"time: launch": launch_overhead, **{f"time: {name}": task for name, task in times().items()}}
-    return {**questions, **kernels, **gpu_linear.tasks(), **timed, **gpu_layers.tasks()}
+    return {**questions, **kernels, **gpu_linear.tasks(), **timed, **gpu_layers.tasks(), **gpu_eight.tasks()}
 
 
 # questions

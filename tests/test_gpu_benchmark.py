@@ -76,6 +76,21 @@ def test_the_linear_layer_is_tried(written, capsys):
     assert all(0 < r["differences"]["y"] < 2**-6 for r in found["results"].values())
 
 
+def test_products_of_8_bits_are_tried_and_timed(written, capsys):
+    """Those of a GPU that has them; their forms are kept beside the others."""
+    found, told = written(capsys, "--only", "linear: (int8|e4m3) x (int4|float4)|layer: int8 x int4 (1|16)x128x256")
+    results = found["results"]
+    assert results["linear: e4m3 x float4_e2m1 16x256x2048"]["skipped"] == "there are no products of fp8"  # sm_80
+    assert 0 < results["linear: int8 x int4 1x500x2048"]["differences"]["y"] < 2**-9
+    timed = [r for n, r in results.items() if n.startswith("layer")]
+    assert len(timed) == 4
+    assert all(r["right"] and 0 < r["difference"] < 2**-9 for r in timed)
+    assert set(json.loads(gpu_linear.MEASURED.read_text())) == {r["key"] for r in timed}
+    assert all("8 bits as 8" in r["key"] for r in timed)
+    assert "256x128 | 16 | int8 x int4 | 128 | 0.2500 |" in told
+    gpu_linear.MEASURED.unlink()
+
+
 def test_large_shapes_are_there():
     names = set(gpu_tasks.tasks())
     for m in (1, 16, 256, 4096):
