@@ -178,7 +178,7 @@ def matmul(kernel: Any, n: int, **constants: Any) -> dict[str, Any]:
 
 def attention(heads: int, n: int, d: int, causal: bool) -> dict[str, Any]:
     """Beside torch's scaled_dot_product_attention; the result of one row of each head is checked."""
-    torch, kernel = optional("torch"), example("attention")
+    torch, kernel = optional("torch"), example("attention").of_warps(4 if d <= 64 else 8)
     q, k, v = ((np.random.default_rng().standard_normal((heads, n, d), np.float32)).astype(np.float16) for _ in range(3))
     given, out = [on_gpu(x) for x in (q, k, v)], on_gpu(np.full((heads, n, d), np.nan, np.float16))
     scale = float(np.log2(np.e) / np.sqrt(d))

@@ -1,6 +1,7 @@
 """o = softmax(q @ k^T * scale) @ v for each head, in one pass over the keys with a running maximum; causal or not.
 
-All tensors are [heads, length, D]. `scale` is that of the scores times log2(e), so that exp2 serves for exp.
+All tensors are [heads, length, D]. `scale` is that of the scores times log2(e), so that exp2 serves for exp. Heads of D=128 want 8 warps, or registers
+are spilled: attention.of_warps(8)(q, k, v, o, scale, D=128).
 """
 
 import numpy as np

@@ -352,6 +352,63 @@ def test_what_a_loop_reads_ahead_is_not_what_it_writes(gpu, torch, kind, warm):
     assert len(gpu.launches) == 2 * warm + 2
 
 
+@pytest.mark.parametrize("kind", ["torch", "interface"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_overlaps_on_a_gpu(gpu, torch, monkeypatch, kind, warm):
+    ready(gpu, following)
+    wrap = Cuda if kind == "interface" else torch.tensor
+    a = floats(9, 64)
+    for _ in range(2 * warm):
+        following(wrap(a[:4]), wrap(a[4:8]))
+    for one, other in ((a[:-1], a[1:]), (a[1:], a[:-1]), (a[:5], a[4:])):
+        with pytest.raises(TileError, match=SHARED):
+            following(wrap(one), wrap(other))
+    assert len(gpu.launches) == 2 * warm
+    following(wrap(a[4:8]), wrap(a[:4]))
+    if warm:  # no check that is fast finds anything
+        monkeypatch.setattr("tilec.launch.check_apart", None)
+    following(wrap(a[:4]), wrap(a[4:8]))
+    assert len(gpu.launches) == 2 * warm + 2
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_interlocks_on_a_gpu_is_apart(gpu, torch, warm):
+    @tc.kernel
+    def halves(x: tc.strided(f32[M, 64]), y: tc.strided(f32[M, 64]), *, stages: int = 3):
+        tc.grid(1)
+        for m in tc.range(0, M - 1, stages=stages):
+            tc.store(y, [m + 1, 0], tc.load(x, [m, 0], [64]) + 1)
+
+    ready(gpu, halves)
+    a, b = floats(9, 128), floats(9, 128)
+    for _ in range(2 * warm):
+        halves(torch.tensor(a[:, :64]), torch.tensor(b[:, 64:]))
+    halves(torch.tensor(a[:, :64]), torch.tensor(a[:, 64:]))
+    with pytest.raises(TileError, match=SHARED):
+        halves(torch.tensor(a[:, :64]), torch.tensor(a[:, 60:124]))
+    assert len(gpu.launches) == 2 * warm + 1
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_packed_tensors_end_where_their_last_byte_does(gpu, warm):
+    @tc.kernel
+    def widened(x: int6[M, 64], y: f32[M, 64], *, stages: int = 2):
+        tc.grid(1)
+        for m in tc.range(0, M, 4, stages=stages):
+            tc.store(y, [m, 0], tc.cast(tc.load(x, [m, 0], [4, 64]), f32))
+
+    ready(gpu, widened)
+    m, memory = 8, aligned((4096,), np.uint8)  # 8 rows are 384 bytes of x, and 2048 of y
+    for at, apart in ((384, True), (368, False), (0, False)) * (1 + warm):
+        x, y = tc.tensor(Cuda(memory[:384]), int6, (m, 64)), Cuda(memory[at : at + 2048].view(np.float32).reshape(m, 64))
+        if apart:
+            widened(x, y)
+            continue
+        with pytest.raises(TileError, match=SHARED):
+            widened(x, y)
+    assert len(gpu.launches) == 1 + warm
+
+
 def test_what_overlaps_on_the_host():
     """Without stages each row is one more than the one before it."""
     a = np.zeros((9, 64), np.float32)

@@ -144,7 +144,7 @@ class Arguments:
 
 
 def check_apart(tensors: dict[str, np.ndarray | Tensor | DeviceArray], pairs: Iterable[Sequence[str]]) -> None:
-    """Of each pair of tensors, the first is read ahead by a loop that writes the second. TileError if they share memory; on a GPU, begin at one place."""
+    """Of each pair of tensors, the first is read ahead by a loop that writes the second. TileError if they share memory."""
     for ahead, written in pairs:
         if same_memory(tensors[ahead], tensors[written]):
             text = f"{ahead} and {written} share memory, and a loop with stages= that writes {written} reads {ahead} rounds ahead"
@@ -153,13 +153,26 @@ def check_apart(tensors: dict[str, np.ndarray | Tensor | DeviceArray], pairs: It
 
 def same_memory(x: Any, y: Any) -> bool:
     """Whether two tensors share an element, as far as that can be told at once."""
-    x, y = (t.bytes if isinstance(t, Tensor) and t.device is None else t for t in (x, y))
-    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-        try:
-            return np.shares_memory(x, y, max_work=10_000)  # type: ignore[arg-type]
-        except np.exceptions.TooHardError:
-            return False
-    return 0 != getattr(x, "address", 0) == getattr(y, "address", 0)
+    try:
+        return np.shares_memory(as_numpy(x), as_numpy(y), max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return False
+
+
+class _Interface:
+    """What NumPy asks of an array's memory: without looking at it, so that it may be a GPU's."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int):
+        self.__array_interface__ = {"version": 3, "data": (address, True), "shape": shape, "strides": strides, "typestr": f"|V{itemsize}"}
+
+
+def as_numpy(x: np.ndarray | Tensor | DeviceArray) -> np.ndarray:
+    """A tensor as an array of NumPy, of which only where it lies counts."""
+    if isinstance(x, np.ndarray):
+        return x
+    if isinstance(x, Tensor):
+        return x.bytes if x.device is None else np.asarray(_Interface(x.address, (x.nbytes,), (1,), 1))
+    return np.asarray(_Interface(x.address, x.shape, x.strides, x.itemsize))
 
 
 def with_workspaces(types: dict[str, Any], given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

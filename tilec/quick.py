@@ -276,6 +276,17 @@ def _look({own}):
     def extent(self, n: int | str) -> str:
         return str(n) if isinstance(n, int) else self.local[n]
 
+    def end(self, p: Value) -> str:
+        """The address behind a tensor's last element."""
+        x, extents, bits = self.local[p.name], [self.extent(n) for n in p.type.shape], p.type.dtype.bits
+        if p.type.strided:
+            last = " + ".join(f"({n} - 1) * {step}" for n, step in zip(extents, self.steps(p), strict=True))
+            return f"_at_{x} + ({last} + 1) * {-(-bits // 8)}"
+        if bits % 8 == 0:
+            return f"_at_{x} + {bits // 8} * {' * '.join(extents)}"
+        self.names[f"_bytes_{x}"] = p.type.dtype.nbytes
+        return f"_at_{x} + _bytes_{x}(({', '.join(extents)},))"
+
     def steps(self, p: Value) -> list[str]:
         return [self.local[f"{p.name}.stride{axis}"] for axis in range(p.type.rank)]
 
@@ -299,7 +310,9 @@ def _look({own}):
             self.reads.append(f"_device = {first}")
         self.tests += [f"{place} == _device" for place in self.places[1:] if place != "0"]
         self.tests.append(f"not ({' | '.join(f'_at_{self.local[p.name]}' for p in self.launcher.tensors)}) & 15")
-        self.tests += [f"_at_{self.local[a]} != _at_{self.local[b]}" for a, b in self.launcher.read_ahead]
+        tensors = {p.name: p for p in self.launcher.tensors}
+        for a, b in self.launcher.read_ahead:  # one ends before the other begins; what interlocks is the careful way's
+            self.tests.append(f"({self.end(tensors[a])} <= _at_{self.local[b]} or {self.end(tensors[b])} <= _at_{self.local[a]})")
         for fact in self.launcher.description["assumptions"]:
             self.decided_by(fact).tests.append(f"({self.expression(fact)})")
 
