@@ -152,6 +152,26 @@ def test_factors_may_be_turned(m: int, n: int, k: int) -> None:
     assert carries_fragments(kernel.stages(X=f16, bm=32, bn=16, bk=bk, stages=3)["buffered"])
 
 
+@pytest.mark.parametrize(("m", "n", "k"), SIZES)
+def test_stacks_of_matrices(m: int, n: int, k: int) -> None:
+    """Where a matrix lies is asked of the first round only: with no round, there may be none."""
+
+    @tc.kernel(warps=2)
+    def batched(a: f16[B, M, K], b: f16[B, K, N], c: f32[B, M, N]):
+        tc.grid(cdiv(M, 32), cdiv(N, 16), B)
+        i, j, s = tc.block_index(0) * 32, tc.block_index(1) * 16, tc.block_index(2)
+        acc = tc.zeros(f32, [32, 16])
+        for at in tc.range(0, K, 32, stages=3, buffers=2):
+            acc = tc.dot(tc.load(a, [s, i, at], [32, 32]), tc.load(b, [s, at, j], [32, 16]), acc)
+        tc.store(c, [s, i, j], acc)
+
+    rng = np.random.default_rng()
+    a, b = exact(rng, f16, 2, m, k), exact(rng, f16, 2, k, n)
+    expected = a.values().astype(np.float64) @ b.values().astype(np.float64)
+    everywhere(batched, (a, b, np.full((2, m, n), np.nan, np.float32)), {"c": expected})
+    assert carries_fragments(batched.stages()["buffered"])
+
+
 def carries_fragments(function: Function) -> bool:
     return any(v.type.dtype == f16 for op in function.walk() if isinstance(op, For) for v in op.inits)
 

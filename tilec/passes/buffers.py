@@ -27,11 +27,11 @@ from typing import NamedTuple
 
 from tilec.errors import notice
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
-from tilec.ir.dtypes import i32
+from tilec.ir.dtypes import DType, i32
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.base import Constant, Elementwise, constant
-from tilec.ir.ops.control import For
+from tilec.ir.ops.control import For, If
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import LoadShared, Shared
 from tilec.ir.ops.shape import Transpose
@@ -40,6 +40,7 @@ from tilec.ir.ops.sync import Sync
 from tilec.ir.target import Fragments, Hardware
 from tilec.ir.types import TileType
 from tilec.passes.layouts import matrix_layouts, uses_of
+from tilec.passes.pipeline import goes_on
 
 OTHERS = 40  # registers for addresses, counters and strides beside the tiles; of the examples' loops 36 to 50 are
 MOST = 240  # registers at which what the estimate leaves out may make a thread spill
@@ -210,7 +211,7 @@ class DoubleBuffer(Rewriter):
         op, old, body = round.loop, round.loop.body, Block()
         say(op.loc, f"fragments are read a step of {round.depth} ahead of their products, a round's first in the round before")
         self.again((round.wait, round.sync))
-        first = self.read(round, self(op.inits[round.slot]), 0)
+        first = self.read_at_all(round)
         held = tuple(Value(v.type, v.name, body) for v in first)
         body.args = (*self.arguments(old, body), *held)
         with self.into(body):
@@ -244,6 +245,20 @@ class DoubleBuffer(Rewriter):
         """The fragments of a step, as tiles, from a slot of the rings."""
         return tuple(self.part(factor, slot, step * round.depth, round.depth) for factor in round.factors)
 
+    def read_at_all(self, round: Round) -> tuple[Value, ...]:
+        """The first step of the first round; if that does not take place, nothing may have been copied to be read."""
+        op = round.loop
+        slot = self(op.inits[round.slot])
+        if all(len(copy.dims) == copy.memory.type.rank for copy in round.copies if isinstance(copy, CopyAsync)):
+            return self.read(round, slot, 0)
+        then, orelse = Block(), Block()
+        with self.into(then):
+            tiles = self.read(round, slot, 0)
+            self.b.insert(Yield(tiles))
+        with self.into(orelse):
+            self.b.insert(Yield(tuple(self.b.emit(Constant(zero_of(v.type.dtype), v.type.dtype, v.type.shape)) for v in tiles)))
+        return self.b.insert(If(goes_on(self.b, self(op.start), self(op.stop), self(op.step)), then, orelse))
+
     def part(self, factor: Operand, slot: Value, start: int, depth: int) -> Value:
         load = factor.load
         self.b.loc = load.loc
@@ -273,6 +288,10 @@ def whole_slot(load: LoadShared, loop: For) -> bool:
     if not isinstance(view, SharedView) or load.layout is not None or any(not is_zero(v) for v in (*load.offsets, *view.offsets[1:])):
         return False
     return view.shape == view.memory.type.shape[1:] == load.shape and view.offsets[0] in loop.body.args[1:]
+
+
+def zero_of(dtype: DType) -> int | float:
+    return 0 if dtype.is_int else 0.0
 
 
 def is_zero(value: Value) -> bool:

@@ -128,6 +128,7 @@ class AssignLayouts(Rewriter):
         loops = [op for op in function.walk() if isinstance(op, For | While)]
         self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
         self.carried_as = {y: a for a, y in self.carried_from.items()}
+        self.carried_as |= {x: v for op in function.walk() if isinstance(op, If) for v, x in zip(op.results, op.then.yielded, strict=True)}
         self.carried_as |= {x: a for op in loops if isinstance(op, For) for x, a in zip(op.inits, op.body.args[1:], strict=True)}
         return super().run(function)
 

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from tilec.errors import TileError, notice
-from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
+from tilec.ir.core import Block, Builder, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
 from tilec.ir.notes import Refused, say
@@ -140,7 +141,7 @@ class Pipeline(Rewriter):
 
     def pipelined(self, op: For, loads: list[Load], memories: list[Value], stages: int) -> tuple[Value, ...]:
         """The whole construct: first copies, and the loop."""
-        b = self.b
+        b, self.level = self.b, len(self.builders)
         start, stop, step = self(op.start), self(op.stop), self(op.step)
         for stage in range(stages - 1):
             ahead = start if stage == 0 else Add.build(b, start, Mul.build(b, step, stage))
@@ -171,29 +172,23 @@ class Pipeline(Rewriter):
         return results[: len(op.results)]
 
     def start_copies(self, op: For, loads: list[Load], memories: list[Value], at: Value, stop: Value, slot: Value) -> None:
-        """Copies of the round whose counter is `at`, as one group. Rounds beyond the loop's end copy nothing that could not be read."""
+        """Copies of the round whose counter is `at`, as one group. Rounds beyond the loop's end copy nothing that could not be read: an index that
+        is the same in all rounds is good in each if there is one."""
         saved = dict(self.map)
-        if any(len(load.dims) < load.memory.type.rank or load.memory.owner in op.body.ops for load in loads):
+        fixed, first = not any(map(partial(index_moves, op), loads)), len(self.builders) == self.level
+        if not fixed or (first and any(len(load.dims) < load.memory.type.rank for load in loads)):
             copies, nothing = Block(), Block()
             with self.into(copies):
                 self.copies_of(op, loads, memories, at, slot)
                 self.b.insert(Yield())
             with self.into(nothing):
                 self.b.insert(Yield())
-            self.b.insert(If(self.goes_on(op, at, stop), copies, nothing))
+            self.b.insert(If(goes_on(self.b, self(op.start) if fixed else at, stop, self(op.step)), copies, nothing))
         else:
             self.copies_of(op, loads, memories, at, slot)
         self.map = saved
         self.b.loc = op.loc
         self.b.insert(Commit())
-
-    def goes_on(self, op: For, at: Value, stop: Value) -> Value:
-        """Whether a round whose counter is `at` takes place, whichever way the loop walks."""
-        step = op.step.owner
-        if isinstance(step, Constant):
-            return self.b.emit(Lt(at, stop) if step.value > 0 else Gt(at, stop))
-        up, down = self.b.emit(Lt(at, stop)), self.b.emit(Gt(at, stop))
-        return self.b.emit(Where(self.b.emit(Gt(self(op.step), constant(self.b, 0, op.step.type.dtype))), up, down))
 
     def copies_of(self, op: For, loads: list[Load], memories: list[Value], at: Value, slot: Value) -> None:
         for load, memory in zip(loads, memories, strict=True):
@@ -221,6 +216,21 @@ class Pipeline(Rewriter):
         """slot + 1, or 0 behind the last."""
         following = self.b.emit(Add(slot, constant(self.b, 1, i32)))
         return self.b.emit(Where(self.b.emit(Eq(following, constant(self.b, stages, i32))), constant(self.b, 0, i32), following))
+
+
+def goes_on(b: Builder, at: Value, stop: Value, step: Value) -> Value:
+    """Whether a round whose counter is `at` takes place, whichever way the loop walks."""
+    if isinstance(step.owner, Constant):
+        return b.emit(Lt(at, stop) if step.owner.value > 0 else Gt(at, stop))
+    up, down = b.emit(Lt(at, stop)), b.emit(Gt(at, stop))
+    return b.emit(Where(b.emit(Gt(step, constant(b, 0, step.type.dtype))), up, down))
+
+
+def index_moves(loop: For, load: Load) -> bool:
+    """Whether a load's place along axes that its tile does not run along, or its view, is another one in another round."""
+    indices = [v for axis, v in enumerate(load.offsets) if axis not in load.dims]
+    inside = {loop.body.args[0], *(v for op in loop.body.walk() for v in op.results if op.operands)}
+    return load.memory in inside or not inside.isdisjoint(indices)
 
 
 def movable_loads(op: For) -> list[Load]:
