@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tilec.errors import TileError
 from tilec.ir import dtypes
 from tilec.ir.core import Block, Value
-from tilec.ir.dtypes import bf16, bool_, f16, i32, i64, u32, u64
+from tilec.ir.dtypes import bf16, bool_, f16, i32, i64, u16, u32, u64
 from tilec.ir.layout import Layout, local
 from tilec.ir.ops import arith as ops
+from tilec.ir.ops import shared_views
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import AtomicAdd, AtomicAnd, AtomicMax, AtomicMin, AtomicOr, AtomicXor
 from tilec.ir.ops.base import constant
@@ -45,6 +47,7 @@ class Accesses:
     shape: Any
     steps: Any
     inside: Any
+    uniform: Any
     b: Any
     scope: list[Value]
     grid: tuple[int, ...]
@@ -167,6 +170,55 @@ class Accesses:
         self.b.insert(Wait(0))
         self.b.insert(Sync())
         return found
+
+    def viewed(self) -> Value:
+        """A shared tile that is written whole, perhaps once more through a view, and read through another."""
+        dtype, shape = self.pick(COPIED), self.shape(self.pick((2, 3, 1)))
+        strides = None if self.maybe() else self.strides(shape)
+        memory = Shared.build(self.b, dtype, shape, strides=strides, swizzle=self.pick(SWIZZLES) or self.maybe())
+        value = self.tile(dtype, shape)
+        self.b.insert(Sync())
+        Store.build(self.b, memory, value)
+        self.b.insert(Sync())
+        if self.maybe():
+            target = self.seen(memory)
+            Store.build(self.b, target, self.tile(target.type.dtype, target.type.shape))
+            self.b.insert(Sync())
+        found = Load.build(self.b, self.seen(memory), None)
+        self.b.insert(Sync())
+        return found
+
+    def seen(self, memory: Value) -> Value:
+        """A view of a shared tile, or a view of such a view."""
+        for _ in range(1 + self.choose(3)):
+            given = memory.type
+            kind = self.choose(5)
+            try:
+                if kind < 2:
+                    memory = shared_views.cut(self.b, memory, [self.selector(n) for n in given.shape])
+                elif kind == 2:
+                    memory = shared_views.permuted(self.b, memory, sorted(range(given.rank), key=lambda a: (self.choose(3), a)))
+                elif kind == 3:
+                    halves = tuple(m for n in given.shape for m in ((2, n // 2) if n % 2 == 0 and self.maybe() else (n,)))
+                    memory = shared_views.reshaped(self.b, memory, halves if self.maybe() else (math.prod(given.shape),))
+                elif given.dtype.is_int:  # bits of any type may be NaN
+                    memory = shared_views.recast(self.b, memory, self.pick((u32, u16, dtypes.dtype("uint8"), dtypes.dtype("uint4"), u64)))
+            except TileError:
+                continue  # no view
+        return memory
+
+    def selector(self, extent: int) -> Any:
+        """What may stand between brackets for one axis."""
+        n, step = 1 + self.choose(extent), self.pick((1, 1, 1, 2, 3))
+        first, kind = self.choose(extent - n + 1), self.choose(5)
+        if kind == 0:
+            return self.choose(extent)
+        if kind == 1:
+            return slice(None)
+        if kind == 2:
+            return slice(first, first + n, step)
+        start = ops.Mod.build(self.b, self.uniform(), extent - n + 1)
+        return start if kind == 3 and self.maybe() else slice(start, ops.Add.build(self.b, start, n), step)
 
     def stated(self) -> Value:
         """A tile whose layout the author states, of global or shared memory."""

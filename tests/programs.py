@@ -150,7 +150,7 @@ class Maker(Accesses, Walks):
             self.arithmetic, self.load, self.arithmetic, self.cast, self.compare, self.reshape, self.reduce, self.transpose, self.broadcast,
             self.dot, self.shared, self.loop, self.branch, self.whiles, self.view, self.arange, self.unary, self.stores, self.cut, self.join,
             self.element, self.scan, self.sort, self.gather, self.masked, self.scatter, self.atomic, self.copied, self.stated, self.group,
-            self.dequantize, self.walk, self.changed,
+            self.dequantize, self.walk, self.changed, self.viewed,
         )  # fmt: skip
         for _ in range(count):
             new = self.pick(made)()

@@ -70,6 +70,22 @@ def test_whole_words_are_moved_as_such():
 
 
 @tc.kernel(warps=2)
+def swizzled(w: int4[2, 32, 32], y: int4[2, 32, 32], *, swizzle: tuple = (3, 3, 3)):
+    tc.grid(1)
+    s = tc.shared(int4, [2, 32, 32], strides=[1056, 32, 1], swizzle=swizzle)
+    tc.store(s, tc.load(w, [0, 0, 0], [2, 32, 32]))
+    tc.sync()
+    tc.store(y, [0, 0, 0], tc.load(s))
+
+
+@pytest.mark.parametrize("swizzle", [(3, 3, 3), (2, 4, 3), (1, 5, 4), (2, 2, 4)])
+def test_words_that_a_swizzle_parts(swizzle):
+    """A thread's elements come in more words than lie together in the shared tile."""
+    w = values(int4, 2, 32, 32)
+    everywhere(swizzled, (tensor(w, int4), tensor(np.zeros(w.shape), int4)), {"y": w}, swizzle=swizzle)
+
+
+@tc.kernel(warps=2)
 def fetched(w: W[M, N], y: f32[M, N], *, W: tc.DType = int6, bm: int = 8, bn: int = 64, stages: int = 2):
     tc.grid(cdiv(M, bm))
     i = tc.block_index(0) * bm

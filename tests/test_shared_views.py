@@ -8,13 +8,13 @@ import pytest
 from everywhere import everywhere
 
 import tilec as tc
-from tilec import cdiv, f16, f32, float6_e3m2, i32, int3, int4, uint1, uint8
+from tilec import cdiv, f16, f32, float6_e3m2, i32, int3, int4, int6, u16, u32, u64, uint1, uint8
 from tilec.backend.sass import disassemble
 from tilec.ir.shared import SharedLayout, Swizzle, row_major, shared
 from tilec.passes.hazards import hazards
 
 M, N, K = tc.dims("M N K")
-W = tc.types("W")
+W, V = tc.types("W V")
 RNG = np.random.default_rng()
 TYPES = [f16, f32, uint8, int4, int3, uint1, float6_e3m2]
 
@@ -258,3 +258,205 @@ def test_what_is_no_view_of_a_layout():
     ):  # fmt: skip
         with pytest.raises(tc.TileError, match="in equal steps"):
             layout.view(shape, strides)
+
+
+# other shapes
+
+
+@tc.kernel(warps=2)
+def shapes(
+    x: W[32, 64], a: W[64, 32], b: W[2048], c: W[4, 16, 32], d: W[16, 8, 4], e: W[8, 64], g: W[8, 2, 3], k: i32, *, W: tc.DType = f16
+):  # fmt: skip
+    """Transposed, reshaped and cut, in several orders, on both sides."""
+    tc.grid(1)
+    s = tc.shared(W, [2, 32, 64])
+    v = tc.load(x, [0, 0], [32, 64])
+    tc.store(s[1].T, v.T)
+    tc.store(s[0].reshape([8, 4, 64]), v.reshape([8, 4, 64]))
+    tc.sync()
+    tc.store(a, [0, 0], tc.load(s[1].T))
+    tc.store(b, [0], tc.load(tc.reshape(s[1], [-1])))
+    tc.store(c, [0, 0, 0], tc.load(s.reshape([-1, 16, 32])[4:]))
+    tc.store(d, [0, 0, 0], tc.load(s[0].reshape([32, 8, 8])[k : k + 16, :, 4:]))
+    tc.store(e, [0, 0], tc.load(s.reshape([64, 64])[32 + k : 40 + k]))
+    tc.store(g, [0, 0, 0], tc.load(tc.permute(s, [2, 0, 1])[k : k + 8, :, 3:14:5]))
+
+
+@pytest.mark.parametrize("k", [0, 3])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_other_shapes_are_numpys(dtype, k):
+    x = values(dtype, 32, 64)
+    both = np.stack([x, x])
+    expected = {
+        "a": x.T, "b": x.ravel(), "c": x.reshape(4, 16, 32), "d": x.reshape(32, 8, 8)[k : k + 16, :, 4:], "e": x[k : k + 8],
+        "g": both.transpose(2, 0, 1)[k : k + 8, :, 3:14:5],
+    }  # fmt: skip
+    everywhere(shapes, (tensor(x, dtype), *(zeros(dtype, *e.shape) for e in expected.values()), k), expected, W=dtype)
+
+
+@tc.kernel(warps=4)
+def turned_product(a: f16[K, M], b: f16[N, K], c: f32[M, N], *, bm: int = 64, bn: int = 64, bk: int = 32):
+    """A of columns and B of rows: the views turn them, and ldmatrix reads them so."""
+    tc.grid(cdiv(M, bm), cdiv(N, bn))
+    tc.assume(M % 8 == 0)
+    tc.assume(K % 8 == 0)
+    i, j = tc.block_index(0) * bm, tc.block_index(1) * bn
+    sa, sb = tc.shared(f16, [bk, bm]), tc.shared(f16, [2, bn // 2, bk])
+    acc = tc.zeros(f32, [bm, bn])
+    for k in range(0, K, bk):
+        tc.copy_async(sa, a, [k, i])
+        tc.copy_async(sb.reshape([bn, bk]), b, [j, k])
+        tc.commit()
+        tc.wait(0)
+        tc.sync()
+        for q in tc.static_range(0, bk, 16):
+            acc = tc.dot(tc.load(sa.T[:, q : q + 16]), tc.load(sb.reshape([bn, bk]).T[q : q + 16]), acc)
+        tc.sync()
+    tc.store(c, [i, j], acc)
+
+
+def test_turned_operands_are_loaded_by_ldmatrix():
+    a, b = values(f16, 72, 80), values(f16, 70, 72)
+    c = np.full((80, 70), np.nan, np.float32)
+    report = everywhere(turned_product, (a, b, c), {"c": a.T.astype(np.float64) @ b.T.astype(np.float64)})
+    assert report.shared_conflicts == 0
+    opcodes = Counter(i.opcode for i in disassemble(turned_product.compile("sm_80").cubin).instructions if i.name in ("LDSM", "LDS"))
+    assert {o for o in opcodes if o.startswith("LDSM")} == {"LDSM.16.M88.4", "LDSM.16.MT88.4"}
+
+
+def test_a_reshape_that_is_no_view_names_the_way():
+    @tc.kernel(warps=1)
+    def cut_first(y: f32[16, 8]):
+        tc.grid(1)
+        s = tc.shared(f32, [8, 32])
+        tc.store(y, [0, 0], tc.load(s[:, :16].reshape([16, 8])))  # each row in two halves: a view
+        tc.store(y, [0, 0], tc.load(s[:, :16].reshape([32, 4]).T.reshape([16, 8])))
+
+    with pytest.raises(tc.TileError, match=r"is no view of \[16, 8\]: its elements do not lie in equal steps") as caught:
+        cut_first.function()
+    assert "before it is cut or transposed" in str(caught.value)
+    assert caught.value.code is not None
+
+
+# other types
+
+
+@tc.kernel(warps=2)
+def seen(x: W[32, 64], y: V[32, K], z: V[8, K], u: V[16, K], back: W[32, 64], k: i32, *, W: tc.DType = f16, V: tc.DType = u32, K: int = 32):
+    """The bits of a tile as another type: whole, of a part, a part of that; and written so."""
+    tc.grid(1)
+    s = tc.shared(W, [2, 32, 64])
+    tc.store(s[1], tc.load(x, [0, 0], [32, 64]))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(tc.bitcast(s[1], V)))
+    tc.store(z, [0, 0], tc.load(tc.bitcast(s[1, k : k + 8], V)))
+    tc.store(u, [0, 0], tc.load(tc.bitcast(s, V)[1, ::2]))
+    tc.store(tc.bitcast(s[0], V), tc.load(tc.bitcast(s[1], V)))
+    tc.sync()
+    tc.store(back, [0, 0], tc.load(s[0]))
+
+
+def codes_as(codes, bits, other):
+    """The codes of rows, packed from the least significant bit, cut anew."""
+    line = (codes[..., None] >> np.arange(bits, dtype=np.uint64) & np.uint64(1)).reshape(len(codes), -1, other)
+    return (line << np.arange(other, dtype=np.uint64)).sum(-1, dtype=np.uint64)
+
+
+PAIRS = [(f16, u32), (f16, uint8), (uint8, u16), (int4, u32), (int6, u32), (u32, u16), (u32, int4), (f32, u64), (uint1, uint8), (uint8, int4)]
+
+
+@pytest.mark.parametrize(("dtype", "other"), PAIRS, ids=str)
+def test_bits_seen_as_another_type(dtype, other):
+    codes = RNG.integers(0, 2**dtype.bits, (32, 64), dtype=np.uint64)
+    if dtype.is_float:
+        codes = dtype.encode(RNG.integers(-99, 100, (32, 64)).astype(np.float64)).astype(np.uint64)
+
+    def decoded(dtype, codes):
+        return dtype.decode(codes.astype(f"u{max(1, dtype.bits // 8)}"))
+
+    x, y = decoded(dtype, codes), decoded(other, codes_as(codes, dtype.bits, other.bits))
+    expected = {"y": y, "z": y[5:13], "u": y[::2], "back": x}
+    given = x.astype(dtype.numpy) if dtype.bits > 8 else tc.Tensor.from_values(x, dtype)
+    outputs = [zeros(dtype if name == "back" else other, *e.shape) for name, e in expected.items()]
+    everywhere(seen, (given, *outputs, 5), expected, W=dtype, V=other, K=y.shape[1])
+
+
+@tc.kernel(warps=2)
+def halves_of_words(z: u16[8, 16], y: u32[8, 16], *, wrote: int = 0, read: int = 1, synced: bool = False):
+    """Some halves of words are written while others are read."""
+    tc.grid(1)
+    s = tc.shared(u32, [8, 16])
+    tc.store(s, tc.full(u32, [8, 16], 0x00050003))
+    tc.sync()
+    h = tc.bitcast(s, u16)
+    tc.store(h[:, wrote::2], tc.full(u16, [8, 16], 7))
+    if synced:
+        tc.sync()
+    tc.store(z, [0, 0], tc.load(h[:, read::2]))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(s))
+
+
+@pytest.mark.parametrize(("wrote", "read"), [(0, 1), (1, 0), (0, 0), (1, 1)])
+def test_hazards_of_parts_of_elements(wrote, read):
+    """Halves of one word are as far apart as those of two."""
+    found = hazards(halves_of_words.function(wrote=wrote, read=read))
+    assert [h.certain for h in found] == ([True] if wrote == read else [])
+    assert hazards(halves_of_words.function(wrote=wrote, read=read, synced=True)) == []
+    old = (3, 5)[read]
+    expected = {"z": np.full((8, 16), 7 if wrote == read else old), "y": np.full((8, 16), (5 << 16) + 7 if wrote == 0 else (7 << 16) + 3)}
+    outputs = np.zeros((8, 16), np.uint16), np.zeros((8, 16), np.uint32)
+    everywhere(halves_of_words, outputs, expected, wrote=wrote, read=read, synced=wrote == read)
+
+
+@tc.kernel(warps=1)
+def counted(x: i32[N], y: i32[4, 16], *, N: int = 64):
+    """Atomics on a turned and cut tile."""
+    tc.grid(1)
+    s = tc.shared(i32, [2, 16, 4])
+    tc.store(s, tc.zeros(i32, [2, 16, 4]))
+    tc.sync()
+    bins = tc.load(x, [0], [N])
+    tc.atomic_add(s[1].T, [bins % 4, bins // 4], 1)
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(s[1].T))
+
+
+def test_atomics_on_views():
+    x = RNG.integers(0, 64, 64).astype(np.int32)
+    expected = np.zeros((4, 16))
+    np.add.at(expected, (x % 4, x // 4), 1)
+    everywhere(counted, (x, np.full((4, 16), -1, np.int32)), {"y": expected})
+
+
+def test_what_is_no_view_of_another_type():
+    def made(change):
+        @tc.kernel(warps=1)
+        def k(y: f32[8], n: i32, *, how: int = change):
+            tc.grid(1)
+            s = tc.shared(f16, [8, 33])
+            t = tc.shared(f16, [8, 32])
+            if how == 0:
+                tc.bitcast(s, u32)
+            elif how == 1:
+                tc.bitcast(t.T, u32)
+            elif how == 2:
+                tc.bitcast(t[:, ::2], u32)
+            elif how == 3:
+                tc.bitcast(t, tc.bool_)
+            elif how == 4:
+                tc.store(y, [0], tc.load(tc.bitcast(t[0, n : n + 16], f32)))
+
+        return k
+
+    for how, words in enumerate([
+        "a row of shared f16[8, 33] has 528 bits, which are no whole number of u32", "do not lie together", "do not lie together", "is not seen as bool",
+    ]):  # fmt: skip
+        with pytest.raises(tc.TileError) as caught:
+            made(how).function()
+        assert words in str(caught.value)
+        assert "help:" in str(caught.value)
+    made(4).function()
+    with pytest.raises(tc.TileError, match="not known to begin at a multiple of its 32 bits") as caught:
+        made(4).compile("sm_80")
+    assert caught.value.loc is not None

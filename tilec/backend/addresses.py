@@ -53,12 +53,12 @@ class SharedAccess:
     @property
     def limits(self) -> dict[str, int]:
         """What a vector must divide, in elements, and what each means."""
-        axis = self.memory.rank - 1
-        if axis not in self.dims or self.layout is None:
-            return {"the tile does not run along the shared tile's last axis": 1}
+        assert self.memory.layout is not None
+        axis = self.memory.layout.fast
+        if axis is None or axis not in self.dims or self.layout is None:
+            return {"the tile does not run along the axis of the shared tile whose elements lie together": 1}
         if any(s != 1 for s in self.scale):
             return {"it counts in rows": 1}
-        assert self.memory.layout is not None
         fast = self.dims.index(axis)
         return {
             "a thread's neighbours in registers are no neighbours in the shared tile": self.layout.vector_run(fast),

@@ -152,8 +152,8 @@ class ChosenShared(ChosenAccess):
         self.place = place_of(g, type)
         self.offsets = [g.scalar(v) for v in op.offsets]
         self.memo: dict[Any, str] = {}
-        last = self.memory.rank - 1
-        self.fast = op.dims.index(last) if last in op.dims else None
+        fast = op.memory.type.layout.fast
+        self.fast = op.dims.index(fast) if fast in op.dims else None
         self.packed = self.memory.packed
         self.run = 1 if self.packed else self._run(type)
         self.start = (PackedAccess if self.packed else SharedAccess)(g, op.memory, (), (), self.place, None)
@@ -167,15 +167,15 @@ class ChosenShared(ChosenAccess):
     @property
     def limits(self) -> dict[str, int]:
         if self.fast is None:
-            return {"the tile does not run along the shared tile's last axis": 1}
-        last = self.memory.rank - 1
+            return {"the tile does not run along the axis of the shared tile whose elements lie together": 1}
         assert self.memory.layout is not None
+        along = self.op.dims[self.fast]
         return ({mask_limit(): self.alike} if self.masks else {}) | {
             "a thread's neighbours in registers are no neighbours in the shared tile": self.type.layout.vector_run(self.fast),  # type: ignore[union-attr]
             "the tile ends within a vector": self.place.shape[self.fast],
-            "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(last),
+            "no more elements lie together in the shared tile, for its swizzle or its padding": self.memory.layout.run(along),
             "a thread holds no more elements": registers_of(self.type),
-            "the tile's offset is not known to divide by more": self.g.facts.divisor(self.op.offsets[last]),
+            "the tile's offset is not known to divide by more": self.g.facts.divisor(self.op.offsets[along]),
             "a slice begins between two vectors": view_begins(self.g.facts, self.op.memory),
         }
 

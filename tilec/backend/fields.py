@@ -88,9 +88,11 @@ class Codes(NamedTuple):
 
     def row(self, names: Sequence[str]) -> Row:
         row: Row = self.e.fields[names[0]].row if names[0] in self.e.fields else ()
-        if all(self.e.fields.get(name) == (row, i * self.bits) for i, name in enumerate(names)):
-            return row
         words = ["0"] * -(-self.run * self.bits // 32)
+        if kept := words_of(self.e, names, self.bits):
+            return kept
+        if len(row) == len(words) and all(self.e.fields.get(name) == (row, i * self.bits) for i, name in enumerate(names)):
+            return row
         for i, name in enumerate(names):
             word, start = divmod(i * self.bits, 32)
             wide = self.e.let(f"zext i8 {name} to i32")

@@ -64,8 +64,9 @@ class Select(Rewriter):
         """Why the rows of a tile can't be addressed, `found` being how; None if they can."""
         if isinstance(found, Refused):
             return found
-        row = ldmatrix.row_elements(self(op.memory).type)
-        if self.facts.divisor(op.offsets[-1]) % row or view_begins(self.facts, op.memory) % row:
+        memory = self(op.memory).type
+        row = ldmatrix.row_elements(memory)
+        if self.facts.divisor(op.offsets[memory.layout.fast]) % row or view_begins(self.facts, op.memory) % row:
             return Refused(f"the tile's offset along rows is not known to divide by {row}")
         return None
 

@@ -12,7 +12,8 @@ from tilec.backend.isa import ldmatrix
 from tilec.backend.llvm import Generator, Registers, emits, registers_of
 from tilec.backend.memory import Place, first_holder, from_memory, from_words, i32_add, in_memory, to_memory
 from tilec.backend.packed_shared import PackedAccess, load_packed, store_packed
-from tilec.ir.facts import inner_steps
+from tilec.errors import Code, require
+from tilec.ir.facts import inner_steps, view_begins
 from tilec.ir.notes import Refused
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.shared_views import SharedView
@@ -39,7 +40,25 @@ def shared_view(g: Generator, op: SharedView) -> Sequence[Registers]:
             behind = i32_add(g, behind, times(g, g.scalar(v), step))
         else:
             start = i32_add(g, start, times(g, g.scalar(v), step * unit))
-    return [[start, behind]]
+    return [[start, behind]] if op.dtype is None else [recast(g, op, start, behind)]
+
+
+def recast(g: Generator, op: SharedView, start: str, behind: str) -> Registers:
+    """Where a view of another type begins, in units of its own."""
+    given, made = op.memory.type, op.result.type
+    begins = view_begins(g.facts, op.memory)
+    require(
+        begins * given.item_bits % made.item_bits == 0,
+        f"the part that is seen as {made.dtype} is not known to begin at a multiple of its {made.item_bits} bits",
+        hint="begin at a multiple, as in s[8 * i], or see the whole tile so before it is cut", loc=op.loc, code=Code.BITS,
+    )  # fmt: skip
+    bits = [start if given.packed else times(g, start, 8), times(g, behind, given.item_bits)]
+    return [whole_part(g, n, unit) for n, unit in zip(bits, (1 if made.packed else 8, made.item_bits), strict=True)]
+
+
+def whole_part(g: Generator, value: str, number: int) -> str:
+    """A quotient of i32, which has no rest."""
+    return str(int(value) // number) if value.isdigit() else value if number == 1 else g.e.let(f"udiv exact i32 {value}, {number}")
 
 
 def times(g: Generator, value: str, number: int) -> str:
@@ -128,7 +147,7 @@ def matrix_rows(g: Generator, op: ldmatrix.LoadMatrix | ldmatrix.StoreMatrix, fo
     offsets = [tuple(int(c) for c in row) for row in layout.coords()[0]]
     place = Place(g.base(layout), offsets, layout.shape, layout.shape)
     access = (PackedAccess if op.memory.type.packed else SharedAccess)(g, op.memory, op.dims, op.offsets, place, layout)
-    access.scale[op.dims.index(op.memory.type.rank - 1)] = ldmatrix.row_elements(op.memory.type)
+    access.scale[op.dims.index(op.memory.type.layout.fast)] = ldmatrix.row_elements(op.memory.type)
     return [access.address(r) for r in range(layout.registers)], count, f"x{count}{'.trans' if transposed else ''}"
 
 

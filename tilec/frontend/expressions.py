@@ -67,6 +67,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 
 PYTHON = {"Set", "SetComp", "DictComp"}  # left to Python where no value of the program takes part
 
+VIEWS = ("T", "reshape", "transpose")  # of a shared tile
 METHODS = {"to": "cast"} | {n: n for n in ("cast", "sum", "prod", "max", "min", "reshape", "transpose", "broadcast", "view")}
 
 
@@ -502,6 +503,8 @@ class Expressions:
             known = ["dtype", "shape", "rank", "T", *METHODS]
             hint = f"write tc.{name}(x)" if name in OPERATIONS else proposal(name, known) or "it has " + ", ".join(known)
             raise TileError(f"a tile has no {name}", hint=hint, code=Code.UNKNOWN)
+        if isinstance(x.type, SharedType) and name in VIEWS:
+            return Transpose.build(self.b, x) if name == "T" else Method(OPERATIONS[name], x)
         if name in METHODS or name == "T":
             raise TileError(f"{show(x)} has no {name}", hint="read it into registers with tc.load", code=Code.UNKNOWN)
         raise TileError(f"{show(x)} has no {name}", hint=proposal(name, ["dtype", "shape", "rank"]) or "it has dtype, shape and rank", code=Code.UNKNOWN)

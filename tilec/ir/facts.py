@@ -107,8 +107,10 @@ def view_begins(facts: Facts, memory: Value) -> int:
     op = memory.owner
     if not isinstance(op, SharedView):
         return 0
-    steps = zip(op.offsets, op.memory.type.layout.strides, strict=True)
-    return math.gcd(view_begins(facts, op.memory), *(facts.divisor(v) * step for v, step in steps))
+    given = op.memory.type
+    steps = zip(op.offsets, given.layout.strides, strict=True)
+    begins = math.gcd(view_begins(facts, op.memory), *(facts.divisor(v) * step for v, step in steps))
+    return begins if op.dtype is None else begins * given.item_bits // op.dtype.bits
 
 
 def inner_steps(facts: Facts, view: SharedView) -> list[tuple[Value, int, int]]:
@@ -125,7 +127,16 @@ def view_bits(facts: Facts, memory: Value) -> list[int]:
     op = memory.owner
     if not isinstance(op, SharedView):
         return []
-    return [*view_bits(facts, op.memory), *(step_bits(facts, *given) for given in inner_steps(facts, op))]
+    before = view_bits(facts, op.memory)
+    if op.dtype is not None:
+        before = [recast_bits(bits, op.memory.type.item_bits, op.dtype.bits) for bits in before]
+    return [*before, *(step_bits(facts, *given) for given in inner_steps(facts, op))]
+
+
+def recast_bits(bits: int, given: int, other: int) -> int:
+    """A mask of bits of a number of elements of `given` bits as one of a number of elements of `other` bits."""
+    places = max(given, other) // min(given, other)
+    return bits if bits < 0 else bits * places if other < given else bits // places
 
 
 def step_bits(facts: Facts, value: Value, step: int, extent: int) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 from tilec.errors import Code, Loc, TileError, require
 from tilec.ir.core import Block, Effect, Function, Op, Value
 from tilec.ir.dtypes import DType
-from tilec.ir.memories import Copies, SharedMemory
+from tilec.ir.memories import Copies
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.debug import Breakpoint
@@ -35,6 +35,7 @@ from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.semaphores import SemaphoreWait
 from tilec.ir.ops.sync import Barrier, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
+from tilec.ir.shared_memories import SharedMemory
 from tilec.ir.turns import BarrierRow, Groups, Progress, run_blocks
 from tilec.ir.types import SharedType, TileType, Warps
 

@@ -303,7 +303,7 @@ class Layout:
         tower = [Digit(n, dim, 1) for dim, n in enumerate(shape)]
 
         def split(digit: Digit) -> Iterable[Digit]:
-            pieces = _walk(digit.size, digit.stride, tower)
+            pieces = walk(digit.size, digit.stride, tower)
             if pieces is None:
                 raise TileError(f"the layout {self} can't be reshaped to {list(shape)}: steps of {digit.stride} would bend")
             return pieces
@@ -369,7 +369,7 @@ class Layout:
         require(inner.shape == (self.threads, self.registers), f"expected a layout of shape {[self.threads, self.registers]}")
 
         def through(digit: Digit) -> Iterable[Digit]:
-            pieces = _walk(digit.size, digit.stride, (self.thread_digits, self.register_digits)[digit.dim])
+            pieces = walk(digit.size, digit.stride, (self.thread_digits, self.register_digits)[digit.dim])
             if pieces is None:
                 raise TileError(f"the composition of {self} with {inner} is no layout")
             return pieces
@@ -598,7 +598,7 @@ def _echoes(digits: Digits) -> list[int]:
     return sorted(sum(choice) for choice in itertools.product(*steps))
 
 
-def _walk(size: int, stride: int, tower: Sequence[Digit]) -> list[Digit] | None:
+def walk(size: int, stride: int, tower: Sequence[Digit]) -> list[Digit] | None:
     """What a digit that steps through the numbers 0, stride, 2 * stride, ... does to the digits of such a number, `tower`.
 
     All most significant first. None if some digit would not advance by equal steps, as 0, 2, 4 does in radix 3.

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilec.errors import Code
-from tilec.ir.dtypes import DType
+from tilec.ir.shared_memories import LANDING, STORED, SharedMemory, Update, one_by_one
 from tilec.ir.types import Warps
 
 if TYPE_CHECKING:
@@ -145,26 +144,6 @@ def _oriented(window: Array, dims: tuple[int, ...]) -> Array:
     return window if window.ndim < 2 else window.transpose([sorted(dims).index(d) for d in dims])
 
 
-Update = Callable[[Array, Array, Any], Array]
-
-
-def one_by_one(data: Array, index: Array, where: Array, value: Array, compare: Any, rule: Update) -> Array:
-    """Update elements of flat data in order, those of one place one after another; the old ones in the shape of `where`."""
-    values, others = value[where], None if compare is None else np.broadcast_to(compare, where.shape)[where]
-    old = np.zeros(values.shape, data.dtype)
-    order = np.argsort(index, kind="stable")
-    first = np.r_[True, np.diff(index[order]) != 0] if len(order) else np.zeros(0, bool)
-    turn = np.empty(len(order), np.int64)  # how many of the same place come before
-    turn[order] = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    for now in range(int(turn.max(initial=-1)) + 1):
-        chosen = turn == now
-        old[chosen] = data[index[chosen]]
-        data[index[chosen]] = rule(old[chosen], values[chosen], None if others is None else others[chosen])
-    result = np.zeros(where.shape, data.dtype)
-    result[where] = old
-    return result
-
-
 class TensorView:
     """A tensor on a tensor's memory; where it begins, its extents and its strides may differ from block to block."""
 
@@ -221,124 +200,6 @@ class TensorView:
             else:
                 ctx.fail(~good, f"index {int(at[~good][0]) if not good.all() else 0} is out of bounds for axis {axis} of the view")
         return coordinates, inside
-
-
-class SharedMemory:
-    """A shared tile of every block, or a view of one: `places` are the numbers [1 or blocks, *shape] of its elements among those of the tile,
-    whose carriers `data`, and whether each has been stored, `state`, lie in a row [blocks, elements]."""
-
-    def __init__(self, data: Array, state: Array, places: Array):
-        self.data = data
-        self.state = state
-        self.places = places
-
-    @staticmethod
-    def new(blocks: int, dtype: DType, shape: tuple[int, ...], carrier: Any = None) -> SharedMemory:
-        size = math.prod(shape)
-        state = np.full((blocks, size), EMPTY, np.int8)
-        return SharedMemory(np.zeros((blocks, size), carrier or dtype.carrier), state, np.arange(size).reshape(1, *shape))
-
-    def view(self, ctx: Context, offsets: Sequence[Array], shape: Sequence[int], strides: Sequence[int]) -> SharedMemory:
-        """Another shape of it, or of a part: the elements that lie `sum(coordinates * strides)` behind that at the offsets (by block), row-major."""
-        extents = self.extents()
-        axes = enumerate(zip(shape, strides, strict=True))
-        behind = np.asarray(sum((np.arange(n) * stride).reshape(-1, *[1] * (len(shape) - 1 - a)) for a, (n, stride) in axes))
-        reach = np.unravel_index(int(behind.max()), extents) if extents else ()
-        first = np.zeros(1, np.int64)
-        for axis, (at, extent, last) in enumerate(zip(offsets, extents, reach, strict=True)):
-            bad = (at < 0) | (at + last >= extent)
-            if bad.any():
-                what = f"a slice from {int(at[bad][0])} to {int(at[bad][0] + last)} reaches beyond" if last else f"index {int(at[bad][0])} is out of bounds for"
-                ctx.fail(bad, f"{what} axis {axis} of the shared tile, which has {extent} elements")
-            first = first * extent + np.clip(at, 0, extent - 1 - last)
-        numbers = first.reshape(-1, *[1] * len(shape)) + behind
-        flat = self.places.reshape(len(self.places), -1)
-        return SharedMemory(self.data, self.state, flat[0][numbers] if len(flat) == 1 else flat[_by_block(len(flat), len(shape)), numbers])
-
-    def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:
-        index = self._index(ctx, op, offsets)
-        self._check_stored(ctx, self.state[index] != STORED, self.state[index])
-        return self.data[index]
-
-    def write(self, ctx: Context, op: Any, offsets: Sequence[Array], value: Array) -> None:
-        index = self._index(ctx, op, offsets)
-        self.put(index, value, STORED, ctx.mask)
-
-    def put(self, index: Any, value: Array, state: Any, mask: Array | None) -> None:
-        """Store at an index; only in the blocks of the mask."""
-        if mask is not None:
-            active = mask.reshape(-1, *[1] * (value.ndim - 1))
-            value = np.where(active, value, self.data[index])
-            state = np.where(active, state, self.state[index])
-        self.data[index] = value
-        self.state[index] = state
-
-    def extents(self) -> tuple[int, ...]:
-        return self.places.shape[1:]
-
-    def read_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array) -> Array:
-        """The elements at coordinates that broadcast to one another, anything where they are not inside."""
-        index = self._clipped(coordinates)
-        self._check_stored(ctx, (self.state[index] != STORED) & inside, self.state[index])
-        return self.data[index]
-
-    def write_at(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> None:
-        """Put elements at coordinates where they are inside and the block is active."""
-        where, index, value = self._chosen(ctx, coordinates, inside, value)
-        self.data[index] = value[where]
-        self.state[index] = STORED
-
-    def update(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array, compare: Any, rule: Update) -> Array:
-        """As `Memory.update`, in each block's own tile."""
-        where, index, value = self._chosen(ctx, coordinates, inside, value)
-        if (self.state[index] != STORED).any():
-            missing = np.zeros(where.shape, bool)
-            missing[where] = self.state[index] != STORED
-            ctx.fail(missing, "this updates shared memory that was never stored", Code.UNINITIALIZED)
-        flat = np.ravel_multi_index(index, self.data.shape)
-        return one_by_one(self.data.reshape(-1), flat, where, value, compare, rule)
-
-    def whole(self) -> Any:
-        """The index of everything that it holds."""
-        return _by_block(len(self.data), self.places.ndim - 1), self.places
-
-    def _chosen(self, ctx: Context, coordinates: Sequence[Array], inside: Array, value: Array) -> tuple[Array, tuple[Array, ...], Array]:
-        """Which elements are accessed, for active blocks, the index of these, and the value in the access's whole shape."""
-        rank = value.ndim - 1
-        shape = np.broadcast_shapes(inside.shape, value.shape, *(c.shape for c in coordinates), (len(self.data), *[1] * rank))
-        where = np.broadcast_to(inside, shape)
-        if ctx.mask is not None:
-            where = where & ctx.mask.reshape(-1, *[1] * rank)
-        return where, tuple(np.broadcast_to(i, shape)[where] for i in self._clipped(coordinates)), np.broadcast_to(value, shape)
-
-    def _clipped(self, coordinates: Sequence[Array]) -> tuple[Array, ...]:
-        """The index of elements at coordinates, which are brought inside."""
-        rank = coordinates[0].ndim - 1 if coordinates else 0
-        at = (np.clip(c, 0, extent - 1) for c, extent in zip(coordinates, self.extents(), strict=True))
-        return _by_block(len(self.data), rank), self.places[(_by_block(len(self.places), rank), *at)]
-
-    def _check_stored(self, ctx: Context, missing: Array, state: Array) -> None:
-        """An error where something is missing that is read."""
-        if missing.any():
-            landing = (missing & (state == LANDING)).any()
-            what = "to which an asynchronous copy is still under way: tc.wait is missing" if landing else "that was never stored"
-            ctx.fail(missing, f"this reads shared memory {what}", Code.WAIT if landing else Code.UNINITIALIZED)
-
-    def _index(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> tuple[Array, ...]:
-        coordinates = op.index(offsets)
-        for axis, (at, extent) in enumerate(zip(coordinates, self.extents(), strict=True)):
-            bad = (at < 0) | (at >= extent)
-            if bad.any():
-                ctx.fail(bad, f"coordinate {int(at[bad][0])} is out of bounds for axis {axis} of the shared tile, which has {extent} elements")
-        return self._clipped(coordinates)
-
-
-def _by_block(blocks: int, rank: int) -> Array:
-    """The numbers of blocks, to index with beside coordinates of so many axes."""
-    return np.arange(blocks).reshape(-1, *[1] * rank)
-
-
-EMPTY, STORED, LANDING = 0, 1, 2  # the state of an element of shared memory
 
 
 class Copies:

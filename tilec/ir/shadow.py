@@ -19,7 +19,8 @@ from tilec.ir.compare import Errors
 from tilec.ir.core import Effect, Function, Op
 from tilec.ir.dtypes import DType
 from tilec.ir.interp import Array, Context, Program, computing, execute, rounding
-from tilec.ir.memories import Memory, SharedMemory
+from tilec.ir.memories import Memory
+from tilec.ir.shared_memories import SharedMemory
 
 Place = tuple[str, int]  # file and line
 

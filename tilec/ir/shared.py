@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,15 @@ class Swizzle:
         """Adding a multiple of this to an offset commutes with the swizzle."""
         return 1 << max(base + shift + bits for bits, base, shift in self.terms) if self.bits else 1
 
+    def recast(self, bits: int, other: int) -> Swizzle:
+        """The same on elements of `other` bits instead of `bits`. Raises TileError if it parts what such consist of."""
+        wide, narrow = max(bits, other), min(bits, other)
+        places = ((wide // narrow).bit_length() - 1) * (1 if other < bits else -1)
+        whole = narrow << abs(places) == wide and self.run.bit_length() - 1 + places >= 0
+        require(whole, f"the swizzle {self.listed()} parts what an element of {other} bits consists of")
+        terms = [(n, base + places if n else 0, shift) for n, base, shift in self.terms]
+        return Swizzle(*terms[0], tuple(terms[1:]))
+
     def __call__(self, offset: Any) -> Any:
         """For integers and NumPy arrays of them. It is its own inverse."""
         moved = offset
@@ -132,6 +141,11 @@ class SharedLayout:
     @property
     def rank(self) -> int:
         return len(self.shape)
+
+    @property
+    def fast(self) -> int | None:
+        """The axis whose elements lie next to one another in memory, if there is one."""
+        return next((d for d in reversed(range(self.rank)) if self.strides[d] == 1 and self.shape[d] > 1), None)
 
     @property
     def size(self) -> int:
@@ -189,7 +203,8 @@ class SharedLayout:
         )
         return 0, replace(rest, base=self.base + int(index) * step)
 
-    def view(self, shape: Sequence[int], strides: Sequence[int]) -> SharedLayout:
+    @lru_cache(maxsize=256)  # noqa: B019  (a record: equal layouts are one key)
+    def view(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> SharedLayout:
         """The layout of another shape: its element at `coords` is the `sum(coords * strides)`-th of this one, counted row-major. Nothing moves.
 
         Axes that lie one behind another in memory count as one, as in a reshape of NumPy's that copies nothing. Raises TileError if elements of
@@ -206,6 +221,19 @@ class SharedLayout:
             require(found or n == 1, f"{n} elements, each the {stride}th behind the last, do not lie in equal steps in {self}")
             steps += found or [0]
         return replace(self, shape=tuple(shape), strides=tuple(steps))
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def recast(self, bits: int, other: int) -> SharedLayout:
+        """The layout of the same memory if its elements of `bits` bits are seen as elements of `other` bits, along the last axis.
+
+        Raises TileError if those of a row do not fill such, lie apart, or are parted by the swizzle.
+        """
+        require(self.shape[-1] * bits % other == 0, f"a row of {self.shape[-1]} elements of {bits} bits has no whole number of {other}")
+        require(self.strides[-1] == 1, "the elements of a row do not lie together")
+        whole = all(s * bits % other == 0 for s in (self.base, *self.strides[:-1]))
+        require(whole, f"rows begin at places that are no multiples of {other} bits")
+        shape, strides = (*self.shape[:-1], self.shape[-1] * bits // other), (*(s * bits // other for s in self.strides[:-1]), 1)
+        return SharedLayout(shape, strides, self.swizzle and self.swizzle.recast(bits, other), self.base * bits // other)
 
     def permute(self, dims: Sequence[int]) -> SharedLayout:
         """Dimension i of the result is dimension `dims[i]` of this layout; nothing moves."""
@@ -239,6 +267,7 @@ def steps_of(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[d + 1 :]) for d in range(len(shape)))
 
 
+@lru_cache(maxsize=256)
 def row_major(*shape: int) -> SharedLayout:
     """The last dimension varies fastest; no gaps and no swizzle."""
     return SharedLayout(shape, steps_of(shape))

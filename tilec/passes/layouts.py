@@ -31,12 +31,13 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
+from tilec.ir.ops.shared_views import laid_out
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.views import viewed
 from tilec.ir.ops.weights import Unpack
 from tilec.ir.shared import SharedLayout, row_major
 from tilec.ir.target import Fragments, Hardware
-from tilec.ir.types import TileType, Type
+from tilec.ir.types import SharedType, TileType, Type
 from tilec.records import replace
 
 ACCESS_BITS = 128  # the widest access of one thread
@@ -471,8 +472,8 @@ def placed(values: Sequence[Value], layouts: Sequence[Layout | None]) -> list[Ty
 
 def fastest_axis(op: Any) -> int | None:
     """The tile axis that runs along the memory's contiguous axis, if one does."""
-    memory = op.memory.type
-    return op.dims.index(memory.rank - 1) if memory.rank - 1 in op.dims else None
+    fast = laid_out(op.memory).fast if isinstance(op.memory.type, SharedType) else op.memory.type.rank - 1
+    return op.dims.index(fast) if fast in op.dims else None
 
 
 def inverse(axes: Sequence[int]) -> list[int]:

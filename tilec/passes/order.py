@@ -38,11 +38,12 @@ class Event:
 
 @record(frozen=False)
 class Touch(Event):
-    """An access to a box of elements. A copy has a `number`, of its group, once that is closed, and has `landed` after a wait for it."""
+    """An access to `places` of a tile's memory: a set, as the bits of a number. A copy has a `number`, of its group, once that is
+    closed, and has `landed` after a wait for it."""
 
     tile: Shared
-    box: tuple[tuple[int, int], ...]
-    exact: bool  # all of the box is touched, as far as is known
+    places: int
+    exact: bool  # all of them are touched, as far as is known
     number: int | None = None
     landed: bool = False
     when: Clock = field(default_factory=dict)
@@ -57,15 +58,15 @@ class Touch(Event):
             return False
         if isinstance(self.op, Atomic) and isinstance(other.op, Atomic):
             return False
-        return all(a < d and c < b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
+        return self.places & other.places != 0
 
     def stands_for(self, older: Touch) -> bool:
         """Whether an older access may be forgotten: who knows of this one knows of that."""
-        return self.op is older.op and self.box == older.box and self.group == older.group and self.certain == older.certain and not self.copies
+        return self.op is older.op and self.places == older.places and self.group == older.group and self.certain == older.certain and not self.copies
 
     def covers(self, other: Touch) -> bool:
         """Whether it touches whatever the other does."""
-        return self.exact and all(a <= c and d <= b for (a, b), (c, d) in zip(self.box, other.box, strict=True))
+        return self.exact and not other.places & ~self.places
 
 
 class Committed(Event):

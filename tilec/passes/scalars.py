@@ -1,6 +1,6 @@
 """The scalars of a kernel, run with numbers: the accesses to shared memory, barriers and waits that they lead to, as a list of events.
 
-    %then = where %wrapped, %next, %zero                copy_async to box [2:3, 0:64, 0:32] of sa
+    %then = where %wrapped, %next, %zero                copy_async to places 4096 to 6143 of sa
     %s = shared_view %sa, [%then, %0, %0] ..      ->    commit
     copy_async %s, %a, [%i, %ahead]; commit; sync       barrier of all warps
 
@@ -11,6 +11,7 @@ none of them, nor is a loop in which nothing of that kind happens.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
 from tilec.ir.ops.gather import Chosen
 from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.semaphores import Fence
-from tilec.ir.ops.shared_views import SharedView
+from tilec.ir.ops.shared_views import SharedView, laid_out, viewed_tile
 from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
 from tilec.ir.ops.warps import InWarps
 from tilec.ir.types import SharedType, TileType, Warps
@@ -63,6 +64,9 @@ class Part:
         self.looped: set[Op] = set()  # those in loops
         self._homes: dict[Value, tuple[Op, int]] = {}  # of what loops carry: which one, and where; -1 is a counter
         self._lists: dict[Block, list[Op]] = {}
+        self.strides: dict[Value, tuple[int, ...]] = {}  # of shared tiles and views, as far as they were asked for
+        self.steps: dict[Op, list[tuple[Value, int, int]]] = {}  # of views: offsets, what one step of each is in memory, and how many there are
+        self.units = units(function)
         self._mark(function.body, False)
 
     def ops(self, block: Block) -> list[Op]:
@@ -125,6 +129,16 @@ class Part:
                 self._keep(op)
 
 
+def units(function: Function) -> dict[Value, int]:
+    """The bits that one place is, of shared tiles whose elements are seen as other ones, too."""
+    found: dict[Value, int] = {}
+    for op in function.walk():
+        if isinstance(op, SharedView) and op.dtype is not None:
+            tile = viewed_tile(op.memory)
+            found[tile] = math.gcd(found.get(tile, tile.type.item_bits), op.memory.type.item_bits, op.dtype.bits)
+    return found
+
+
 def op_at(value: Value) -> int:
     """Which of its op's results it is."""
     return value.owner.results.index(value) if isinstance(value.owner, Op) else -1
@@ -151,27 +165,31 @@ class Sides:
             self.nearest = apart
 
 
-class Place(NamedTuple):
-    """A part of a shared tile: of which, where it begins along each axis of that (None if not known), and along which of these each axis of its own
-    walks."""
+class Spot(NamedTuple):
+    """A part of a shared tile: of which, where in memory it begins, and over which steps of what extents that may move, as far as is not known."""
 
     tile: Shared
-    at: tuple[int | None, ...]
-    axes: tuple[int, ...]
+    begin: int
+    anywhere: tuple[tuple[int, int], ...] = ()
 
-    def cut(self, offsets: Sequence[int | None], axes: Sequence[int]) -> Place:
-        """The part that begins at offsets along its axes and walks along some of them."""
-        at = list(self.at)
-        for axis, offset in zip(self.axes, offsets, strict=False):
-            begin = at[axis]
-            at[axis] = None if begin is None or offset is None else begin + offset
-        return Place(self.tile, tuple(at), tuple(self.axes[a] for a in axes) if self.axes else ())
+    def moved(self, offset: int | None, extent: int, stride: int) -> Spot:
+        """Moved along an axis: by an offset, or by any below the extent."""
+        if offset is None:
+            return self._replace(anywhere=(*self.anywhere, (extent, stride)))
+        return self._replace(begin=self.begin + offset * stride)
 
-    def box(self, shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """What a tile of this shape from its beginning on touches; all that there is along axes where that is not known."""
-        sizes = dict(zip(self.axes, shape, strict=False))
-        begins = enumerate(zip(self.at, self.tile.shape, strict=True))
-        return tuple((0, n) if at is None else (max(at, 0), min(at + sizes.get(a, 1), n)) for a, (at, n) in begins)
+
+@functools.lru_cache(maxsize=1024)
+def places(axes: tuple[tuple[int, int], ...]) -> int:
+    """The set of all sums of a multiple of each stride below its extent, as the bits of a number."""
+    found = 1
+    for extent, stride in axes:
+        done = 1
+        while done < extent:
+            step = min(done, extent - done)
+            found |= found << step * stride
+            done += step
+    return found if all(extent > 0 for extent, _ in axes) else 0
 
 
 class Run:
@@ -185,7 +203,8 @@ class Run:
         odd: Value | None = None, forced: dict[Op, bool] | None = None,
     ):  # fmt: skip
         self.values: dict[Value, Number | None] = dict(sizes)
-        self.places: dict[Value, Place] = {}
+        self.spots: dict[Value, Spot] = {}
+        self.strides, self.steps, self.units = (part.strides, part.steps, part.units) if part else ({}, {}, {})
         self.block_index, self.grid, self.guess, self.part, self.odd = block, grid, guess, part, odd
         self.forced = forced or {}
         self.certain = True  # nothing was guessed up to here
@@ -368,32 +387,55 @@ class Run:
     # shared memory
 
     def shared(self, op: Shared) -> None:
-        self.places[op.result] = Place(op, (0,) * len(op.shape), tuple(range(len(op.shape))))
+        self.spots[op.result] = Spot(op, 0)
 
     def view(self, op: SharedView) -> None:
-        place, axes = self.places[op.memory], op.axes
-        if axes is None or any(step != 1 for _, step in axes):  # elements with others between them
-            self.places[op.result] = Place(place.tile, (None,) * len(place.at), ())
-            return
-        self.places[op.result] = place.cut([self.whole_number(v) for v in op.offsets], [a for a, _ in axes])
+        spot, steps = self.spots[op.memory], self.steps.get(op)
+        if steps is None:
+            given = zip(op.offsets, self.strides_of(op.memory), op.memory.type.shape, op.reach, strict=True)
+            steps = self.steps[op] = [(v, stride, extent - last) for v, stride, extent, last in given if extent - last > 1]
+        for v, stride, extent in steps:
+            at = self.values.get(v)
+            spot = spot.moved(None if at is None else min(max(int(at), 0), extent - 1), extent, stride)
+        self.spots[op.result] = spot
 
-    def whole_number(self, value: Value) -> int | None:
-        found = self.values.get(value)
-        return None if found is None else int(found)
+    def strides_of(self, memory: Value) -> tuple[int, ...]:
+        """How far apart in memory neighbours along each axis lie."""
+        found = self.strides.get(memory)
+        if found is None:
+            width = self.width_of(memory)
+            found = self.strides[memory] = tuple(n * width for n in laid_out(memory).strides)
+        return found
+
+    def width_of(self, memory: Value) -> int:
+        """Of how many places an element consists."""
+        bits: int = memory.type.item_bits
+        return bits // self.units.get(viewed_tile(memory), bits) if self.units else 1
 
     def copy(self, op: CopyAsync) -> None:
-        place = self.places[op.target]
-        self.touch(op, place, op.target.type.shape, None not in place.at)
+        self.touch(op, op.target, [(0, n) for n in op.target.type.shape], True)
 
     def access(self, op: Any, memory: Value) -> None:
-        chosen = op.axes if isinstance(op, Chosen) else ()
-        place = self.places[memory].cut([None if a in chosen else self.whole_number(v) for a, v in enumerate(op.offsets)], range(memory.type.rank))
         sizes = dict(zip(op.dims, op.tile_shape, strict=True))
-        masked = isinstance(op, Chosen) and op.mask is not None
-        self.touch(op, place, [sizes.get(a, 1) for a in range(memory.type.rank)], None not in place.at and not masked)
+        chosen, exact = (op.axes, op.mask is None) if isinstance(op, Chosen) else ((), True)
+        ranges: list[tuple[int, int]] = []
+        for axis, (v, extent) in enumerate(zip(op.offsets, memory.type.shape, strict=True)):
+            at = self.values.get(v)
+            known = at is not None and axis not in chosen
+            ranges.append((max(int(at or 0), 0), min(int(at or 0) + sizes.get(axis, 1), extent)) if known else (0, extent))
+            exact &= known
+        self.touch(op, memory, ranges, exact)
 
-    def touch(self, op: Any, place: Place, shape: Sequence[int], exact: bool) -> None:
-        self.events.append(Touch(self.group, op, self.certain, place.tile, place.box(shape), exact))
+    def touch(self, op: Any, memory: Value, ranges: Sequence[tuple[int, int]], exact: bool) -> None:
+        """An access to what lies in ranges along the axes of a shared tile or view."""
+        tile, begin, anywhere = self.spots[memory]
+        axes = list(anywhere)
+        for (low, high), stride in zip(ranges, self.strides_of(memory), strict=True):
+            begin += low * stride
+            axes.append((high - low, stride))
+        if self.units:
+            axes.append((self.width_of(memory), 1))
+        self.events.append(Touch(self.group, op, self.certain, tile, places(tuple(axes)) << begin, exact and not anywhere))
 
     def commit(self, op: Commit) -> None:
         self.events.append(Committed(self.group, op, self.certain))

@@ -14,19 +14,19 @@ from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from tilec.errors import TileError
+from tilec.errors import TileError, require
 from tilec.ir.core import Block, Function, Op, Rewriter, Value
 from tilec.ir.facts import Facts
-from tilec.ir.layout import Layout
+from tilec.ir.layout import NOWHERE, Digit, Layout, walk
 from tilec.ir.notes import say
 from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.base import describe
 from tilec.ir.ops.control import For, While
 from tilec.ir.ops.gather import Gather, Scatter
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
-from tilec.ir.ops.shared_views import SharedView, laid_out
+from tilec.ir.ops.shared_views import SharedView, laid_out, viewed_tile
 from tilec.ir.ops.warps import InWarps
-from tilec.ir.shared import SharedLayout, row_major
+from tilec.ir.shared import SharedLayout, row_major, steps_of
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType
 from tilec.passes.lifetimes import places
@@ -50,8 +50,8 @@ class LayOutShared(Rewriter):
 
     def run(self, function: Function) -> Function:
         self.accesses: dict[Value, list[Access]] = {}
-        self.roots: dict[Value, tuple[Value, tuple[int, ...]]] = {}  # the tile that a view is of, and which axis of it each axis walks along
-        self.folded: set[Value] = set()  # tiles of which some view has an axis that walks along several: rows lie without gaps
+        self.joined: dict[Value, set[int]] = {}  # axes that views want to follow those before them without a gap
+        self.together: dict[Value, int] = {}  # elements that views see as one
         self.facts = Facts(function)
         self.collect(function.body, 1.0)
         return super().run(function)
@@ -61,12 +61,11 @@ class LayOutShared(Rewriter):
         for op in block.ops:
             for region in op.regions:
                 self.collect(region, rounds * (10 if isinstance(op, For | While) else 1))
-            if isinstance(op, Shared):
-                self.roots[op.result] = op.result, tuple(range(op.result.type.rank))
-            elif isinstance(op, SharedView):
-                root, axes = self.roots[op.memory]
-                self.roots[op.result] = root, tuple(axes[a] for a, _ in op.axes or ()) if axes else ()
-                self.folded |= {root} if op.axes is None else set()
+            if isinstance(op, SharedView) and op.axes is None:
+                root = viewed_tile(op.memory)
+                self.joined.setdefault(root, set()).update(a for a in range(1, root.type.rank) if not bears_gap(op.result, a))
+                if op.dtype is not None:
+                    self.together[root] = max(self.together.get(root, 1), op.dtype.bits // root.type.item_bits)
             elif isinstance(op, LoadShared) and op.layout is not None:
                 whole = type(op) is LoadShared
                 rows = self.target.matrix_rows(plain(op.memory), op.dims, op.result.type) if whole else None
@@ -81,14 +80,15 @@ class LayOutShared(Rewriter):
 
     def note(self, op: Any, memory: Value, layout: Layout, dims: tuple[int, ...], rounds: float, rows: Layout | None = None, limit: int = 0) -> None:
         """`limit` is joined by where the tile begins in the shared one, and what it has along the last axis."""
-        root, axes = self.roots[memory]
-        if len(axes) < memory.type.rank:  # who knows where
-            return
-        for along, d in enumerate(dims):
-            if axes[d] == root.type.rank - 1:
-                begins = self.facts.divisor(op.offsets[d]) if not isinstance(op, CopyAsync) else 0
-                limit = math.gcd(limit, begins, op.tile_shape[along])
-        self.accesses.setdefault(root, []).append(Access(layout, tuple(axes[d] for d in dims), rounds, rows, limit))
+        root, fast, bits = viewed_tile(memory), laid_out(memory).fast, memory.type.item_bits
+        if fast in dims:
+            begins = self.facts.divisor(op.offsets[fast]) if not isinstance(op, CopyAsync) else 0
+            limit = math.gcd(limit, begins, op.tile_shape[dims.index(fast)]) * bits // root.type.item_bits
+        try:
+            where, at = lifted(memory, layout, dims), None if rows is None else lifted(memory, rows, dims, 8 * VECTOR // bits)
+        except TileError:
+            return  # elements in steps: no layout of registers walks so
+        self.accesses.setdefault(root, []).append(Access(where[0], where[1], rounds, at and at[0], limit))
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, Shared) and (op.layout is None or op.scratch):
@@ -100,11 +100,80 @@ class LayOutShared(Rewriter):
         if op.result.type.packed:  # rows begin at any bit: nothing to swizzle
             return row_major(*op.shape)
         accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
-        found = best(op.shape, op.result.type.item_bytes, accesses, gaps=op.result not in self.folded)
+        joined, together = tuple(sorted(self.joined.get(op.result, ()))), self.together.get(op.result, 1)
+        found = best(op.shape, op.result.type.item_bytes, accesses, joined=joined, together=together)
         if found.cost.waits:
             served = found.cost.turns
             say(op.loc, lambda: f"no layout of the shared tile is free of bank conflicts: its accesses take {1 + found.cost.waits / served:.2f} turns for one")
         return replace(found.layout, spread=spread) if spread else found.layout
+
+
+def lifted(memory: Value, layout: Layout, dims: tuple[int, ...], row: int = 1) -> tuple[Layout, tuple[int, ...]]:
+    """An access of a view as one of the tile that it is a view of: where registers lie, and the axis of the tile for each axis of that.
+
+    Along the axis whose elements lie together it counts in rows of so many. Raises TileError where no layout says it.
+    """
+    op = memory.owner
+    while isinstance(op, SharedView):
+        if op.axes is not None and all(step == 1 for _, step in op.axes):
+            dims = tuple(op.axes[d][0] for d in dims)
+        else:
+            layout, dims = through(op, layout, dims, row)
+            if op.dtype is not None:
+                layout = recast(layout, dims, op, row)
+        op = op.memory.owner
+    return layout, dims
+
+
+def through(view: SharedView, layout: Layout, dims: tuple[int, ...], row: int) -> tuple[Layout, tuple[int, ...]]:
+    """`lifted` by one view: a digit that walks along several axes becomes one for each."""
+    given, fast = view.memory.type.shape, laid_out(view.result).fast
+    require(given, "one element lies in no rows")
+    if view.dtype is not None:
+        given = (*given[:-1], given[-1] * view.memory.type.item_bits // view.dtype.bits)
+    tower = [Digit(n, axis, 1) for axis, n in enumerate((*given[:-1], given[-1] // row))]
+    taken: list[int] = []
+
+    def split(digit: Digit) -> list[Digit]:
+        if digit.dim == NOWHERE:
+            return [digit]
+        axis = dims[digit.dim]
+        pieces = walk(digit.size, digit.stride * view.strides[axis] * (row if axis == fast else 1) // row, tower)
+        require(pieces, f"{digit} walks along no whole axes")
+        taken.extend(d.dim for d in pieces or () if d.dim not in taken)
+        return [d._replace(dim=taken.index(d.dim)) for d in pieces or ()]
+
+    thread, register = ([d for digit in digits for d in split(digit)] for digits in (layout.thread_digits, layout.register_digits))
+    extents = tuple(math.prod(d.size for d in (*thread, *register) if d.dim == at) for at in range(len(taken)))
+    return Layout(extents, tuple(thread), tuple(register)), tuple(taken)
+
+
+def recast(layout: Layout, dims: tuple[int, ...], view: SharedView, row: int) -> Layout:
+    """The layout of the elements that those of another type consist of, along the last axis; rows of 16 bytes are the same. Raises TileError."""
+    last, given = view.memory.type.rank - 1, view.memory.type.item_bits
+    if row > 1 or last not in dims:
+        return layout
+    assert view.dtype is not None
+    require(view.dtype.bits % given == 0, "several elements lie in one")
+    axis = dims.index(last)
+    return layout.local(*(view.dtype.bits // given if a == axis else 1 for a in range(layout.rank)))
+
+
+def bears_gap(view: Value, axis: int) -> bool:
+    """Whether a view of a tile without a layout would be one of it with a gap before each row of an axis, too."""
+
+    def made(memory: Value) -> SharedLayout:
+        if isinstance(memory.owner, SharedView):
+            return memory.owner.laid_out(made(memory.owner.memory))
+        strides = steps_of(memory.type.shape)
+        row = strides[axis - 1]
+        return SharedLayout(memory.type.shape, tuple(n if a >= axis else n // row * (row + 1) for a, n in enumerate(strides)))
+
+    try:
+        made(view)
+    except TileError:
+        return False
+    return True
 
 
 def plain(memory: Value) -> SharedType:

@@ -14,7 +14,7 @@ places are counted (`tilec.ir.shared.turns`) under XORs of neighbouring bits, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -66,11 +66,19 @@ def best_layout(shape: tuple[int, ...], item: int, accesses: tuple[Access, ...],
 
 
 @lru_cache(maxsize=256)
-def best(shape: tuple[int, ...], item: int, accesses: tuple[Access, ...], sliced: int | None = None, gaps: bool = True) -> Found:
-    """`best_layout` with its cost; without `gaps`, rows follow one another."""
+def best(
+    shape: tuple[int, ...], item: int, accesses: tuple[Access, ...], sliced: int | None = None, joined: tuple[int, ...] = (), together: int = 1
+) -> Found:
+    """`best_layout` with its cost. As views want it, an axis in `joined` follows the one before it without a gap, and `together` neighbours stay so."""
     stacks = max(0, len(shape) - 2) if sliced is None else sliced
     plain = row_major(*shape)
-    return by_masks(plain, item, accesses, stacks) or min(by_count(shape, item, accesses, stacks, gaps), key=lambda f: (f.cost.taken, f.layout.size))
+
+    def serves(layout: SharedLayout) -> bool:
+        gaps = any(layout.strides[a - 1] != layout.strides[a] * shape[a] for a in joined)
+        return sliceable(layout, stacks) and not gaps and layout.run() % together == 0
+
+    found = by_masks(plain, item, accesses, stacks, together)
+    return found or min(by_count(shape, item, accesses, serves), key=lambda f: (f.cost.taken, f.layout.size))
 
 
 def vector_of(run: int, item: int, rank: int, access: Access) -> int:
@@ -95,12 +103,12 @@ class Pattern(NamedTuple):
 Masks = dict[int, int]  # which bank bits are changed, by the bit that is read
 
 
-def by_masks(plain: SharedLayout, item: int, accesses: Sequence[Access], stacks: int) -> Found | None:
-    """The best swizzle; None where places are no sums of bits."""
+def by_masks(plain: SharedLayout, item: int, accesses: Sequence[Access], stacks: int, together: int = 1) -> Found | None:
+    """The best swizzle that keeps so many neighbours together; None where places are no sums of bits."""
     steps = [plain.strides[a] * item for a in range(stacks) if plain.shape[a] > 1]
     readable = math.gcd(*steps)  # a slice begins at a multiple of what its swizzle reads
     found: tuple[Cost, Masks] | None = None
-    for low in range(WIDEST.bit_length() - 1, max(BANK_BYTES, item).bit_length() - 2, -1):
+    for low in range(WIDEST.bit_length() - 1, max(BANK_BYTES, item * together).bit_length() - 2, -1):
         patterns = [pattern(plain, item, a, 1 << low) for a in accesses]
         if any(p is None for p in patterns):
             return None
@@ -248,12 +256,12 @@ def swizzle_by(masks: Masks, shift: int) -> Swizzle | None:
 # by count
 
 
-def by_count(shape: tuple[int, ...], item: int, accesses: Sequence[Access], stacks: int, gaps: bool) -> Iterator[Found]:
-    """The best of what is tried where masks don't serve, for each number of bytes that stay together and each distance of rows."""
+def by_count(shape: tuple[int, ...], item: int, accesses: Sequence[Access], serves: Callable[[SharedLayout], bool]) -> Iterator[Found]:
+    """The best that serves of what is tried where masks don't serve, for each number of bytes that stay together and each distance of rows."""
     for run in runs(item):
-        for candidates in (swizzled(shape, item, run), *([c] for c in gapped(shape, item, run) if gaps)):
+        for candidates in (swizzled(shape, item, run), *([c] for c in gapped(shape, item, run))):
             for strides in dict.fromkeys(c.strides for c in candidates):
-                known = [c for c in candidates if c.strides == strides and sliceable(c, stacks)]
+                known = [c for c in candidates if c.strides == strides and serves(c)]
                 if known:
                     costs = counted(known, item, accesses)
                     first = min(range(len(known)), key=lambda i: (costs[i].taken, known[i].size))

@@ -63,12 +63,13 @@ def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tupl
     bits = memory.item_bits
     if WORD_BITS % bits or bits != tile.dtype.bits:
         return Refused(f"elements of {tile.dtype} don't fill registers of 32 bits in shared memory")
-    if tile.rank != 2 or memory.rank - 1 not in dims:
-        return Refused("the tile is no matrix whose rows or columns lie along the memory's last axis")
+    fast = memory.layout.fast if memory.layout is not None else None
+    if tile.rank != 2 or fast is None or fast not in dims:
+        return Refused("the tile is no matrix whose rows or columns lie together in memory")
     if tile.layout is None or tile.layout.shape != tile.shape:
         return Refused("the tile does not fill its layout")
-    along = dims.index(memory.rank - 1)  # the tile axis that a row of 16 bytes runs along
-    if memory.layout is None or memory.layout.run(memory.rank - 1) % row_elements(memory):
+    along = dims.index(fast)  # the tile axis that a row of 16 bytes runs along
+    if memory.layout is None or memory.layout.run(fast) % row_elements(memory):
         return Refused("rows of 16 bytes don't lie together in the shared tile")
     each = WORD_BITS // bits
     for pairs_along, fragment in ((1, spatial(8, 4).local(1, each)), (0, column_spatial(4, 8).local(each, 1))):

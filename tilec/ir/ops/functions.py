@@ -15,6 +15,8 @@ from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, u32, u64
 from tilec.ir.ops.arith import Abs, Add, Cast, Div, Eq, FloorDiv, Gt, Lt, Math, Maximum, Minimum, Mod, Mul, Ne, Shl, Shr, Sub, Where, Xor
 from tilec.ir.ops.base import Binary, Elementwise, Operand, Unary, broadcast, constant, match, same_type, tile
+from tilec.ir.ops.shared_views import recast
+from tilec.ir.types import SharedType
 
 
 def floating(name: str, dtype: DType) -> DType:
@@ -240,6 +242,8 @@ class CountTrailingZeros(Bits):
 class Bitcast(Elementwise):
     """The bits of each element read as another type of the same width, as in `tc.bitcast(x, u32)`; those of storage types are their codes.
 
+    Of a shared tile it is a view, of a type of any width: the bits of each row are cut anew, the lowest first.
+
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)
         tc.bitcast(x, i64)      # error: the 32 bits of f32 are not those of i64, which has 64
@@ -269,6 +273,8 @@ class Bitcast(Elementwise):
 
     @classmethod
     def build(cls, b: Builder, x: Value, dtype: DType) -> Value:  # type: ignore[override]
+        if isinstance(x, Value) and isinstance(x.type, SharedType):
+            return recast(b, x, dtype)
         return x if tile(x).dtype == dtype else b.emit(cls(x, dtype))
 
 

@@ -294,7 +294,7 @@ class Squeeze(Op, abstract=True):
 
 
 class Permute(Op, abstract=True):
-    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+    """The axes in another order: axis i of the result is axis `axes[i]` of x. Of a shared tile it is a view.
 
     Example:
         r = tc.permute(x, [1, 0])  # = x.transpose(1, 0)

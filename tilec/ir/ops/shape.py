@@ -26,7 +26,8 @@ from tilec.ir.ops.base import (
     static_shape,
     tile,
 )
-from tilec.ir.types import TileType
+from tilec.ir.ops.shared_views import permuted, reshaped
+from tilec.ir.types import SharedType, TileType
 
 __all__ = ["Arange", "Broadcast", "Constant", "ConvertLayout", "Full", "Reshape", "Transpose", "View", "Zeros"]
 
@@ -112,7 +113,7 @@ class BroadcastTo(Op, abstract=True):
 
 
 class Reshape(Placed):
-    """The same elements in row-major order under another shape; one extent may be -1.
+    """The same elements in row-major order under another shape; one extent may be -1. Of a shared tile it is a view, where its elements lie in steps.
 
     Example:
         r = tc.reshape(x, [4, -1])  # = x.reshape(4, -1)
@@ -138,21 +139,23 @@ class Reshape(Placed):
 
     @classmethod
     def build(cls, b: Builder, x: Value, shape: Sequence[int]) -> Value:
+        shared = isinstance(x, Value) and isinstance(x.type, SharedType)
+        given = x.type.shape if shared else tile(x).shape
         wanted = list(shape)
         if wanted.count(-1) == 1:
-            rest = -math.prod(wanted)
+            rest, size = -math.prod(wanted), math.prod(given)
             require(
-                rest and tile(x).size % rest == 0,
-                f"{show(tile(x).shape)} does not reshape to {show(shape)}",
+                rest and size % rest == 0,
+                f"{show(given)} does not reshape to {show(shape)}",
                 hint="the products of the extents are equal",
                 code=Code.RESHAPE,
             )
-            wanted[wanted.index(-1)] = tile(x).size // rest
-        return b.emit(cls(x, static_shape(wanted)))
+            wanted[wanted.index(-1)] = size // rest
+        return reshaped(b, x, static_shape(wanted)) if shared else b.emit(cls(x, static_shape(wanted)))
 
 
 class Transpose(Placed):
-    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`.
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`. Of a shared tile it is a view.
 
     Example:
         r = tc.transpose(x)      # = x.T
@@ -173,9 +176,10 @@ class Transpose(Placed):
 
     @classmethod
     def build(cls, b: Builder, x: Value, axes: Sequence[int] | None = None) -> Value:
-        rank = tile(x).rank
+        shared = isinstance(x, Value) and isinstance(x.type, SharedType)
+        rank = x.type.rank if shared else tile(x).rank
         order = tuple(reversed(range(rank))) if axes is None else tuple(a % rank if -rank <= a < rank else a for a in axes)
-        return b.emit(cls(x, order))
+        return permuted(b, x, order) if shared else b.emit(cls(x, order))
 
 
 class View(Op):

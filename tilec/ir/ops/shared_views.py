@@ -4,19 +4,21 @@
 
 A view begins at `offsets`, one for each axis of what it is a view of. Its element at some coordinates is the `sum(coordinates * strides)`-th
 from there on, counted row-major. So an index leaves an axis out, a slice keeps its stride, a step multiplies it, and axes in another
-order are strides in another order. Views of views are views.
+order are strides in another order. With a `dtype` the rows, whole and from the beginning, are first seen as elements of that type. Views of views are
+views.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
-from tilec.ir.dtypes import i32
+from tilec.ir.dtypes import DType, i32
 from tilec.ir.ops.arith import Add, Cast, Mul, Sub
-from tilec.ir.ops.base import Constant, Elementwise, Index, constant, describe, index
+from tilec.ir.ops.base import Constant, Elementwise, Index, constant, describe, index, show
 from tilec.ir.ops.control import BlockCount, BlockIndex
 from tilec.ir.shared import SharedLayout, row_major, steps_of
 from tilec.ir.types import SharedType
@@ -29,26 +31,33 @@ class SharedView(Op):
     offsets: tuple[Value, ...]
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    dtype: DType | None = None
 
     def infer(self) -> SharedType:
         given = self.memory.type
         require(isinstance(given, SharedType), f"{describe(given)} is not indexed", code=Code.INDEX)
         require(len(self.offsets) == given.rank, f"{describe(given)} has {given.rank} axes, but {len(self.offsets)} offsets are given", code=Code.INDEX)
         require(len(self.shape) == len(self.strides), f"{len(self.shape)} axes, but {len(self.strides)} strides", code=Code.INDEX)
+        require(self.dtype is None or all(is_zero(v) for v in self.offsets), "rows are seen as another type from their beginning on", code=Code.INDEX)
         layout = self.laid_out(laid_out(self.memory))
-        return SharedType(given.dtype, self.shape, None if given.layout is None else layout)
+        return SharedType(self.dtype or given.dtype, self.shape, None if given.layout is None else layout)
 
     def laid_out(self, given: SharedLayout) -> SharedLayout:
         """Its layout if what it is a view of has the `given` one; where it begins does not count."""
+        if self.dtype is not None:
+            given = given.recast(self.memory.type.item_bits, self.dtype.bits)
         return given.view(self.shape, self.strides)
 
     def eval(self, ctx: Any, memory: Any, *offsets: Any) -> Any:
-        return memory.view(ctx, offsets, self.shape, self.strides)
+        recast = memory if self.dtype is None else memory.recast(ctx, self.dtype)
+        return recast.view(ctx, offsets, self.shape, self.strides)
 
     @property
     def axes(self) -> tuple[tuple[int, int], ...] | None:
         """For each axis of the view, the axis that it walks along and in which steps; None if one walks along several."""
         given = self.memory.type.shape
+        if self.dtype is not None:
+            return None
         found = []
         for n, stride in zip(self.shape, self.strides, strict=True):
             walked = [(a, stride // unit) for a, (unit, size) in enumerate(zip(steps_of(given), given, strict=True)) if walks(n, stride, unit, size)]
@@ -60,6 +69,8 @@ class SharedView(Op):
     @property
     def reach(self) -> tuple[int, ...]:
         """How far from where it begins its last element lies along each axis of what it is a view of."""
+        if self.dtype is not None:
+            return tuple(n - 1 for n in self.memory.type.shape)
         number = sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         return tuple(number // unit % n for unit, n in zip(steps_of(self.memory.type.shape), self.memory.type.shape, strict=True))
 
@@ -77,6 +88,10 @@ class SharedView(Op):
 def walks(n: int, stride: int, unit: int, size: int) -> bool:
     """Whether n elements in steps of `stride` stay in an axis of `size` that itself goes in steps of `unit`."""
     return stride % unit == 0 and unit <= stride < unit * max(size, 2) and stride // unit * (n - 1) < size
+
+
+def is_zero(value: Value) -> bool:
+    return isinstance(value.owner, Constant) and value.owner.value == 0
 
 
 def laid_out(memory: Value) -> SharedLayout:
@@ -122,6 +137,49 @@ def cut(b: Builder, memory: Value, at: Sequence[Any]) -> Value:
         return memory
     numbers = {o: constant(b, o, i32) for o in offsets if isinstance(o, int)}
     return b.emit(SharedView(memory, tuple(numbers[o] if isinstance(o, int) else o for o in offsets), tuple(shape), tuple(strides)))
+
+
+def permuted(b: Builder, memory: Value, axes: Sequence[int]) -> Value:
+    """Axis i is axis `axes[i]` of what was given."""
+    given: SharedType = memory.type
+    require(sorted(axes) == list(range(given.rank)), f"{show(axes)} is no order of the {given.rank} axes", code=Code.AXIS)
+    steps, zero = steps_of(given.shape), constant(b, 0, i32)
+    return b.emit(SharedView(memory, (zero,) * given.rank, tuple(given.shape[a] for a in axes), tuple(steps[a] for a in axes)))
+
+
+def reshaped(b: Builder, memory: Value, shape: tuple[int, ...]) -> Value:
+    """The same elements in row-major order under another shape, where they lie in equal steps along each of its axes."""
+    given: SharedType = memory.type
+    size = math.prod(given.shape)
+    text = f"{show(given.shape)} has {size} elements and does not reshape to {show(shape)}"
+    require(math.prod(shape) == size, text, hint="the products of the extents are equal; one extent may be -1", code=Code.RESHAPE)
+    zero = constant(b, 0, i32)
+    try:
+        return b.emit(SharedView(memory, (zero,) * given.rank, shape, steps_of(shape)))
+    except TileError:
+        raise TileError(
+            f"{describe(given)} is no view of {show(shape)}: its elements do not lie in equal steps along each axis of that",
+            hint="reshape the whole tile before it is cut or transposed, or load it and reshape what was loaded", code=Code.RESHAPE,
+        ) from None  # fmt: skip
+
+
+def recast(b: Builder, memory: Value, dtype: DType) -> Value:
+    """The bits of each row as elements of another type."""
+    given: SharedType = memory.type
+    if dtype == given.dtype:
+        return memory
+    plain = not (given.dtype.is_bool or dtype.is_bool) and dtype.element is dtype and given.rank > 0
+    require(plain, f"{describe(given)} is not seen as {dtype}", hint="neither is bool, and the tile has rows", code=Code.BITS)
+    row = given.shape[-1] * given.dtype.bits
+    text = f"a row of {describe(given)} has {row} bits, which are no whole number of {dtype}"
+    hint = f"make rows of a multiple of {math.lcm(given.dtype.bits, dtype.bits) // given.dtype.bits} elements"
+    require(row % dtype.bits == 0, text, hint=hint, code=Code.BITS)
+    shape, zero = (*given.shape[:-1], row // dtype.bits), constant(b, 0, i32)
+    try:
+        return b.emit(SharedView(memory, (zero,) * given.rank, shape, steps_of(shape), dtype))
+    except TileError as error:
+        hint = "see the whole tile as the other type before it is cut or transposed"
+        raise TileError(f"{describe(given)} is no view of {dtype}: {error.message}", hint=hint, code=Code.BITS) from None
 
 
 def one_of(b: Builder, at: Any, axis: int, given: SharedType) -> Index:
