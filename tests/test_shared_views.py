@@ -8,10 +8,10 @@ import pytest
 from everywhere import everywhere
 
 import tilec as tc
-from tilec import cdiv, f16, f32, float6_e3m2, i32, int3, int4, int6, u16, u32, u64, uint1, uint8
+from tilec import cdiv, compiler, f16, f32, float6_e3m2, i32, int3, int4, int6, u16, u32, u64, uint1, uint8
 from tilec.backend.sass import disassemble
 from tilec.ir.shared import SharedLayout, Swizzle, row_major, shared
-from tilec.passes.hazards import hazards
+from tilec.passes.hazards import check_hazards, hazards
 
 M, N, K = tc.dims("M N K")
 W, V = tc.types("W V")
@@ -190,6 +190,14 @@ def test_barriers_are_wanted_where_slices_overlap(wrote, read, meet):
     else:
         x = values(f32, 16, 64)
         everywhere(handed, (x, np.full((16, 32), np.nan, np.float32), 0), {"y": x[:, read : read + 32]}, wrote=wrote, read=read)
+
+
+@pytest.mark.parametrize(("read", "meet"), [(32, False), (16, True)])
+def test_the_simulator_agrees_about_barriers(monkeypatch, read, meet):
+    """Without the check at compile time a barrier that is missing is a race, and one that is not is none."""
+    monkeypatch.setattr(compiler, "PIPELINE", tuple(stage for stage in compiler.PIPELINE if stage[1] is not check_hazards))
+    report = handed.simulate(values(f32, 16, 64), np.full((16, 32), np.nan, np.float32), 0, wrote=0, read=read)
+    assert bool(report.findings) == meet
 
 
 @tc.kernel(warps=2)

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from tilec.bundle import (
     Bundle as Bundle,
@@ -479,7 +479,10 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
+    T: SharedTile
     def __getitem__(self, index: Any) -> SharedTile: ...
+    def reshape(self, shape: Sequence[int]) -> SharedTile: ...
+    def transpose(self, axes: Sequence[int] | None = None) -> SharedTile: ...
 
 class BarrierRow:
     """A barrier, or a row of them, inside a kernel."""
@@ -491,6 +494,7 @@ Operand = Tile | int | float | bool
 Index = Tile | int
 Function = Callable[..., Any]
 Memory = GlobalTensor | SharedTile
+View = TypeVar("View", Tile, SharedTile)
 
 class Dim:
     """The name of a runtime dimension; inside a kernel its value, an i32 scalar."""
@@ -653,6 +657,33 @@ def cast(x: Operand, dtype: DType, rounding: str = 'nearest', bits: Tile | None 
         tc.cast(x, 16)       # error: dtype is a type, as in f16, not the Python number 16
     """
 
+def block_index(axis: int = 0) -> Tile:
+    """The index of this block along a grid axis (0, 1 or 2), i32.
+
+    Example:
+        r = tc.block_index(0)  # = 0
+        tc.block_index(3)      # error: the grid has axes 0, 1 and 2, not 3
+    """
+
+def block_count(axis: int = 0) -> Tile:
+    """The number of blocks along a grid axis (0, 1 or 2), i32.
+
+    Example:
+        r = tc.block_count(0)  # = 1
+        tc.block_count(3)      # error: the grid has axes 0, 1 and 2, not 3
+    """
+
+def assume(fact: Tile | bool) -> None:
+    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
+
+    Example:
+        tc.assume(C % 8 == 0)
+        r = tc.load(T, [0, 8], [8, 16])   # = T[:8, 8:24]
+        tc.assume(tc.block_index(0) < 8)  # error: an assumption is evaluated on the host
+
+    A fact known at compile time is checked there. The frontend adds the author's text.
+    """
+
 def zeros(dtype: DType, shape: Sequence[int]) -> Tile:
     """A tile of zeros.
 
@@ -685,16 +716,16 @@ def broadcast(x: Operand, shape: Sequence[int]) -> Tile:
         tc.broadcast(x, [8, 8])          # error: do not broadcast
     """
 
-def reshape(x: Tile, shape: Sequence[int]) -> Tile:
-    """The same elements in row-major order under another shape; one extent may be -1.
+def reshape(x: View, shape: Sequence[int]) -> View:
+    """The same elements in row-major order under another shape; one extent may be -1. Of a shared tile it is a view, where its elements lie in steps.
 
     Example:
         r = tc.reshape(x, [4, -1])  # = x.reshape(4, -1)
         tc.reshape(x, [7, -1])      # error: [8, 16] does not reshape to [7, -1]
     """
 
-def transpose(x: Tile, axes: Sequence[int] | None = None) -> Tile:
-    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`.
+def transpose(x: View, axes: Sequence[int] | None = None) -> View:
+    """The axes in another order (reversed by default): result axis i is operand axis `axes[i]`. Of a shared tile it is a view.
 
     Example:
         r = tc.transpose(x)      # = x.T
@@ -961,33 +992,6 @@ def histogram(x: Tile, bins: int, *, mask: Operand | None = None) -> Tile:
         tc.histogram(x, 20)      # error: integers are counted, not f32[8, 16]
     """
 
-def block_index(axis: int = 0) -> Tile:
-    """The index of this block along a grid axis (0, 1 or 2), i32.
-
-    Example:
-        r = tc.block_index(0)  # = 0
-        tc.block_index(3)      # error: the grid has axes 0, 1 and 2, not 3
-    """
-
-def block_count(axis: int = 0) -> Tile:
-    """The number of blocks along a grid axis (0, 1 or 2), i32.
-
-    Example:
-        r = tc.block_count(0)  # = 1
-        tc.block_count(3)      # error: the grid has axes 0, 1 and 2, not 3
-    """
-
-def assume(fact: Tile | bool) -> None:
-    """States a fact about dimensions and scalars, as in `tc.assume(K % 8 == 0)`. The compiler uses it, every launcher checks it.
-
-    Example:
-        tc.assume(C % 8 == 0)
-        r = tc.load(T, [0, 8], [8, 16])   # = T[:8, 8:24]
-        tc.assume(tc.block_index(0) < 8)  # error: an assumption is evaluated on the host
-
-    A fact known at compile time is checked there. The frontend adds the author's text.
-    """
-
 def device_print(text: str, x: Operand) -> None:
     """Prints a scalar, or each element of a tile in a line of its own, wherever the kernel runs: `[block 0, 1, 0] text [2, 3] 0.5`.
 
@@ -1108,8 +1112,10 @@ def ctz(x: Operand) -> Tile:
         tc.ctz(x)      # error: ctz is not defined on f32
     """
 
-def bitcast(x: Tile, dtype: DType) -> Tile:
+def bitcast(x: View, dtype: DType) -> View:
     """The bits of each element read as another type of the same width, as in `tc.bitcast(x, u32)`; those of storage types are their codes.
+
+    Of a shared tile it is a view, of a type of any width: the bits of each row are cut anew, the lowest first.
 
     Example:
         r = tc.bitcast(x, i32)  # = x.view(np.int32)
@@ -1230,8 +1236,8 @@ def squeeze(x: Tile, axis: int) -> Tile:
         tc.squeeze(x, 1)               # error: axis 1 of f32[8, 16] has 16 elements, not 1
     """
 
-def permute(x: Tile, axes: Sequence[int]) -> Tile:
-    """The axes in another order: axis i of the result is axis `axes[i]` of x.
+def permute(x: View, axes: Sequence[int]) -> View:
+    """The axes in another order: axis i of the result is axis `axes[i]` of x. Of a shared tile it is a view.
 
     Example:
         r = tc.permute(x, [1, 0])  # = x.transpose(1, 0)

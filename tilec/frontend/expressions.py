@@ -507,7 +507,8 @@ class Expressions:
             return Transpose.build(self.b, x) if name == "T" else Method(OPERATIONS[name], x)
         if name in METHODS or name == "T":
             raise TileError(f"{show(x)} has no {name}", hint="read it into registers with tc.load", code=Code.UNKNOWN)
-        raise TileError(f"{show(x)} has no {name}", hint=proposal(name, ["dtype", "shape", "rank"]) or "it has dtype, shape and rank", code=Code.UNKNOWN)
+        known = ["dtype", "shape", "rank", *(VIEWS if isinstance(x.type, SharedType) else ())]
+        raise TileError(f"{show(x)} has no {name}", hint=proposal(name, known) or f"it has {', '.join(known[:-1])} and {known[-1]}", code=Code.UNKNOWN)
 
     def expr_Slice(self, node: ast.Slice) -> slice:
         return slice(*(self.fixed(e, "a slice's bound") if e else None for e in (node.lower, node.upper, node.step)))

@@ -33,12 +33,14 @@ _HEAD = '''"""Types of the language. Written by `python -m tilec.frontend.stubs`
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 '''
 
 # what a name is outside of kernels
 _OUTSIDE = {"load": 'def load(folder: str | PathLike[str]) -> Bundle:\n    """The kernels that `tilec compile` wrote into a folder."""\n'}
+
+_SHARED_TOO = ("bitcast", "permute", "reshape", "transpose")  # of a shared tile they are views
 
 _TYPES = '''
 class Tile:
@@ -74,7 +76,10 @@ class SharedTile:
     shape: tuple[int, ...]
     dtype: DType
     rank: int
+    T: SharedTile
     def __getitem__(self, index: Any) -> SharedTile: ...
+    def reshape(self, shape: Sequence[int]) -> SharedTile: ...
+    def transpose(self, axes: Sequence[int] | None = None) -> SharedTile: ...
 
 class BarrierRow:
     """A barrier, or a row of them, inside a kernel."""
@@ -86,6 +91,7 @@ Operand = Tile | int | float | bool
 Index = Tile | int
 Function = Callable[..., Any]
 Memory = GlobalTensor | SharedTile
+View = TypeVar("View", Tile, SharedTile)
 
 class Dim:
     """The name of a runtime dimension; inside a kernel its value, an i32 scalar."""
@@ -145,6 +151,8 @@ def declared(x: Any) -> str:
 def _define(name: str, x: Any) -> str:
     text = _manual(x.op) if isinstance(x, Builtin) else inspect.getdoc(x) or ""
     made = f"def {name}{declared(x)}:\n    {_quoted(text, 4)}\n"
+    if name in _SHARED_TOO:
+        made = made.replace("(x: Tile", "(x: View", 1).replace("-> Tile:", "-> View:", 1)
     return f"@overload\n{made}\n@overload\n{_OUTSIDE[name]}" if name in _OUTSIDE else made
 
 
