@@ -100,3 +100,26 @@ def test_a_layout_of_other_threads_is_refused_at_its_line(access: str, tmp_path:
         space["few"].compile("sm_80")
     assert caught.value.loc is not None
     assert (caught.value.loc.file, caught.value.loc.line) == (str(path), 7)
+
+
+EXCHANGES = [
+    ("local(8, 1).spatial(8, 16).local(1, 4)", "local(1, 8).column_spatial(16, 8).local(4, 1)"),  # rows to columns, 64 x 64
+    ("local(2, 4).spatial(2, 2).local(2, 1).spatial(8, 4).local(1, 2)", "local(4, 1).spatial(16, 8).local(1, 8)"),  # sums of products to rows
+    ("local(4, 1).spatial(16, 8).local(1, 8)", "local(2, 4).spatial(2, 2).local(2, 1).spatial(8, 4).local(1, 2)"),
+    ("local(32, 1).spatial(2, 64)", "local(1, 32).column_spatial(64, 2)"),
+]
+
+
+@pytest.mark.parametrize("kind", ["f64", "f32", "f16", "uint8"])
+@pytest.mark.parametrize(("source", "wanted"), EXCHANGES)
+def test_nobody_waits_for_a_bank(kind: str, source: str, wanted: str) -> None:
+    function = tilec.parse(program(kind, source, wanted)).verify()
+    for run in (lower_exchanges, lay_out_shared, place_shared):
+        function = run(function, ARCH).verify()
+    x = np.random.default_rng().integers(0, 100, (64, 64)).astype({"uint8": np.uint8}.get(kind, f"f{int(kind[1:]) // 8}" if kind[0] == "f" else kind))
+    y = np.zeros_like(x)
+    report = run_ptx(to_ptx(to_llvm(function, ARCH), ARCH), "f", (1,), (function.threads,), [x, y], shared_size(function))
+    assert np.array_equal(x, y)
+    assert report.findings == []
+    assert any(cost.space == "shared" for cost in report.costs)
+    assert report.shared_conflicts == 0

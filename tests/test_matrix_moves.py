@@ -84,7 +84,7 @@ def test_integers_of_8_bits_and_less(dtype):
     given = [tc.Tensor.from_values(v.astype(np.float64), dtype) for v in (x, w)]
     report = everywhere(narrow, (*given, np.zeros((64, 64), np.int32)), {"y": x @ w.T}, A=dtype)
     assert moves(narrow, "sm_80", A=dtype) == {("ldmatrix", "")}
-    assert report.shared_conflicts == 0 or dtype.bits < 8
+    assert report.shared_conflicts == 0
 
 
 @tc.kernel(warps=4)

@@ -45,7 +45,7 @@ def waits(memory: SharedLayout, item: int, layout: Layout, dims: tuple[int, ...]
 ])  # fmt: skip
 def test_rows_and_columns_without_a_wait(shape: tuple[int, ...], item: int, patterns: list) -> None:
     accesses = [(Access(parse_layout(text), dims, 1.0), vector) for text, dims, vector in patterns]
-    found = best_layout(shape, item, tuple(a for a, _ in accesses))
+    found = best_layout(shape, 8 * item, tuple(a for a, _ in accesses))
     assert found.is_injective()
     plain = shared(shape)
     assert sum(waits(plain, item, a.layout, a.dims, v) for a, v in accesses) > 0
@@ -59,18 +59,18 @@ def test_rows_of_32_64_and_128_bytes_get_the_hardwares_swizzles(width: int, item
     """8 rows at one column of 16 bytes: XOR of 1, 2, 3 bits with those 3 above (CUDA driver API, tensor maps)."""
     chunk = 16 // item
     column = parse_layout(f"local(2, {width // chunk}).spatial(32, 1).local(1, {chunk})")
-    assert best_layout((64, width), item, (Access(column, (0, 1), 1.0),)) == shared([64, width], swizzle=swizzle)
+    assert best_layout((64, width), 8 * item, (Access(column, (0, 1), 1.0),)) == shared([64, width], swizzle=swizzle)
 
 
 def test_a_tile_that_nobody_waits_for_stays_plain() -> None:
     rows = parse_layout("local(4, 1).spatial(16, 8).local(1, 8)")
-    assert best_layout((64, 64), 2, (Access(rows, (0, 1), 1.0),)) == shared([64, 64])
-    assert best_layout((3, 64, 64), 2, ()) == shared([3, 64, 64])
+    assert best_layout((64, 64), 16, (Access(rows, (0, 1), 1.0),)) == shared([64, 64])
+    assert best_layout((3, 64, 64), 16, ()) == shared([3, 64, 64])
 
 
 def test_stages_are_laid_out_alike() -> None:
     column = parse_layout("local(2, 8).spatial(32, 1).local(1, 8)")
-    found = best_layout((3, 64, 64), 2, (Access(column, (1, 2), 1.0),))
+    found = best_layout((3, 64, 64), 16, (Access(column, (1, 2), 1.0),))
     assert found == shared([3, 64, 64], [4096, 64, 1], [3, 3, 3])
 
 
@@ -78,7 +78,7 @@ def test_rows_that_no_swizzle_serves_get_a_gap_or_the_least_waits() -> None:
     """Rows of 96 bytes: XOR stays within blocks of a power of two."""
     column = parse_layout("local(1, 6).spatial(32, 1).local(1, 8)")
     access = Access(column, (0, 1), 1.0)
-    found = best_layout((32, 48), 2, (access,))
+    found = best_layout((32, 48), 16, (access,))
     assert found.is_injective()
     assert waits(found, 2, column, (0, 1), 8) == 0
     assert waits(shared([32, 48]), 2, column, (0, 1), 8) > 0
@@ -105,7 +105,7 @@ def test_the_cheapest_of_all_swizzles(seed: int) -> None:
         order = rng.choice(["spatial", "column_spatial"])
         layouts.append(parse_layout(f"local({32 // rows}, {max(1, 32 // (across * vector))}).{order}({rows}, {across}).local(1, {vector})"))
     layouts = [x for x in layouts if x.shape == (32, 32)]
-    found = best_layout((32, 32), item, tuple(Access(x, (0, 1), 1.0) for x in layouts))
+    found = best_layout((32, 32), 8 * item, tuple(Access(x, (0, 1), 1.0) for x in layouts))
     assert found.is_injective()
     others = [shared([32, 32], swizzle=[b, base, s]) for base in range(4) for b in range(1, 6) for s in range(b, 11 - base - b)]
     least = min(sum(price(m, item, x) for x in layouts) for m in (shared([32, 32]), *others))
@@ -152,7 +152,7 @@ def test_no_linear_map_does_better(seed: int) -> None:
             instructions = times * layout.threads // 32 * layout.registers / vector
             taken += instructions * (turns_under(maps, sources, lines, vector * item) + 1)
         least = min(least, float(taken.min()))
-    found = best(shape, item, tuple(Access(x, (0, 1), r) for x, r in zip(layouts, rounds, strict=True)))
+    found = best(shape, 8 * item, tuple(Access(x, (0, 1), r) for x, r in zip(layouts, rounds, strict=True)))
     assert found.layout.is_injective()
     assert found.cost.taken == pytest.approx(least)
     counted = sum(r * waits(found.layout, item, x, (0, 1), math.gcd(x.vector_run(1), found.layout.run(), 16 // item, x.registers))
@@ -163,7 +163,7 @@ def test_no_linear_map_does_better(seed: int) -> None:
 def test_bits_of_two_distances() -> None:
     """Rows 0 to 7 at once, and rows 0, 8, .. 56 at once: the bits of both, 3 and 6 places above those of the chunk, are XORed into it."""
     layouts = [parse_layout(t) for t in ("local(8, 8).replicated(4).spatial(8, 1).local(1, 8)", "replicated(4).spatial(8, 1).local(8, 8).local(1, 8)")]
-    found = best_layout((64, 64), 2, tuple(Access(x, (0, 1), 1.0) for x in layouts))
+    found = best_layout((64, 64), 16, tuple(Access(x, (0, 1), 1.0) for x in layouts))
     assert found == shared([64, 64], swizzle=[[3, 3, 3], [3, 3, 6]])
     assert [waits(found, 2, x, (0, 1), 8) for x in layouts] == [0, 0]
     for distance in (3, 4, 5, 6):
@@ -173,8 +173,8 @@ def test_bits_of_two_distances() -> None:
 def test_slices_keep_their_places() -> None:
     """Rows are sliced at run time: no bit above a row may be read."""
     columns = parse_layout("local(1, 16).spatial(32, 1).local(1, 4)")
-    assert best_layout((32, 64), 4, (Access(columns, (0, 1), 1.0),)) != shared([32, 64])
-    assert best_layout((32, 64), 4, (Access(columns, (0, 1), 1.0),), sliced=1) == shared([32, 64])
+    assert best_layout((32, 64), 32, (Access(columns, (0, 1), 1.0),)) != shared([32, 64])
+    assert best_layout((32, 64), 32, (Access(columns, (0, 1), 1.0),), sliced=1) == shared([32, 64])
 
 
 M, N = tc.dims("M N")

@@ -97,11 +97,12 @@ class LayOutShared(Rewriter):
 
     def chosen(self, op: Shared) -> SharedLayout:
         spread = op.layout is not None and op.layout.spread
-        if op.result.type.packed:  # rows begin at any bit: nothing to swizzle
+        bits = op.result.type.item_bits
+        if bits & (bits - 1):  # rows begin at any bit: nothing to swizzle
             return row_major(*op.shape)
         accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
         joined, together = tuple(sorted(self.joined.get(op.result, ()))), self.together.get(op.result, 1)
-        found = best(op.shape, op.result.type.item_bytes, accesses, joined=joined, together=together)
+        found = best(op.shape, bits, accesses, joined=joined, together=together)
         if found.cost.waits:
             served = found.cost.turns
             say(op.loc, lambda: f"no layout of the shared tile is free of bank conflicts: its accesses take {1 + found.cost.waits / served:.2f} turns for one")

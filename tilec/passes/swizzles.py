@@ -2,7 +2,7 @@
 
 An access is where the lanes of a warp go: the coordinates that a register layout gives them. Of powers of two, each bit of a lane's number moves
 one bit of the element's place. The lanes that one turn serves, as many as move 128 bytes, are apart by some set of such bits; the banks are the bits
-2 to 6 of a place in bytes. A swizzle XORs a mask of bank bits into a place for each higher bit that is set. So a higher bit is a vector over GF(2),
+5 to 9 of a place in bits. A swizzle XORs a mask of bank bits into a place for each higher bit that is set. So a higher bit is a vector over GF(2),
 its mask; a bank bit is a unit vector; and an access takes twice as many turns for each vector of its set that depends on the others.
 
 The search assigns masks, bit by bit, for the fewest turns of all accesses, weighed by how often each runs: depth first, the least harm first, and
@@ -23,8 +23,9 @@ import numpy as np
 from tilec.ir.layout import NOWHERE, Digit, Layout
 from tilec.ir.shared import BANK_BYTES, BANKS, WARP, SharedLayout, Swizzle, Term, row_major, turns
 
-WIDEST = 16  # bytes of one thread's access
-TOP = 7  # bit of a place in bytes above those that tell a bank
+WIDEST = 128  # bits of one thread's access
+WORD = 8 * BANK_BYTES  # bits
+TOP = (BANKS * WORD).bit_length() - 1  # bit of a place, in bits, above those that tell a bank
 SAMPLES = 4  # registers of which turns are counted; the others of a tile are like them
 STEPS = 3000  # masks that are tried, at most
 
@@ -59,15 +60,15 @@ class Found(NamedTuple):
     cost: Cost
 
 
-def best_layout(shape: tuple[int, ...], item: int, accesses: tuple[Access, ...], sliced: int | None = None) -> SharedLayout:
-    """The layout of a tile of elements of `item` bytes; of equals the one with the fewest XORs, and plain row-major before all others. So many of
+def best_layout(shape: tuple[int, ...], bits: int, accesses: tuple[Access, ...], sliced: int | None = None) -> SharedLayout:
+    """The layout of a tile of elements of so many bits, a power of two; of equals the one with the fewest XORs, plain row-major before all others. So many of
     its first axes may be `sliced`, all but two unless told: each slice is laid out alike."""
-    return best(shape, item, accesses, sliced).layout
+    return best(shape, bits, accesses, sliced).layout
 
 
 @lru_cache(maxsize=256)
 def best(
-    shape: tuple[int, ...], item: int, accesses: tuple[Access, ...], sliced: int | None = None, joined: tuple[int, ...] = (), together: int = 1
+    shape: tuple[int, ...], bits: int, accesses: tuple[Access, ...], sliced: int | None = None, joined: tuple[int, ...] = (), together: int = 1
 ) -> Found:
     """`best_layout` with its cost. As views want it, an axis in `joined` follows the one before it without a gap, and `together` neighbours stay so."""
     stacks = max(0, len(shape) - 2) if sliced is None else sliced
@@ -77,16 +78,19 @@ def best(
         gaps = any(layout.strides[a - 1] != layout.strides[a] * shape[a] for a in joined)
         return sliceable(layout, stacks) and not gaps and layout.run() % together == 0
 
-    found = by_masks(plain, item, accesses, stacks, together)
-    return found or min(by_count(shape, item, accesses, serves), key=lambda f: (f.cost.taken, f.layout.size))
+    found = by_masks(plain, bits, accesses, stacks, together)
+    if found is None and bits < 8:
+        return Found(plain, Cost(0.0, 0.0, 0.0))
+    return found or min(by_count(shape, bits, accesses, serves), key=lambda f: (f.cost.taken, f.layout.size))
 
 
-def vector_of(run: int, item: int, rank: int, access: Access) -> int:
-    """Elements of one vector of an access, where so many neighbours lie together."""
+def vector_of(run: int, bits: int, rank: int, access: Access) -> int:
+    """Elements of one vector of an access, where so many neighbours lie together; of elements that fill no bytes, it fills words."""
     last = rank - 1
     if last not in access.dims:
         return 1
-    return math.gcd(access.layout.vector_run(access.dims.index(last)), run, access.layout.registers, WIDEST // item, access.limit)
+    found = math.gcd(access.layout.vector_run(access.dims.index(last)), run, access.layout.registers, WIDEST // bits, access.limit)
+    return found if bits >= 8 or found * bits >= WORD else 1
 
 
 # by masks
@@ -103,13 +107,13 @@ class Pattern(NamedTuple):
 Masks = dict[int, int]  # which bank bits are changed, by the bit that is read
 
 
-def by_masks(plain: SharedLayout, item: int, accesses: Sequence[Access], stacks: int, together: int = 1) -> Found | None:
+def by_masks(plain: SharedLayout, bits: int, accesses: Sequence[Access], stacks: int, together: int = 1) -> Found | None:
     """The best swizzle that keeps so many neighbours together; None where places are no sums of bits."""
-    steps = [plain.strides[a] * item for a in range(stacks) if plain.shape[a] > 1]
+    steps = [plain.strides[a] * bits for a in range(stacks) if plain.shape[a] > 1]
     readable = math.gcd(*steps)  # a slice begins at a multiple of what its swizzle reads
     found: tuple[Cost, Masks] | None = None
-    for low in range(WIDEST.bit_length() - 1, max(BANK_BYTES, item * together).bit_length() - 2, -1):
-        patterns = [pattern(plain, item, a, 1 << low) for a in accesses]
+    for low in range(WIDEST.bit_length() - 1, max(WORD, bits * together).bit_length() - 2, -1):
+        patterns = [pattern(plain, bits, a, 1 << low) for a in accesses]
         if any(p is None for p in patterns):
             return None
         known = [p for p in patterns if p is not None]
@@ -120,25 +124,25 @@ def by_masks(plain: SharedLayout, item: int, accesses: Sequence[Access], stacks:
         if found is None or instructions + taken < found[0].taken:
             found = Cost(instructions + taken, served, taken - served), masks
     assert found is not None
-    return Found(SharedLayout(plain.shape, plain.strides, swizzle_by(found[1], item.bit_length() - 1)), found[0])
+    return Found(SharedLayout(plain.shape, plain.strides, swizzle_by(found[1], bits.bit_length() - 1)), found[0])
 
 
-def pattern(plain: SharedLayout, item: int, access: Access, together: int) -> Pattern | None:
-    """What an access asks of a layout that keeps so many bytes together, a power of two; None if its places are no sums of bits."""
+def pattern(plain: SharedLayout, bits: int, access: Access, together: int) -> Pattern | None:
+    """What an access asks of a layout that keeps so many bits together, a power of two; None if its places are no sums of bits."""
     layout, scale = access.layout, 1
-    run = math.gcd(plain.run(), max(1, together // item))
-    if access.rows is not None and run * item == WIDEST:
+    run = math.gcd(plain.run(), max(1, together // bits))
+    if access.rows is not None and run * bits == WIDEST:
         layout, scale, vector = access.rows, run, 1
         width = WIDEST
     else:
-        vector = vector_of(run, item, plain.rank, access)
-        width = vector * item
-    lanes = WARP * BANK_BYTES // max(BANK_BYTES, width)
-    bits = lane_bits(plain, layout, access.dims, scale, lanes)
-    if bits is None:
+        vector = vector_of(run, bits, plain.rank, access)
+        width = vector * bits
+    lanes = WARP * WORD // max(WORD, width)
+    moved = lane_bits(plain, layout, access.dims, scale, lanes)
+    if moved is None:
         return None
-    shift = item.bit_length() - 1
-    kept = frozenset(b + shift for b in bits if b + shift >= together.bit_length() - 1)  # below, banks are told apart whatever the masks
+    shift = bits.bit_length() - 1
+    kept = frozenset(b + shift for b in moved if b + shift >= together.bit_length() - 1)  # below, banks are told apart whatever the masks
     weight = access.rounds * layout.registers / vector * (layout.threads // WARP)
     return Pattern(kept, weight, weight * (WARP // lanes))
 
@@ -241,7 +245,7 @@ def set_bits(number: int) -> list[int]:
 
 
 def swizzle_by(masks: Masks, shift: int) -> Swizzle | None:
-    """The swizzle, of offsets in elements of 2**shift bytes, that XORs a mask for each bit; neighbours at one distance are one term."""
+    """The swizzle, of offsets in elements of 2**shift bits, that XORs a mask for each bit; neighbours at one distance are one term."""
     pairs = sorted((bit - target, target - shift) for bit, mask in masks.items() for target in set_bits(mask))
     terms: list[Term] = []
     for distance, target in pairs:
@@ -256,33 +260,28 @@ def swizzle_by(masks: Masks, shift: int) -> Swizzle | None:
 # by count
 
 
-def by_count(shape: tuple[int, ...], item: int, accesses: Sequence[Access], serves: Callable[[SharedLayout], bool]) -> Iterator[Found]:
+def by_count(shape: tuple[int, ...], bits: int, accesses: Sequence[Access], serves: Callable[[SharedLayout], bool]) -> Iterator[Found]:
     """The best that serves of what is tried where masks don't serve, for each number of bytes that stay together and each distance of rows."""
-    for run in runs(item):
-        for candidates in (swizzled(shape, item, run), *([c] for c in gapped(shape, item, run))):
+    for run in (n // bits for n in (WIDEST, WIDEST // 2, WORD) if n >= bits):
+        for candidates in (swizzled(shape, bits, run), *([c] for c in gapped(shape, run))):
             for strides in dict.fromkeys(c.strides for c in candidates):
                 known = [c for c in candidates if c.strides == strides and serves(c)]
                 if known:
-                    costs = counted(known, item, accesses)
+                    costs = counted(known, bits, accesses)
                     first = min(range(len(known)), key=lambda i: (costs[i].taken, known[i].size))
                     yield Found(known[first], costs[first])
 
 
-def runs(item: int) -> list[int]:
-    """Elements that stay together, from 16 bytes down to 4."""
-    return [n // item for n in (16, 8, 4) if n >= item]
-
-
-def swizzled(shape: tuple[int, ...], item: int, run: int) -> list[SharedLayout]:
+def swizzled(shape: tuple[int, ...], bits_each: int, run: int) -> list[SharedLayout]:
     """Plain rows, and XORs of neighbouring bits."""
     found = [row_major(*shape)]
     top, base = (math.prod(shape[-2:]) - 1).bit_length(), run.bit_length() - 1
-    for bits in range(1, (BANKS * BANK_BYTES // item).bit_length() - base):
+    for bits in range(1, (BANKS * WORD // bits_each).bit_length() - base):
         found += [stacked(shape, Swizzle(bits, base, shift)) for shift in range(bits, top - base - bits + 1)]
     return found
 
 
-def gapped(shape: tuple[int, ...], item: int, run: int) -> list[SharedLayout]:
+def gapped(shape: tuple[int, ...], run: int) -> list[SharedLayout]:
     """Rows with a gap between, of a whole number of runs."""
     if len(shape) < 2:
         return []
@@ -294,7 +293,7 @@ def stacked(shape: tuple[int, ...], swizzle: Swizzle | None, pitch: int = 0) -> 
     """The layout of a stack of matrices, each laid out alike and on a multiple of the swizzle's period, so that any can be cut out."""
     pitch = pitch or shape[-1]
     matrix = SharedLayout(shape[-2:], (pitch, 1)[-len(shape[-2:]) :], swizzle)
-    period = swizzle.period if swizzle else WIDEST
+    period = swizzle.period if swizzle else 16
     size = -(-(shape[-2] * pitch if pitch > shape[-1] else matrix.size) // period) * period if len(shape) > 2 else 0
     strides = list(matrix.strides)
     for n in reversed(shape[:-2]):
@@ -307,30 +306,30 @@ def sliceable(layout: SharedLayout, stacks: int) -> bool:
     return layout.swizzle is None or all(s % layout.swizzle.period == 0 for s in layout.strides[:stacks])
 
 
-def counted(layouts: Sequence[SharedLayout], item: int, accesses: Sequence[Access]) -> list[Cost]:
+def counted(layouts: Sequence[SharedLayout], bits: int, accesses: Sequence[Access]) -> list[Cost]:
     """What each of some layouts with the same strides costs: turns, and one more for each instruction."""
     taken, served, waits = np.zeros((3, len(layouts)))
     for access in accesses:
         for run in {c.run() for c in layouts}:
             mine = [i for i, c in enumerate(layouts) if c.run() == run]
-            instructions, per_turn, count = turns_of([layouts[i] for i in mine], run, item, access)
+            instructions, per_turn, count = turns_of([layouts[i] for i in mine], run, bits, access)
             taken[mine] += instructions * (count + 1)
             served[mine] += instructions * per_turn
             waits[mine] += instructions * (count - per_turn)
     return [Cost(*map(float, each)) for each in zip(taken, served, waits, strict=True)]
 
 
-def turns_of(layouts: Sequence[SharedLayout], run: int, item: int, access: Access) -> tuple[float, float, np.ndarray]:
+def turns_of(layouts: Sequence[SharedLayout], run: int, bits: int, access: Access) -> tuple[float, float, np.ndarray]:
     """Of one access: instructions of a warp, weighed; turns of one if no lane waits; turns of one under each layout."""
-    memory, whole = layouts[0], max(1, WIDEST // item)
+    memory, whole = layouts[0], max(1, WIDEST // bits)
     if access.rows is not None and run % whole == 0:
-        layout, vector, scale, width = access.rows, 1, whole, WIDEST
+        layout, vector, scale, width = access.rows, 1, whole, WIDEST // 8
     else:
-        vector = vector_of(run, item, memory.rank, access)
-        layout, scale, width = access.layout, 1, vector * item
+        vector = vector_of(run, bits, memory.rank, access)
+        layout, scale, width = access.layout, 1, vector * bits // 8
     lines, inside = lines_of(memory.shape, memory.strides, layout, access.dims, scale, vector)
     offsets = np.stack([c.swizzle(lines) if c.swizzle else lines for c in layouts])
-    each = turns(np.where(inside, offsets * item, -1), width)
+    each = turns(np.where(inside, offsets * bits // 8, -1), width)
     served = (each > 0).sum(axis=-1).mean(axis=-1)
     instructions = access.rounds * layout.registers / vector * (layout.threads // WARP)
     return instructions, float(served.mean()), each.sum(axis=-1).mean(axis=-1)
