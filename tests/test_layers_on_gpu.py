@@ -9,8 +9,9 @@ from stub_driver import GPU, Cuda, Dlpack, aligned, stubbed
 import tilec as tc
 from tilec import TileError, bf16, f16
 from tilec.kernels.eight import Linear8, rows8
-from tilec.kernels.libraries import OfDevice
-from tilec.kernels.linear import Linear
+from tilec.kernels.libraries import OfDevice, OfNumpy
+from tilec.kernels.linear import Linear, call
+from tilec.kernels.placed import place
 from tilec.quant import quantize_linear
 from tilec.running import Runner
 
@@ -101,7 +102,7 @@ def test_what_is_refused(gpu):
     def out(shape, kind=np.float16):
         return there(np.zeros(shape, kind))
 
-    for call, words in (
+    for act, words in (
         (lambda: layer(x), r"memory for results on a GPU is made by PyTorch, or given(.|\n)*out=y"),
         (lambda: layer(x, out=out((3, 31))), r"out has shape \[3, 31\], but the result \[3, 32\]"),
         (lambda: layer(x, out=out((3, 32), np.float32)), "out is f32, but the result f16"),
@@ -109,7 +110,7 @@ def test_what_is_refused(gpu):
         (lambda: layer(np.zeros((3, 128), np.float16), stream=3), "a stream is for arrays on a GPU that are not PyTorch's"),
     ):  # fmt: skip
         with pytest.raises(TileError, match=words) as told:
-            call()
+            act()
         assert told.value.loc.file == __file__
 
 
@@ -118,3 +119,61 @@ def test_results_in_memory_of_ones_own_on_the_host():
     y = np.full((3, 40), np.nan, np.float16)
     assert Linear(c.q, c.bias)(c.given(), out=y) is y
     check(y, c)
+
+
+# weights quantized and packed where they lie
+
+PLACED = [("int4", 128, f16, "f16", f16), ("e2m1", 32, bf16, "bf16", bf16), ("int8", None, f16, "f32", f16), ("int3", 64, f16, "f32", f16)]
+
+
+@pytest.mark.parametrize(("name", "group", "to", "scale", "given"), PLACED, ids=[c[0] for c in PLACED])
+def test_weights_are_placed_as_the_host_makes_them(name, group, to, scale, given):
+    w = tc.Tensor.from_values(np.random.default_rng().standard_normal((40, 256)), given)
+    there, here = place(w, name, group, to, scale_dtype=scale), quantize_linear(w.values(), name, group, scale_dtype=scale)
+    assert (there.shape, there.group, there.dtype) == (here.shape, here.group, here.dtype)
+    found, expected = Linear(there, to=to), Linear(here, to=to)
+    assert found.recipe == expected.recipe
+    for a, b in zip(found.arrays.values(), expected.arrays.values(), strict=True):
+        np.testing.assert_array_equal(getattr(a, "bytes", a), getattr(b, "bytes", b))
+
+
+@pytest.mark.parametrize(("name", "activations", "kind"), [("int4", "int8", "int8"), ("e3m2", "e4m3", "e4m3"), ("e3m2", "int8", "f16")])
+def test_weights_are_placed_for_activations_of_8_bits(name, activations, kind):
+    w, x = np.random.default_rng().standard_normal((40, 256)).astype(np.float32), np.random.default_rng().standard_normal((3, 256))
+    layers = [Linear8(q, to=activations, out="f32") for q in (place(w, name, 64, kind), quantize_linear(w, name, 64))]
+    assert layers[0].recipe == layers[1].recipe
+    np.testing.assert_array_equal(*(layer(*rows8(x, activations)) for layer in layers))
+
+
+def test_weights_stay_on_the_gpu(gpu):
+    w, x = np.random.default_rng().standard_normal((40, 256)).astype(np.float16), np.random.default_rng().standard_normal((3, 256)).astype(np.float16)
+    layer, y = Linear(place(there(w), "int4", 64)), there(np.zeros((3, 40), np.float16))
+    read = [size for _, _, size in gpu.called("cuMemcpyDtoH")]
+    assert read == [2 * 40 * 4]  # the scales
+    layer(there(x), out=y)
+    assert layer.arrays["w"].device is not None
+    np.testing.assert_array_equal(y.array, expected(w, x))
+    with pytest.raises(TileError, match="the layer's weights lie on a GPU, and x does not"):
+        layer(x)
+
+
+def expected(w, x):
+    """What the layer on the host gives, by the interpreter."""
+    layer = Linear(quantize_linear(w, "int4", 64))
+    y = np.zeros((3, 40), np.float16)
+    made, args, constants = call(x, y, layer.arrays, layer.recipe, OfNumpy(x), layer.recipe.form(3, OfDevice(there(x))))
+    made.interpret(*args, **constants)
+    return y
+
+
+def test_what_is_not_placed():
+    w = np.zeros((40, 256), np.float16)
+    for act, words in (
+        (lambda: place(w, "uint4", 128), "are not quantized to uint4 in groups of 128 by a kernel"),
+        (lambda: place(w, "int4", 96), "in groups of 96 by a kernel"),
+        (lambda: place(w[0], "int4"), r"a matrix \[N, K\], not of shape \[256\]"),
+        (lambda: Linear(place(w, "int4", 64, bf16)), r"packed as int4_packed_bf16, but the layer wants int4_packed(.|\n)*to=f16"),
+        (lambda: Linear(place(w, "int4", 64)).kernel().example_args(), "has no example"),
+    ):  # fmt: skip
+        with pytest.raises(TileError, match=words):
+            act()

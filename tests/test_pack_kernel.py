@@ -19,9 +19,11 @@ K, N = tc.dims("K N")
 
 WEIGHTS = [d for d in tc.all_dtypes() if d.bits <= 8 and not d.is_bool]
 EVERY = [pytest.param(d, to, id=f"{d}-{to}") for d in WEIGHTS for to in (f16, bf16)]
+EVERY += [pytest.param(d, to, id=f"{d}-{to}") for to in (tc.int8, tc.uint8, tc.dtype("e4m3")) for d in WEIGHTS if tc.packed(d, to).direct]
 SAMPLE = [  # each width, integers and floats
     ("int1", f16), ("uint2", bf16), ("int3", f16), ("e1m1", f16), ("int4", f16), ("uint4", bf16), ("e2m1", f16), ("nf4", bf16), ("uint5", f16),
     ("e3m1", bf16), ("int6", bf16), ("e3m2", f16), ("int7", bf16), ("e5m1", f16), ("int8", f16), ("e4m3", bf16), ("e8m0", f16),
+    ("int4", tc.int8), ("uint5", tc.uint8), ("e2m2", tc.dtype("e4m3")),
 ]  # fmt: skip
 
 
@@ -49,7 +51,8 @@ def test_a_packer_s_instructions(element, to):
     codes = np.random.default_rng().integers(0, 1 << element.bits, (50, program.weights), dtype=np.uint32)
     words = np.zeros((50, program.words), np.uint32)
     for (pair, rotation), masks in program.terms.items():
-        joined = codes[:, 2 * pair] | codes[:, 2 * pair + 1] << np.uint32(16)
+        each = 32 // program.lane
+        joined = functools.reduce(operator.or_, (codes[:, each * pair + i] << np.uint32(program.lane * i) for i in range(each)))
         view = moved(joined, *move(rotation, functools.reduce(operator.or_, masks.values()), 32))
         for word, mask in masks.items():
             words[:, word] ^= view & np.uint32(mask)

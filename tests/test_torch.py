@@ -265,3 +265,18 @@ def test_from_a_linear_layer_in_8_bits(t):
     assert t.linalg.norm(layer(x).double() - dense(x).double()) < 0.03 * t.linalg.norm(dense(x).double())
     with pytest.raises(TileError, match="activations of 8 bits are int8 or e4m3, not f16"):
         QuantLinear.from_linear(dense, "int4", activations="f16")
+
+
+@needed
+@pytest.mark.parametrize("activations", [None, "int8"])
+def test_weights_on_a_gpu_are_quantized_there_to_the_same_numbers(t, activations, monkeypatch):
+    import tilec.torch as module
+
+    dense = t.nn.Linear(256, 40, dtype=t.float16)
+    layers = []
+    for there in (False, True):
+        monkeypatch.setattr(module, "lies_on_gpu", lambda w, there=there: there)
+        layers.append(module.QuantLinear.from_linear(dense, "int4", 64, activations=activations))
+    one, other = (layer.state_dict() for layer in layers)
+    assert one.pop("_extra_state") == other.pop("_extra_state")
+    assert all(t.equal(one[name], other[name]) for name in one | other)

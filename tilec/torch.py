@@ -22,6 +22,7 @@ from tilec.ir.arrays import torch_type
 from tilec.kernels import eight
 from tilec.kernels import linear as kernels
 from tilec.kernels.libraries import OfTorch
+from tilec.kernels.placed import Placed, can_place, place
 from tilec.quant import Quantized, quantize_linear
 
 try:
@@ -101,7 +102,7 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
     BUFFERS = (*kernels.TENSORS, "order")
 
     @presented
-    def __init__(self, weight: Quantized, bias: Any = None, dtype: torch.dtype = torch.float16, activations: tc.DType | str | None = None):
+    def __init__(self, weight: Quantized | Placed, bias: Any = None, dtype: torch.dtype = torch.float16, activations: tc.DType | str | None = None):
         super().__init__()
         if isinstance(bias, torch.Tensor):
             bias = bias.detach().double().cpu().numpy()
@@ -113,7 +114,7 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
         self.activations = None if activations is None else str(tc.dtype(activations))
         for name in self.BUFFERS:
             array: Any = layer.arrays.get(name)
-            self.register_buffer(name, torch.from_numpy(array.bytes.copy()) if name == "w" else None if array is None else host.hold(array))
+            self.register_buffer(name, words(array) if name == "w" else None if array is None else host.hold(array))
 
     @classmethod
     @presented
@@ -122,9 +123,13 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
         activations: tc.DType | str | None = None, **options: Any,
     ) -> QuantLinear:  # fmt: skip
         """A layer with the weights of an `nn.Linear` in `dtype`, by `tilec.quant.quantize_linear`, which takes the `options`. `to` is the type of
-        the activations, the layer's own if it is torch.float16 or torch.bfloat16, else torch.float16. The result is on the layer's device."""
+        the activations, the layer's own if it is torch.float16 or torch.bfloat16, else torch.float16. The result is on the layer's device; weights on a
+        GPU are quantized there, by a kernel, to the same numbers, unless there are options."""
         w = layer.weight.detach()
         kept = w.dtype if w.dtype in (torch.float16, torch.bfloat16) else torch.float16
+        computed = torch_type(to or kept) if activations is None else where_packed(tc.dtype(dtype), group or w.shape[1], w.shape[1], tc.dtype(activations))
+        if lies_on_gpu(w) and not options and computed is not None and can_place(tuple(w.shape), dtype, group):
+            return cls(place(w.contiguous(), dtype, group, computed), layer.bias, to or kept, activations).to(w.device)
         q = quantize_linear(np.asarray(w.double().cpu().numpy()), dtype, group, **options)
         return cls(q, layer.bias, to or kept, activations).to(w.device)
 
@@ -175,3 +180,19 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
                 changed = fn(buffer)
                 self._buffers[name] = changed if changed.dtype == buffer.dtype else buffer.to(changed.device)
         return self
+
+
+def words(w: tc.Tensor) -> torch.Tensor:
+    """The bytes of packed weights: PyTorch's own where they lie in its memory on a GPU."""
+    held: Any = w.buffer
+    return torch.from_numpy(w.bytes.copy()) if w.device is None else held.owner
+
+
+def lies_on_gpu(w: torch.Tensor) -> bool:
+    return bool(w.is_cuda) and w.dtype in (torch.float16, torch.bfloat16, torch.float32)
+
+
+def where_packed(weight: tc.DType, group: int, columns: int, activations: tc.DType) -> tc.DType | None:
+    """The type that weights are packed for, for activations of 8 bits; None if they become others before."""
+    found = eight.way(weight, group, columns, activations)
+    return found.kind if found.power == 0 and found.weight == weight else None

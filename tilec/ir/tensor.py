@@ -47,6 +47,7 @@ class Tensor:
         found = read(buffer)
         require(found is not None, f"a tensor wraps an array, got {type(buffer).__name__}")
         if isinstance(found, Tensor):
+            self.device, self.address = found.device, found.address
             return found.buffer
         if found is not None and not isinstance(found, np.ndarray):
             require(found.contiguous, "the buffer of a tensor must be C-contiguous", hint="pass buffer.contiguous()")

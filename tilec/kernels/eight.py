@@ -24,8 +24,9 @@ from tilec.ir.arrays import is_torch
 from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import FEW, MULTIPROCESSORS, SHARED, TILE, Asked, Form, form
 from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
-from tilec.kernels.linear import MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, workspace
+from tilec.kernels.linear import MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, words, workspace
 from tilec.kernels.pieces import finished, summed
+from tilec.kernels.placed import Placed
 from tilec.kernels.plan import EACH, SUMS
 from tilec.quant import Quantized
 
@@ -330,7 +331,7 @@ class Linear8(Held):
     likewise. `rows8` makes both of numbers. Raises TileError for types and shapes that do not fit.
     """
 
-    weight: Quantized
+    weight: Quantized | Placed
     bias: Any = None
     to: DType | str = int8
     out: DType | str = f16
@@ -339,7 +340,7 @@ class Linear8(Held):
     @presented
     def __post_init__(self) -> None:
         q, kind, out = self.weight, tc.dtype(self.to), tc.dtype(self.out)
-        require(isinstance(q, Quantized), f"the weight is a Quantized, not a {type(q).__name__}", hint=MAKE)
+        require(isinstance(q, Quantized | Placed), f"the weight is a Quantized, not a {type(q).__name__}", hint=MAKE)
         require(kind in (int8, E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}", hint="tilec.kernels.linear.Linear takes f16 and bf16")
         require(out in (f16, bf16, f32), f"results are f16, bf16 or f32, not {out}")
         bias = np.zeros(q.shape[0]) if self.bias is None else numbers(self.bias)
@@ -351,13 +352,17 @@ class Linear8(Held):
         """Scales are of channels where each has one, and of groups else; both bear the powers of two."""
         q, how = self.weight, self.way
         packed = tc.packed(how.weight, how.kind)
-        codes = q.codes.codes() if how.power == 0 else how.weight.encode(q.codes.values() * 2.0**how.power)
+        if isinstance(q, Placed):
+            w, _ = words(q, packed)
+        else:
+            codes = q.codes.codes() if how.power == 0 else how.weight.encode(q.codes.values() * 2.0**how.power)
+            w = Tensor.from_codes(np.ascontiguousarray(codes.T), packed)
         power = how.power + packed.power
         scales = q.scale_values().T * 2.0**-power
         zeros = np.zeros((1, q.shape[0])) if q.zeros is None else q.zero_values().T * 2.0**power
         grouped = len(scales) > 1 or (to == int8 and q.shape[1] >= 1 << 16)  # sums of products below 2**15
         arrays = {
-            "w": Tensor.from_codes(np.ascontiguousarray(codes.T), packed), "scales": scales if grouped else np.zeros_like(scales), "zeros": zeros,
+            "w": w, "scales": scales if grouped else np.zeros_like(scales), "zeros": zeros,
             "channel": np.ones(q.shape[0]) if grouped else scales[0], "bias": bias,
         }  # fmt: skip
         held = {name: a if isinstance(a, Tensor) else np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
@@ -383,6 +388,7 @@ class Linear8(Held):
         return found
 
     def _example(self, rng: np.random.Generator, m: int, how: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        require(isinstance(self.weight, Quantized), "a layer whose weights were packed where they lie has no example")
         x, rows = rows8(rng.standard_normal((m, self.weight.shape[1])), self.to)
         exact = x.values() * rows[:, None].astype(np.float64) @ self.weight.dequantize().T + (0.0 if self.bias is None else numbers(self.bias))
         host = OfNumpy(x)

@@ -66,8 +66,17 @@ class OfNumpy:
         """f32[sums], and i32[turns] of zeros."""
         return np.empty(sums, np.float32), np.zeros(turns, np.int32)
 
+    def room(self, size: int) -> Any:
+        """Bytes where the library's arrays lie."""
+        return np.empty(size, np.uint8)
+
+    def fetch(self, a: Any) -> Any:
+        """What `room` gave, on the host, once it is written."""
+        return a
+
     def hold(self, a: Any) -> Any:
-        """An array of the host where the library's arrays lie."""
+        """An array of the host where the library's arrays lie; what lies on a GPU already stays there."""
+        require(not on_gpu(a), "the layer's weights lie on a GPU, and x does not")
         return a
 
     def shaped(self, y: Any, shape: tuple[int, ...]) -> Any:
@@ -128,8 +137,16 @@ class OfTorch:
         require(name, f"this PyTorch has no type {kind}")
         return getattr(self.torch, str(name))
 
+    def room(self, size: int) -> Any:
+        return self.torch.empty(size, dtype=self.torch.uint8, device=self.device)
+
+    def fetch(self, a: Any) -> Any:
+        return a.cpu().numpy()
+
     def hold(self, a: Any) -> Any:
         """Types that PyTorch lacks are bytes with a type of ours."""
+        if on_gpu(a):
+            return a
         if isinstance(a, np.ndarray):
             return self.torch.from_numpy(a).to(self.device)
         data = self.torch.from_numpy(a.bytes.copy()).to(self.device)
@@ -192,7 +209,19 @@ class OfDevice:
             found = self.kept[key] = self.hold(np.zeros(max(size, least), kind.numpy))
         return Tensor(found.buffer, kind, shape)
 
+    def room(self, size: int) -> Any:
+        return self.hold(np.zeros(size, np.uint8)).buffer
+
+    def fetch(self, a: Any) -> Any:
+        with driver.on(self.device):
+            driver.call("cuStreamSynchronize", self.stream)
+            found = np.empty(a.nbytes, np.uint8)
+            driver.call("cuMemcpyDtoH", found.ctypes.data, a.address, a.nbytes)
+        return found
+
     def hold(self, a: Any) -> Any:
+        if on_gpu(a):
+            return a
         made = Buffer(a.bytes if isinstance(a, Tensor) else np.ascontiguousarray(a), self.device)
         where = DeviceArray(made.address, uint8, (made.nbytes,), (1,), 1, self.device, owner=made)
         return Tensor(where, a.dtype if isinstance(a, Tensor) else numpy_type(a.dtype), a.shape)
@@ -203,6 +232,11 @@ class OfDevice:
 
 
 Library = OfNumpy | OfTorch | OfDevice
+
+
+def on_gpu(a: Any) -> bool:
+    """Whether it is a tensor over memory of a GPU."""
+    return isinstance(a, Tensor) and a.device is not None
 
 
 def library_of(x: Any, stream: Any = None) -> Library:

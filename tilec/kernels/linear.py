@@ -20,9 +20,11 @@ import numpy as np
 import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
+from tilec.ir.packing import Packed
 from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, TILE, Asked, Form, clocks, form, measured
 from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
 from tilec.kernels.pieces import finished, summed
+from tilec.kernels.placed import Placed
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
 
@@ -164,7 +166,8 @@ class Held:
 class Linear(Held):
     """A linear layer with weights of few bits: `layer(x)` is x W^T + b.
 
-    `weight` is W [N, K] (`tilec.quant`), `bias` [N] or None; `to`, f16 or bf16, is the type of x [..., K] and y [..., N]. x is an array of
+    `weight` is W [N, K], of `tilec.quant` or, packed where it lay, of `tilec.kernels.placed`; `bias` [N] or None; `to`, f16 or bf16, is the type of
+    x [..., K] and y [..., N]. x is an array of
     NumPy, a `tc.Tensor`, or a tensor of PyTorch; y is of the same kind. Without a GPU the interpreter computes. Nothing is allocated on a GPU but
     the result, and nothing waited for, so that calls can be captured in a CUDA graph once one of that shape has been made; see `libraries` for
     streams.
@@ -174,7 +177,7 @@ class Linear(Held):
     Raises TileError for shapes and types that do not fit, and for weights that are no finite numbers of `to`.
     """
 
-    weight: Quantized
+    weight: Quantized | Placed
     bias: Any = None
     to: DType = f16
     _held: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)
@@ -183,7 +186,7 @@ class Linear(Held):
     def __post_init__(self) -> None:
         self.to = tc.dtype(self.to)
         require(self.to in COMPUTED, f"activations are f16 or bf16, not {self.to}", hint="to=tc.f16, the default, or to=tc.bf16")
-        known = isinstance(self.weight, Quantized)
+        known = isinstance(self.weight, Quantized | Placed)
         require(known, f"the weight is a Quantized, not a {type(self.weight).__name__}", hint=MAKE)
         q, (rows, _) = self.weight, self.weight.shape
         p = self.plan = plan(q, self.to)
@@ -191,14 +194,14 @@ class Linear(Held):
         require(bias.shape == (rows,), f"the bias has shape {bias.shape}, but there are {rows} outputs")
         nothing = np.zeros((1, rows))
         zeros = nothing if q.zeros is None else of_rows(q.zero_values(), q)
-        codes, order = columns(q)
         packed = tc.packed(q.dtype, self.to)
+        w, order = words(q, packed)
         self.recipe = Recipe(
             str(packed), str(self.to), str(p.scale_type), p.on, p.group, q.zeros is not None, q.zeros is None or whole_zeros(zeros, q.dtype, self.to),
-            p.below, p.unit, *codes.shape, p.sums_up_to,
+            p.below, p.unit, *reversed(w.shape), p.sums_up_to,
         )  # fmt: skip
         self.arrays: dict[str, Any] = {
-            "w": Tensor.from_codes(np.ascontiguousarray(codes.T), packed),
+            "w": w,
             "scales": Tensor.from_values(nothing if p.scales is None else p.scales, p.scale_type),
             "zeros": Tensor.from_values(zeros, self.to),
             "channel": p.channel.astype(np.float32),
@@ -239,6 +242,7 @@ class Linear(Held):
 
     def _example(self, rng: np.random.Generator, m: int, how: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
         x = Tensor.from_values(rng.standard_normal((m, self.weight.shape[1])), self.to)
+        require(isinstance(self.weight, Quantized), "a layer whose weights were packed where they lie has no example")
         exact = x.values().astype(np.float64) @ self.weight.dequantize().T + (0.0 if self.bias is None else numbers(self.bias))
         y = Tensor.from_codes(np.zeros((m, self.recipe.n), np.uint16), self.to)
         host = OfNumpy(x)
@@ -269,6 +273,15 @@ class Linear(Held):
         x = library.own(x)
         check(tuple(x.shape), library.kind(x), self.weight.shape[1], self.to)
         return product(x, self._where(library), self.recipe, library, out)
+
+
+def words(q: Quantized | Placed, packed: Packed) -> tuple[Tensor, Any]:
+    """The packed weights [K, N] as the kernel has them, and what the activations' columns are gathered by, if they are."""
+    if isinstance(q, Placed):
+        require(q.kind == packed, f"the weights were packed as {q.kind}, but the layer wants {packed}", hint=f"place(w, ..., to={packed.to})")
+        return q.packed, None
+    codes, order = columns(q)
+    return Tensor.from_codes(np.ascontiguousarray(codes.T), packed), order
 
 
 def numbers(bias: Any) -> Any:

@@ -45,8 +45,8 @@ class Plan:
     sums_up_to: int = 0  # tiles of up to so many rows have scales on sums, though others have them on each weight
 
 
-def plan(q: Quantized, to: DType) -> Plan:
-    """Decide for a weight that is computed in `to`."""
+def plan(q: Any, to: DType) -> Plan:
+    """Decide for a weight, a `Quantized` or `Placed`, that is computed in `to`."""
     scales = np.broadcast_to(q.scales.values().astype(np.float64), (q.shape[0], q.scales.shape[1]))
     second = np.ones(q.shape[0]) if q.scale2 is None else np.broadcast_to(q.scale2.values()[:, 0], q.shape[0]).astype(np.float64)
     unit = free_scale(q.dtype, to)
@@ -87,7 +87,7 @@ def columns(q: Quantized) -> tuple[Array, Array | None]:
     return filled.reshape(q.shape[0], -1), grouped.reshape(-1)
 
 
-def kernel_group(q: Quantized) -> int:
+def kernel_group(q: Any) -> int:
     """Rows of the kernel's groups: whole tiles, if a channel has one group; else what divides both a group and a tile, if a tile does not divide it."""
     if q.scales.shape[1] == 1:
         return cdiv(q.shape[1], TILE) * TILE
@@ -95,7 +95,7 @@ def kernel_group(q: Quantized) -> int:
     return filled if filled % TILE == 0 else math.gcd(filled, TILE)
 
 
-def of_rows(values: Array, q: Quantized) -> Array:
+def of_rows(values: Array, q: Any) -> Array:
     """What is [N, G] for a weight's groups as [rows, N] for the kernel's."""
     return np.repeat(values, max(1, cdiv(q.group, FINEST) * FINEST // kernel_group(q)), axis=1).T
 

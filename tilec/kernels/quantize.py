@@ -81,7 +81,7 @@ def quantize(
     fits = size > 0 and k % size == 0 and (ROWS % size == 0 or size % ROWS == 0)
     require(fits, f"groups of {size} rows of {k}: a group divides the rows, and is a divisor or a multiple of {ROWS}", hint="tilec.quant.quantize takes any")
     packed = kind if isinstance(kind, Packed) else tc.packed(kind, to)
-    reached = bool(np.isfinite(packed.to.round(float(kind.element.max))))
+    reached = packed.to.bits <= 8 or bool(np.isfinite(packed.to.round(float(kind.element.max))))
     require(reached, f"the largest weight of a group becomes the largest {packed.element}, which {packed.to} does not hold", hint="to='bf16'")
     scheme = Scheme(packed.element, wide, float(zero))
     shape = (k // size, n)
