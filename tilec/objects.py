@@ -14,7 +14,7 @@ from tilec import quant, sim
 from tilec.explain import Explanation
 from tilec.frontend.stubs import declared
 from tilec.ir.shadow import Shadow
-from tilec.kernels import eight, linear
+from tilec.kernels import eight, linear, placed
 from tilec.trace import Trace
 from tilec.tune import Tuned
 
@@ -54,7 +54,7 @@ PAGES = {
     ),
     "layers": Page(
         "Linear layers with weights of few bits", "See [weights.md](../weights.md), and [torch.md](../torch.md) for `tilec.torch.QuantLinear`.",
-        {**of("tilec.kernels.linear", linear.Linear), **of("tilec.kernels.eight", eight.Linear8, eight.rows8)},
+        {**of("tilec.kernels.linear", linear.Linear), **of("tilec.kernels.eight", eight.Linear8, eight.rows8), **of("tilec.kernels.placed", placed.place)},
     ),
 }  # fmt: skip
 CONSTRUCTED = (tc.Tensor, quant.Quantized, linear.Linear, eight.Linear8)  # by users
