@@ -49,13 +49,13 @@ def search(element: DType, to: DType, seconds: float, seed: int | None = None) -
     require(bits <= 8 and (not floating or element.exponent_bits < (8 if to == bf16 else 6)), f"{to} does not hold the exponents of {element}")
     shape = Program(bits, (), floating, mantissa, element.mantissa_bits)
     unit, draw = Unit(shape, (0,) if floating else tuple(range(mantissa + 2 - bits))), random.Random(seed)
-    best, rounds, end = (math.inf, 0), 50, time.monotonic() + seconds
+    best, most, rounds, end = (math.inf, 0), LANE * LANE, 100, time.monotonic() + seconds
     while True:
-        for moves in range(unit.least_moves, unit.least_moves + MORE):
-            for found in climb(unit, moves, rounds, draw) if moves + unit.pairs <= best[0] else ():
+        for moves in range(unit.least_moves, min(unit.least_moves + MORE, most - unit.pairs + 1)):
+            for found in climb(unit, moves, rounds, draw):
                 if found is not None and cost(found) < best:
-                    best = cost(found)
-                    yield instructions(found), found
+                    best, most = cost(found), instructions(found)
+                    yield most, found
                 if time.monotonic() > end:
                     return
         rounds *= 2
@@ -166,18 +166,19 @@ def filled(unit: Unit, moved: Moved, pairs: Sequence[Pair], draw: random.Random)
     one_or_two = np.stack(np.triu_indices(nothing + 1, 1), axis=1)
     space, taken, best = quotient(unit, pairs), list(pairs), 0
     while len(taken) < unit.pairs:
-        sets, rows = one_or_two, shown(space, places, one_or_two)
+        sets, rows = one_or_two, seen(space, places, one_or_two)
         rank = ranks(rows)
         fit = np.argwhere(rank == unit.shape.bits)
         if not len(fit) and len(taken) >= unit.pairs - LAST:
             sets = np.array(draw.choices(range(nothing + 1), k=4 * DRAWN)).reshape(DRAWN, 4)
-            rows = shown(space, places, sets)
+            rows = seen(space, places, sets)
             fit = np.argwhere(ranks(rows) == unit.shape.bits)
         if not len(fit):
             best = int(rank.max())
             break
         i, start = fit[draw.randrange(len(fit))]
-        taken.append(Pair(tuple(v for v, count in zip(views, np.bincount(sets[i], minlength=nothing).tolist()) if count % 2), unit.starts[start]))
+        odd = np.flatnonzero(np.bincount(sets[i], minlength=nothing)[:nothing] % 2)
+        taken.append(Pair(tuple(views[v] for v in odd), unit.starts[start]))
         space = less(space, rows[i, start])
     return State(moved, tuple(taken), unit.shape.bits * len(taken) + best - sum(len(p.views) > 2 for p in taken) / 2)
 
@@ -185,7 +186,7 @@ def filled(unit: Unit, moved: Moved, pairs: Sequence[Pair], draw: random.Random)
 # Spaces over GF(2): a bit of the words is a number whose bits are its coordinates; one more, 0, is no bit
 
 
-def shown(space: Array, places: Array, sets: Array) -> Array:
+def seen(space: Array, places: Array, sets: Array) -> Array:
     """What the bits of weights are in sets of views, XORed, [set, start, bit]."""
     return np.bitwise_xor.reduce(space[places][sets], axis=1)  # type: ignore[no-any-return]
 
@@ -200,8 +201,8 @@ def quotient(unit: Unit, pairs: Sequence[Pair]) -> Array:
     free = (1 << i for i in range(unit.size))
     out: list[int] = []
     for bit in range(unit.size):
-        row = basis.get(bit)
-        out.append(next(free) if row is None else reduce(xor, (out[i] for i in range(bit) if row >> i & 1), 0))
+        shown = basis.get(bit)
+        out.append(next(free) if shown is None else reduce(xor, (out[i] for i in range(bit) if shown >> i & 1), 0))
     return np.array([*out, 0], np.int64 if unit.size - len(basis) < 63 else object)
 
 
