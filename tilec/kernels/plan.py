@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 EACH, SUMS, CHANNELS = "each weight", "the sum of each group", "the sum of each channel"  # what a scale is applied to
 FINEST = 16  # rows of the smallest groups: finer ones would cost more than the weights
 SMALL, USUAL = 2.0**-8, 2.0  # bounds of scales, see `tc.dequantize`
-FEW_ROWS = 32  # of a tile: at 64 rows scales on sums take as many multiply-adds as scales on each weight
+FEW_ROWS = 32  # of a tile, and a quarter of a group: with twice as many scales on sums take as many multiply-adds as scales on each weight
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def plan(q: Any, to: DType) -> Plan:
         powers = powers_below(spread, min(below, most))
         moved = spread / powers
         if np.array_equal(to.round(moved), moved) and least(moved) * small >= to.smallest_normal:
-            sums = FEW_ROWS if below != SMALL and group % TILE == 0 and not q.dtype.is_float else 0
+            sums = min(FEW_ROWS, group // 4) if below != SMALL and not q.dtype.is_float else 0
             return Plan(EACH, f"{to} holds the scales, and {what}", group, moved, to, second * powers, below, unit, sums)
     if group % TILE == 0:
         return Plan(SUMS, f"{to} does not hold the scales, and f32 does", group, spread, f32, second, unit=unit)

@@ -29,6 +29,7 @@ from tilec.ir.ops.base import Elementwise, constant
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
+from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
 from tilec.ir.ops.shared_views import laid_out
@@ -320,9 +321,9 @@ class AssignLayouts(Rewriter):
         return op.memory.type.dtype.bits % 8 != 0 and viewed(op.memory) in self.written
 
     def wish(self, value: Value) -> Layout | None:
-        """The layout that a matrix product or a store to global memory wants of a value that only it uses, perhaps transposed."""
+        """The layout that a matrix product or a store to global memory wants of a value that only it uses, perhaps transposed or in slices."""
         (user, *others) = self.uses.get(value, [None])
-        if others or user is None:
+        if user is None or not all(isinstance(u, Slice) and isinstance(user, Slice) and u.shape == user.shape for u in others):
             return None
         if type(user) in WISHES:
             return WISHES[type(user)](self, user, value)
@@ -335,7 +336,7 @@ class AssignLayouts(Rewriter):
         if isinstance(user, Reshape) and user.x.type.shape and user.shape:
             wanted = self.wish(user.result)
             return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
-        if isinstance(user, Elementwise) and user.result.type.dtype.bits == value.type.dtype.bits:
+        if isinstance(user, Elementwise) and (user.result.type.dtype.bits == value.type.dtype.bits or 1 in value.type.shape):
             return self.wish(user.result)
         if isinstance(user, For | Yield) and value in self.carried_as and self.carried_as[value] is not value:
             return self.wish(self.carried_as[value])

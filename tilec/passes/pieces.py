@@ -20,7 +20,7 @@ from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.pieces import Concatenate, LoadStrided, Part, Slice
 from tilec.ir.ops.sync import Sync
 from tilec.ir.types import TileType
-from tilec.passes.layouts import RULES, AssignLayouts, padded
+from tilec.passes.layouts import RULES, WISHES, AssignLayouts, padded
 
 
 def through_shared(a: AssignLayouts, dtype: DType, shape: Sequence[int], parts: Iterable[tuple[Value, Sequence[int]]]) -> Value:
@@ -70,6 +70,14 @@ def slice_layout(layout: Layout, op: Slice) -> Layout | None:
     return found if found is not None and op.copied(layout, found) is not None else None
 
 
+def wish(a: AssignLayouts, op: Slice, value: Value) -> Layout | None:
+    """The whole tile as its slices are wanted, one after another in registers."""
+    wanted, shapes = a.wish(op.result), list(zip(value.type.shape, op.shape, op.starts, op.steps, strict=True))
+    if wanted is None or wanted.shape != op.shape or any(n % part or start % part or step != 1 for n, part, start, step in shapes):
+        return None
+    return local(*(n // part for n, part, _, _ in shapes)) * wanted
+
+
 def cut(a: AssignLayouts, op: Slice) -> Any:
     x = a.get(op.x, a.layout_of(op.x))
     layout = slice_layout(x.type.layout, op)
@@ -109,3 +117,4 @@ def joined(a: AssignLayouts, op: Concatenate) -> Any:
 
 
 RULES.update({Slice: cut, Part: part, Concatenate: joined})
+WISHES[Slice] = wish
