@@ -109,6 +109,9 @@ SAMPLE = [  # type, computed in, M, N, K, form, what is wished
     ("int1", f16, 2, 40, 272, Form(16, 128, 4, 4, 2), {"group": 272, "zeros": tc.f16}),
     ("int4", f16, 1, 300, 1040, Form(8, 256, 4, 4, 2), {"group": 104, "scale": tc.f16, "zeros": None}),
     ("uint4", f16, 4, 130, 520, Form(8, 128, 4, 4, 1), {"group": 104, "zeros": "int"}),
+    ("uint4", f16, 5, 136, 384, Form(8, 128, 4, 3, 2), {"group": 32, "scale": tc.f16, "zeros": "int", "two_level": None}),
+    ("uint7", bf16, 13, 264, 300, Form(16, 256, 4, 2, 1), {"group": 64, "scale": bf16, "zeros": "int", "two_level": None}),
+    ("nf4", f16, 3, 200, 384, Form(8, 256, 4, 3, 1), {"group": 64, "scale": tc.f16, "zeros": None, "two_level": None}),
     ("float6_e3m2", bf16, 3, 96, 1536, Form(8, 128, 4, 6, 3), {"group": 128, "scale": tc.f32, "zeros": None}),
     ("nf4", f16, 8, 64, 300, Form(8, 128, 4, 3, 1), {"group": 20, "zeros": tc.f32}),
     ("int3", bf16, 7, 72, 256, Form(8, 128, 4, 2, 1), {"group": 16, "scale": tc.bf16}),
@@ -146,7 +149,8 @@ def test_sectors_are_read_and_written_whole(m, how):
 
 SHAPES = [  # type, computed in, group, zero points, of which type scales are
     ("int4", f16, 128, None, "f16"), ("uint4", f16, 16, "int", "f16"), ("nf4", f16, 16, "f32", "f16"), ("int3", bf16, 128, None, "f32"),
-    ("float8_e4m3", bf16, 32, None, "bf16"), ("int1", f16, None, None, "f16"), ("uint4", bf16, 128, "f32", "f32"),
+    ("float8_e4m3", bf16, 32, None, "bf16"), ("int1", f16, None, None, "f16"), ("uint4", bf16, 128, "f32", "f32"), ("uint7", f16, 64, "int", "f16"),
+    ("uint4", bf16, 32, "int", "bf16"),
 ]  # fmt: skip
 
 
@@ -169,14 +173,15 @@ def test_nothing_is_spilled(name, to, group, zeros, scale, arch):
 
 
 @pytest.mark.parametrize("m", [3, 16, 64])
-def test_zero_points_of_whole_tiles(m):
-    """On sums, in tiles of few rows; on each weight, in others: right either way."""
+@pytest.mark.parametrize(("group", "rows"), [(128, 32), (64, 16), (32, 8)])
+def test_zero_points(m, group, rows):
+    """On sums, in tiles of no more rows than a quarter of a group; on each weight, in others: right either way."""
     rng = np.random.default_rng()
-    c = case(rng, weight_type(rng.choice(["uint4", "uint3", "uint7", "uint8", "int4"])), f16, m, 100, 512, group=128, scale=f16, zeros="int", two_level=None)
+    c = case(rng, weight_type(rng.choice(["uint4", "uint3", "uint7", "uint8", "int4"])), f16, m, 100, 512, group=group, scale=f16, zeros="int", two_level=None)
     layer = Linear(c.q, c.bias)
     how = form(layer.recipe.asked(m))
-    assert layer.recipe.constants(how)["on"] == (SUMS if how.bm <= 32 else EACH)
-    assert f"in tiles of up to 32 rows on {SUMS}" in layer.explain()
+    assert layer.recipe.constants(how)["on"] == (SUMS if how.bm <= rows else EACH)
+    assert f"in tiles of up to {rows} rows on {SUMS}" in layer.explain()
     check(layer(c.given()), c)
 
 

@@ -111,6 +111,32 @@ def test_tf32_and_8_bit_floats(dtype, mode, arch):
 
 
 @pytest.mark.skipif(not find("nvdisasm"), reason="machine code is read by nvdisasm")
+@tc.kernel(warps=4)
+def by_columns(x: f16[64, 32], w: f16[32, 64], factors: X[3, 64], y: X[64, 64], z: X[64, 64], *, X: tc.DType = f16):
+    """A product's columns times a row of shared memory, and its rows times a column of it."""
+    tc.grid(1)
+    s = tc.shared(X, [3, 64])
+    tc.copy_async(s, factors, [0, 0])
+    tc.commit()
+    tc.wait(0)
+    tc.sync()
+    acc = tc.dot(tc.load(x, [0, 0], [64, 32]), tc.load(w, [0, 0], [32, 64]), tc.zeros(f32, [64, 64]))
+    tc.store(y, [0, 0], tc.cast(acc * tc.cast(tc.load(s, [1, 0], [1, 64]), f32), X))
+    tc.store(z, [0, 0], tc.cast(acc * tc.cast(tc.load(s, [2, 0], [64, 1], dims=[1, 0]), f32), X))
+
+
+@pytest.mark.parametrize("dtype", [f16, bf16], ids=str)
+def test_one_row_is_loaded_for_all_lanes(dtype):
+    """What lanes hold several times comes by ldmatrix, too, eight columns of fragments at a time."""
+    x, w = RNG.integers(-3, 4, (64, 32)).astype(np.float16), RNG.integers(-3, 4, (32, 64)).astype(np.float16)
+    factors = tc.Tensor.from_values(2.0 ** RNG.integers(-3, 3, (3, 64)), dtype)
+    exact = dtype.round(x.astype(np.float64) @ w.astype(np.float64))
+    outputs = [tc.Tensor.from_values(np.zeros((64, 64)), dtype) for _ in range(2)]
+    report = everywhere(by_columns, (x, w, factors, *outputs), {"y": exact * factors.values()[1], "z": exact * factors.values()[2][:, None]}, X=dtype)
+    assert all(c.ways == c.ideal_ways for c in report.costs if "ldmatrix" in c.site.text)
+    assert "ld.shared" not in by_columns.compile("sm_80", X=dtype).ptx
+
+
 @pytest.mark.parametrize("arch", ["sm_90a", "sm_120a"])
 def test_it_is_one_instruction(arch):
     """64 x 64 elements of 16 bits by 4 warps, 512 bytes an instruction: 4 a warp, each way."""

@@ -487,3 +487,4 @@ def test_every_sector_is_used_and_no_bank_twice(name):
     exact = x.astype(float) @ (f16.round(w.values()) * np.repeat(s.astype(float), 128, axis=0))
     assert np.linalg.norm(y - exact) < 2**-9 * np.linalg.norm(exact)
     assert (report.findings, report.global_efficiency, report.shared_conflicts) == ([], 1.0, 0)
+    assert "ld.shared.b16" not in BENCHMARK.scaled.compile("sm_80", W=kind).ptx  # scales come by ldmatrix, those of four columns at a time

@@ -156,10 +156,11 @@ def load_matrix(g: Generator, op: ldmatrix.LoadMatrix) -> Sequence[Registers]:
     rows, count, kind = matrix_rows(g, op, ldmatrix.addresses(op.memory.type, op.dims, op.result.type))
     result = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
     out: Registers = []
+    each = op.result.type.layout.registers // (len(rows) * count)  # of a word; one alone stands there twice
     for row in rows:
         whole = g.e.call(result, f"llvm.nvvm.ldmatrix.sync.aligned.m8n8.{kind}.b16.p3", f"ptr addrspace(3) {row}")
         words = [whole] if count == 1 else g.e.extract(whole, result, count)
-        out += [element for word in words for element in elements_of(g, word, op.result.type)]
+        out += [element for word in words for element in elements_of(g, word, op.result.type)[:each]]
     return [out]
 
 

@@ -3,6 +3,9 @@
 The fragment of one matrix is that of the PTX ISA, sections "ldmatrix" and "stmatrix": of 16-bit elements lane l has 2(l%4) and 2(l%4)+1 of row
 l/4; with `.trans` of column l/4. Lanes 8j to 8j+7 supply the addresses of the rows of matrix j. To the instructions rows are bytes: lane l has
 bytes 4(l%4) to 4(l%4)+3 of row l/4, whatever elements these are; only transposed they must be of 16 bits.
+
+Where all rows of a matrix are one and the same, a lane gets elements 2(l%4) and 2(l%4)+1 of it, or transposed element l/4, twice: scales of columns, as the
+result of a product wants them, or its right operand.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 from functools import lru_cache
 
 from tilec.errors import require
-from tilec.ir.layout import Digit, Layout, column_spatial, spatial
+from tilec.ir.layout import NOWHERE, Digit, Layout, column_spatial, replicated, spatial
 from tilec.ir.notes import Refused
 from tilec.ir.ops.memory import LoadShared, StoreShared
 from tilec.ir.types import SharedType, TileType
@@ -75,15 +78,28 @@ def addresses(memory: SharedType, dims: tuple[int, ...], tile: TileType) -> tupl
     for pairs_along, fragment in ((1, spatial(8, 4).local(1, each)), (0, column_spatial(4, 8).local(each, 1))):
         quotient = tile.layout.try_divide(fragment)
         if quotient is not None and (pairs_along == along or bits == 16):
-            count, (low, high) = next((n, peeled) for n in (4, 2, 1) if (peeled := _peel(quotient.register_digits, n)))
-            across = 1 - along
-            digits = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in (*quotient.thread_digits, *low))
-            rows = tuple(d._replace(stride=d.stride * 8) if d.dim == across else d for d in high)
-            idle = (Digit(4 // count, -1, 0),)  # lanes whose addresses are not used
-            shape = tuple(n * 8 if axis == across else n for axis, n in enumerate(quotient.shape))
-            threads = (*digits[: len(quotient.thread_digits)], *idle, *digits[len(quotient.thread_digits) :], Digit(8, across, 1))
-            return Layout(shape, threads, rows), count, pairs_along != along
+            return rows_of(quotient, along, 8), _count(quotient), pairs_along != along
+    for transposed, fragment in ((False, replicated(8, rank=2).spatial(1, 4).local(1, each)), (True, spatial(1, 8).replicated(4))):
+        quotient = tile.layout.try_divide(fragment if along == 1 else fragment.transpose())
+        if quotient is not None and bits == 16 and _count(quotient) > 1:
+            return rows_of(quotient, along, 1), _count(quotient), transposed
     return Refused("who uses the tile does not want it in fragments of matrix instructions")
+
+
+def rows_of(quotient: Layout, along: int, rows: int) -> Layout:
+    """Which row each lane addresses, of matrices that lie as `quotient` tells, of 8 rows or of one."""
+    count = _count(quotient)
+    peeled = _peel(quotient.register_digits, count)
+    assert peeled is not None
+    threads, low, high = (tuple(d._replace(stride=d.stride * rows) if d.dim == 1 - along else d for d in part) for part in (quotient.thread_digits, *peeled))
+    idle = Digit(4 // count, NOWHERE, 0)  # lanes whose addresses are not used
+    shape = tuple(n * rows if axis != along else n for axis, n in enumerate(quotient.shape))
+    return Layout(shape, (*threads, idle, *low, Digit(8, 1 - along, 1) if rows == 8 else Digit(8, NOWHERE, 0)), high)
+
+
+def _count(quotient: Layout) -> int:
+    """Matrices an instruction."""
+    return next(n for n in (4, 2, 1) if _peel(quotient.register_digits, n))
 
 
 def _peel(digits: tuple[Digit, ...], count: int) -> tuple[tuple[Digit, ...], tuple[Digit, ...]] | None:
