@@ -3,7 +3,8 @@ loads and addresses included. A block has 16 rows of activations, 4 warps and 25
 
 "scaled" is cast-then-scale, each weight rounded once; "small scales" the same where scales are below 2**-8, as those of most layers are;
 "on sums" applies the scale to the accumulators. "zeros" is with integer zero points for each group. Counts are exact; a smaller number is less work for
-the same bytes. Each has its limit beside it, and a ! if it is missed. A further table is of `tilec.kernels.linear` as it ships, which chooses among these.
+the same bytes. Each has its limit beside it, and a ! if it is missed. Further tables are of `tilec.kernels.linear` as it ships, which chooses among these:
+in one form for all types, and for some types in all forms of few rows and in groups of 128, 64 and 32.
 
 Another is of `tilec.kernels.eight`, whose activations have 8 bits, where products have 8, too: scales of channels, and of groups.
 
@@ -174,14 +175,25 @@ def modes(weight: DType, to: DType) -> dict[str, Any]:
     return found
 
 
-def shipped(weight: DType, to: DType, zeros: bool, arch: str, how: Form = Form(16, 256, 4, 3, 1)) -> Count:
+def shipped(weight: DType, to: DType, zeros: bool, arch: str, how: Form = Form(16, 256, 4, 3, 1), group: int = GROUP) -> Count:
     """The count for `tilec.kernels.linear` with scales that `to` holds, as layers have them, and perhaps zero points."""
     rng = np.random.default_rng(0)
     codes = tc.Tensor.from_codes(rng.integers(0, 2, (256, 1024), dtype=np.uint8), weight)
-    scales = tc.Tensor.from_values(rng.uniform(0.001, 0.01, (256, 1024 // GROUP)), to)
+    scales = tc.Tensor.from_values(rng.uniform(0.001, 0.01, (256, 1024 // group)), to)
     points = tc.Tensor.from_codes(rng.integers(0, 2, scales.shape, dtype=np.uint8), weight) if zeros else None
     recipe = Linear(Quantized(codes, scales, points), to=to).recipe
-    return count(kernel_of(how.warps), arch, **recipe.constants(how))
+    return count(kernel_of(how.warps), arch, weights=128 * how.bn // (32 * how.warps), **recipe.constants(how))
+
+
+SMALL_FORMS = [Form(bm, bn, 4, 3, 1) for bm, bn in ((8, 128), (8, 256), (16, 128), (16, 256), (32, 128))]
+GROUPS = (128, 64, 32)
+
+
+def form_rows(names: tuple[str, ...]) -> Iterator[tuple[str, int, list[float]]]:
+    """Weights, their group, and the counts in SMALL_FORMS, in f16; those whose names end in + have zero points."""
+    for name in names:
+        for group in GROUPS:
+            yield name, group, [shipped(tc.dtype(name.rstrip("+")), f16, name.endswith("+"), "sm_80", how, group).per_weight for how in SMALL_FORMS]
 
 
 LARGE = {"int8": (128, 256, 8), "e4m3": (64, 256, 8)}
@@ -233,6 +245,11 @@ def main() -> None:
     for d, to, cells8 in eight():
         print(f"  {d!s:14}{to:>8}" + "".join(f"{n:17.2f}" for n in cells8), flush=True)
 
+    print("\n  tilec.kernels.linear, f16, sm_80, by rows and columns of a tile; + with integer zero points")
+    print(f"  {'':14}{'group':>7}" + "".join(f"{f'{how.bm} x {how.bn}':>12}" for how in SMALL_FORMS))
+    for name, group, counts in form_rows(IN_FORMS):
+        print(f"  {name:14}{group:7}" + "".join(f"{c:12.2f}" for c in counts), flush=True)
+
     print(f"\n  few rows, f16, group {GROUP}, sm_90a: all instructions for each weight, and what an H100 has time for at 3.35 TB/s")
     columns = {"8 rows": few_rows, "16 rows": scaled, "1 row, f32": one_row}
     print(f"  {'':14}{'time for':>12}" + "".join(f"{title:>12}" for title in columns))
@@ -240,6 +257,7 @@ def main() -> None:
         print(f"  {d!s:14}{RATE * d.bits:12.2f}" + "".join(f"{in_all(kernel, d):12.2f}" for kernel in columns.values()), flush=True)
 
 
+IN_FORMS = ("int4", "uint4+", "int7", "uint7+", "int1", "uint1+", "float4_e2m1", "float7_e1m5", "nf4")
 FEW = ("int1", "int2", "int3", "int4", "int5", "int6", "int7", "int8", "float4_e2m1", "float6_e3m2", "float8_e4m3", "nf4")
 
 

@@ -275,6 +275,31 @@ def test_a_scaled_weight_is_rounded_once(name, to, below):
     assert not report.findings, str(report)
 
 
+def any_scales(count, below, to):
+    """Zeros, the least and the largest subnormal numbers, those at the bound, and any bits between, of both signs."""
+    bound = int(to.encode(np.array([below]), saturate=False)[0])
+    codes = np.random.default_rng().integers(0, bound, count)
+    codes[:6] = 0, 1, (1 << to.mantissa_bits) - 1, 1 << to.mantissa_bits, bound - 1, bound // 2
+    codes[6:12] = codes[:6]
+    return tc.Tensor.from_codes((codes | (np.arange(count) // 6 % 2) << 15).astype(np.uint16).reshape(1, -1), to)
+
+
+@pytest.mark.parametrize("to", TARGETS, ids=str)
+@pytest.mark.parametrize("name", ["int3", "uint5", "int6", "int7", "uint7", "e2m1", "e2m2", "e3m2", "e1m5", "e2m4", "e3m3", "e4m2", "e5m1"])
+def test_every_code_times_extreme_scales(name, to):
+    """Rounded once, subnormal or not; integers under scales up to 2**7 in f16, and all in bf16, take no more instructions than below 2."""
+    element, kind = tc.dtype(name), tc.packed(name, to)
+    below = (2.0 if element.is_float else 128.0) if to == f16 else 2.0**100
+    codes = np.stack([every_code(element, (128,)) for _ in range(64)], axis=1)  # all of them in each column
+    codes[kind.unfit[codes]] = 0
+    s = any_scales(64, below, to)
+    expected = to.round(element.decode(codes) * s.values().astype(np.float64))
+    y = tc.Tensor.from_values(np.full(codes.shape, 777.0), to)
+    report = dequantized.simulate(tc.Tensor.from_codes(codes, kind), s, y, W=kind, X=to, below=below)
+    np.testing.assert_array_equal(y.values(), expected)
+    assert not report.findings, str(report)
+
+
 @pytest.mark.parametrize("to", TARGETS, ids=str)
 @pytest.mark.parametrize("name", ["uint4", "int4", "uint3", "int8", "e2m1"])
 def test_zero_points(name, to):

@@ -17,11 +17,14 @@ def summed(x, w, scales, zeros, i, j, first, last, X, on, group, has_zeros, whol
     for k in tc.range(first, last, TILE, stages=stages):
         rows, tile = tc.cast(tc.load(x, [i, k], [bm, TILE]), X), tc.load(w, [k, j], [TILE, bn])
         zero = of_groups(zeros, k, j, group, bn) if has_zeros else None
-        scale = of_groups(scales, k, j, group, bn) if on != CHANNELS else None
-        weights = converted(tile, scale if on == EACH else unit, zero, below, whole, X)
+        factor = of_groups(scales, k, j, group, bn) if on == EACH else unit
+        weights = converted(tile, factor, zero, below, whole, X)
         if on == SUMS:
-            wide = tc.cast(scale, f32)
-            acc = acc + (tc.dot(weights.T, rows.T) * wide.T if turned else tc.dot(rows, weights) * wide)
+            each = min(group, TILE)
+            for n in tc.static_range(TILE // each):  # slices of whole steps, which stay in their registers
+                left, right = rows[:, n * each : (n + 1) * each], weights[n * each : (n + 1) * each]
+                wide = tc.cast(tc.load(scales, [k // group + n, j], [1, bn]), f32)
+                acc = acc + (tc.dot(right.T, left.T) * wide.T if turned else tc.dot(left, right) * wide)
         else:
             acc = tc.dot(weights.T, rows.T, acc) if turned else tc.dot(rows, weights, acc)
     return acc.T if turned else acc
