@@ -5,7 +5,7 @@ from __future__ import annotations
 import tilec as tc
 from tilec import f32
 from tilec.kernels.forms import FEW, STRIP, TILE, together
-from tilec.kernels.plan import CHANNELS, EACH, SUMS
+from tilec.kernels.plan import EACH, SUMS
 
 
 @tc.function

@@ -7,7 +7,7 @@ two, is one LOP3; it is taken if all that it shows is independent of what the ot
 other views, and what shows no less is kept. The last pairs may be of three or four views, which is a LOP3 more.
 
 Which pairs fit is computed for all at once, in the space of the words' bits less what the others show: its few dimensions are those that are missing.
-Rotation by a lane swaps the lanes, so that the rank may be computed in one lane alone.
+Rotation by a lane turns the lanes round, so that the rank may be computed in one lane alone.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilec.errors import require
-from tilec.ir.bitmaps import LANE, Pair, Program, read
-from tilec.ir.dtypes import DType, bf16, dtype, f16
+from tilec.ir.bitmaps import BYTE, LANE, WORD, Pair, Program, read
+from tilec.ir.dtypes import DType, dtype, f16
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
 
-PROPER = range(1, LANE)
 LAST, DRAWN = 2, 200  # pairs that may be of several views, and how many of these are tried
 MORE = 6  # shifts above the least that are tried
 COOL = 0.7  # bits by which less may be shown for a while
@@ -43,13 +42,12 @@ Moved = tuple[tuple[int, ...], ...]  # by word: how far its views are rotated, t
 
 
 def search(element: DType, to: DType, seconds: float, seed: int | None = None) -> Iterator[tuple[int, Program]]:
-    """Programs of a type for f16 or bf16, each better than the one before: (instructions for a unit of words, program)."""
+    """Programs of a type for f16, bf16 or a type of 8 bits, each better than the one before: (instructions for a unit of words, program)."""
     require(element.is_int or element.is_float, f"{element} is neither an integer nor a float")
-    bits, floating, mantissa = element.bits, element.is_float, 7 if to == bf16 else 10
-    require(bits <= 8 and (not floating or element.exponent_bits < (8 if to == bf16 else 6)), f"{to} does not hold the exponents of {element}")
-    shape = Program(bits, (), floating, mantissa, element.mantissa_bits)
-    unit, draw = Unit(shape, (0,) if floating else tuple(range(mantissa + 2 - bits))), random.Random(seed)
-    best, most, rounds, end = (math.inf, 0), LANE * LANE, 100, time.monotonic() + seconds
+    shape = read("", element.bits, element.is_float, to, element.mantissa_bits)
+    require(element.bits <= 8 and held(element, to), f"{to} does not hold the exponents of {element}")
+    unit, draw = Unit(shape, tuple(places(element, to))), random.Random(seed)
+    best, most, rounds, end = (math.inf, 0), WORD * WORD, 100, time.monotonic() + seconds
     while True:
         for moves in range(unit.least_moves, min(unit.least_moves + MORE, most - unit.pairs + 1)):
             for found in climb(unit, moves, rounds, draw):
@@ -61,6 +59,22 @@ def search(element: DType, to: DType, seconds: float, seed: int | None = None) -
         rounds *= 2
 
 
+def held(element: DType, to: DType) -> bool:
+    """Whether `to` has the exponents, the mantissa and the sign of a type."""
+    if element.is_float:
+        return to.is_float and element.exponent_bits <= min(to.exponent_bits, 7) and element.mantissa_bits <= to.mantissa_bits
+    return to.bits == LANE or (element.is_signed == to.is_signed if to.is_int else not element.is_signed and element.bits <= to.mantissa_bits + 1)
+
+
+def places(element: DType, to: DType) -> list[int]:
+    """Where an integer may begin: where subnormals and the first binade are one scale, in a lane of 8 at the top of that, as all have one power of two."""
+    if element.is_float:
+        return [0]
+    if to.bits == BYTE:
+        return [(to.mantissa_bits + 1 if to.is_float else BYTE) - element.bits]
+    return list(range(to.mantissa_bits + 2 - element.bits))
+
+
 class _Unit(NamedTuple):
     shape: Program  # without pairs
     starts: tuple[int, ...]  # bits where an integer may begin
@@ -70,17 +84,22 @@ class Unit(_Unit):
     """What is looked for: pairs of a shape that show all bits of a few words."""
 
     @cached_property
+    def proper(self) -> range:
+        """Rotations that move something."""
+        return range(1, self.shape.lane)
+
+    @cached_property
     def words(self) -> int:
-        return self.shape.bits // math.gcd(LANE, self.shape.bits)
+        return self.shape.bits // math.gcd(self.shape.lane, self.shape.bits)
 
     @cached_property
     def pairs(self) -> int:
-        return LANE * self.words // self.shape.bits
+        return self.shape.lane * self.words // self.shape.bits
 
     @cached_property
     def size(self) -> int:
         """Bits of a lane of all words."""
-        return LANE * self.words
+        return self.shape.lane * self.words
 
     @cached_property
     def places(self) -> Array:
@@ -90,14 +109,14 @@ class Unit(_Unit):
     @cached_property
     def seen(self) -> Array:
         """By word, how far it is rotated, and start: the bits of the words' lanes that a weight's bits are, [word, rotation, start, bit]."""
-        word, rotation = np.ogrid[: self.words, :LANE]
-        return LANE * word[..., None, None] + (self.places - rotation[..., None, None]) % LANE  # type: ignore[no-any-return]
+        word, rotation = np.ogrid[: self.words, : self.shape.lane]
+        return self.shape.lane * word[..., None, None] + (self.places - rotation[..., None, None]) % self.shape.lane  # type: ignore[no-any-return]
 
     def covers(self, count: int) -> list[tuple[int, ...]]:
         """The sets of so many rotations by which, beside the plain word, all of its bits are seen."""
         if count not in self._covers:
-            seen = {int(p) for p in self.places.flat}
-            self._covers[count] = [c for c in combinations(PROPER, count) if len({(p - r) % LANE for p in seen for r in (0, *c)}) == LANE]
+            seen, lane = {int(p) for p in self.places.flat}, self.shape.lane
+            self._covers[count] = [c for c in combinations(self.proper, count) if len({(p - r) % lane for p in seen for r in (0, *c)}) == lane]
         return self._covers[count]
 
     @cached_property
@@ -107,7 +126,7 @@ class Unit(_Unit):
     @cached_property
     def least(self) -> int:
         """Moved views that a word has at least."""
-        return next(count for count in PROPER if self.covers(count))
+        return next(count for count in range(self.shape.lane) if self.covers(count))
 
     @cached_property
     def least_moves(self) -> int:
@@ -208,7 +227,7 @@ def quotient(unit: Unit, pairs: Sequence[Pair]) -> Array:
 
 def rows_of(shape: Program, pair: Pair) -> list[int]:
     """For each bit of a weight the bits of the words' low lanes whose sum it is."""
-    return [sum(1 << LANE * word + (place - rotation) % LANE for word, rotation in pair.views) for place in shape.places(pair)]
+    return [sum(1 << shape.lane * word + (place - rotation) % shape.lane for word, rotation in pair.views) for place in shape.places(pair)]
 
 
 def ranks(rows: Array) -> Array:
@@ -245,8 +264,10 @@ def cost(program: Program) -> tuple[float, int]:
 
 
 def instructions(program: Program) -> int:
-    """Shifts, and LOP3 of three inputs, the mask of two views being one of them."""
+    """Shifts, and LOP3 of three inputs, the mask of two views being one of them; none where a mask keeps all."""
     shifts = sum(by != 0 for _, by in program.moves.values())
+    if program.bits == program.lane:
+        return shifts + sum(len(pair.views) // 2 for pair in program.pairs)
     return shifts + sum(-(-len(pair.views) // 2) for pair in program.pairs)
 
 
