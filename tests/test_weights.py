@@ -458,13 +458,13 @@ BENCHMARK = benchmark()
 
 @pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89"])
-@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("e3m2", bf16), ("int7", f16), ("nf4", f16)])
+@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("e3m2", bf16), ("int7", f16), ("uint7", bf16), ("int5", bf16), ("e1m5", f16), ("nf4", f16)])
 def test_instructions_per_weight(name, to, arch):
+    """Under any scale; those of integers with zero points, too, on each weight and on sums."""
     element, kind = tc.dtype(name), tc.packed(name, to)
-    below = 2.0**-8 if name == "int7" else 2.0
-    counts = [(False, BENCHMARK.count(BENCHMARK.scaled, arch, W=kind, X=to, below=below))]
-    if not isinstance(kind.program, Nibbles):
-        counts.append((True, BENCHMARK.count(BENCHMARK.on_sums, arch, W=kind, X=to, unit=BENCHMARK.free_scale(element, to))))
+    counts = [(False, BENCHMARK.count(BENCHMARK.scaled, arch, W=kind, X=to, has_zeros=element.is_int))]
+    if not isinstance(kind.program, Nibbles) and (to == f16 or element.is_int):
+        counts.append((True, BENCHMARK.count(BENCHMARK.on_sums, arch, W=kind, X=to, unit=BENCHMARK.free_scale(element, to), has_zeros=element.is_int)))
     for sums, c in counts:
         assert c.per_weight <= BENCHMARK.limit(element, to, sums)
         assert c.spills == 0
@@ -483,11 +483,17 @@ def test_few_rows_take_least(name, below, most):
 
 
 @pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
-@pytest.mark.parametrize(("name", "to"), [("uint4", f16), ("uint3", bf16), ("uint7", f16), ("uint8", bf16)])
-def test_instructions_per_weight_with_zero_points(name, to):
-    """As the layer ships."""
-    c = BENCHMARK.shipped(tc.dtype(name), to, True, "sm_80")
-    assert c.per_weight <= BENCHMARK.limit(tc.dtype(name), to, False)
+@pytest.mark.parametrize(
+    ("name", "to", "bm", "group", "most"),
+    [
+        ("uint4", f16, 16, 128, 2.1), ("uint3", bf16, 16, 128, 2.15), ("uint7", f16, 16, 128, 2.35), ("uint8", bf16, 16, 128, 2.15), ("uint4", f16, 8, 64, 1.8),
+        ("uint4", f16, 16, 64, 2.1), ("uint4", f16, 8, 32, 2.1), ("uint4", f16, 16, 32, 2.3),
+    ],
+)  # fmt: skip
+def test_instructions_per_weight_with_zero_points(name, to, bm, group, most):
+    """As the layer ships, groups of half and a quarter of a tile, too."""
+    c = BENCHMARK.shipped(tc.dtype(name), to, True, "sm_80", BENCHMARK.Form(bm, 256, 4, 3, 1), group)
+    assert c.per_weight <= most
     assert c.spills == 0
     assert not c.opcodes & {"I2F", "F2F", "I2FP", "LDL", "STL"}
 
