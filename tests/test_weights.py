@@ -458,7 +458,9 @@ BENCHMARK = benchmark()
 
 @pytest.mark.skipif(not tools.find("nvdisasm"), reason="there is no nvdisasm")
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89"])
-@pytest.mark.parametrize(("name", "to"), [("int4", f16), ("e2m1", f16), ("e3m2", bf16), ("int7", f16), ("uint7", bf16), ("int5", bf16), ("e1m5", f16), ("nf4", f16)])
+@pytest.mark.parametrize(
+    ("name", "to"), [("int4", f16), ("e2m1", f16), ("e3m2", bf16), ("int7", f16), ("uint7", bf16), ("int5", bf16), ("e1m5", f16), ("nf4", f16)]
+)
 def test_instructions_per_weight(name, to, arch):
     """Under any scale; those of integers with zero points, too, on each weight and on sums."""
     element, kind = tc.dtype(name), tc.packed(name, to)
