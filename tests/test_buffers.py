@@ -207,9 +207,9 @@ def explained(kernel: tc.Kernel, **constants: Any) -> str:
 
 
 def test_it_is_done_where_a_block_is_alone_on_its_multiprocessor() -> None:
-    large = {"X": f16, "bm": 128, "bn": 128, "bk": 64, "stages": 4, "buffers": None}
-    small = {"X": f16, "bm": 64, "bn": 64, "bk": 32, "stages": 3, "buffers": None}
-    kernel = tc.kernel(warps=4)(product)
+    large = {"bk": 64, "stages": 4, "buffers": None}
+    small = {"bm": 64, "bn": 64, "buffers": None}
+    kernel = load_benchmark("rounds").kernel(4)
     assert carries_fragments(kernel.stages(**large)["buffered"])
     assert not carries_fragments(kernel.stages(**small)["buffered"])
     assert not carries_fragments(kernel.stages(**{**large, "buffers": 1})["buffered"])
@@ -219,10 +219,13 @@ def test_it_is_done_where_a_block_is_alone_on_its_multiprocessor() -> None:
 
 
 def test_what_registers_do_not_hold_is_not_read_ahead() -> None:
-    kernel = tc.kernel(warps=4)(product)
-    constants = {"X": f16, "bm": 128, "bn": 192, "bk": 64, "stages": 3, "buffers": None}
-    assert not carries_fragments(kernel.stages(**constants)["buffered"])
-    assert "fragments are not read in the round before: a thread would need some 312 registers" in explained(kernel, **constants)
+    """192 for the sums, 40 for a step's fragments, and 40 beside them; copies over edges take more."""
+    kernel = load_benchmark("rounds").kernel(4)
+    assert not carries_fragments(kernel.stages(bn=192, bk=64)["buffered"])
+    assert "fragments are not read in the round before: a thread would need some 312 registers" in explained(kernel, bn=192, bk=64)
+    edges = tc.kernel(warps=8)(product)
+    assert not carries_fragments(edges.stages(X=f16, bm=128, bn=256, bk=64, stages=3, buffers=None)["buffered"])
+    assert carries_fragments(edges.stages(X=f16, bm=128, bn=128, bk=64, stages=3, buffers=None)["buffered"])
 
 
 def test_a_request_that_can_not_be_met_is_answered() -> None:

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from tilec.errors import notice
 from tilec.ir.core import Block, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import DType, i32
+from tilec.ir.facts import Facts
 from tilec.ir.notes import Refused, say
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.base import Constant, Elementwise, constant
@@ -43,6 +44,8 @@ from tilec.passes.layouts import matrix_layouts, uses_of
 from tilec.passes.pipeline import goes_on
 
 OTHERS = 40  # registers for addresses, counters and strides beside the tiles; of the examples' loops 36 to 50 are
+EDGE = 5  # more for each vector that a thread copies of what may hang over an edge; of the same loops, without assumptions, 4 to 7 are
+VECTOR = 16  # bytes
 MOST = 240  # registers at which what the estimate leaves out may make a thread spill
 SCHEDULERS = 4  # of a multiprocessor, each with its own warps
 
@@ -124,6 +127,10 @@ class DoubleBuffer(Rewriter):
             return self.clone(op, buffers=None)
         return self.read_first(found) if refused is not None else self.rotated(found)
 
+    @cached_property
+    def facts(self) -> Facts:
+        return Facts(self.function)
+
     # whether
 
     def refuses(self, round: Round) -> Refused | None:
@@ -145,7 +152,22 @@ class DoubleBuffer(Rewriter):
         step = sum(layout.registers * v.type.dtype.bits for layout, v in ((a, round.product.a), (b, round.product.b))) // 32
         tiles = [v.type for v in round.loop.inits if isinstance(v.type, TileType) and v.type.shape and v.type != round.product.acc.type]
         carried = c.registers * round.product.acc.type.dtype.bits // 32 + sum(t.size * t.dtype.bits // 32 // self.function.threads for t in tiles)
-        return OTHERS + carried + step, OTHERS + carried + 2 * step
+        others = OTHERS + carried + sum(EDGE * self.vectors(copy) for copy in round.copies if isinstance(copy, CopyAsync) and not self.whole(copy))
+        return others + step, others + 2 * step
+
+    def vectors(self, copy: CopyAsync) -> int:
+        """How many vectors of 16 bytes a thread copies."""
+        return copy.target.type.nbytes // VECTOR // self.function.threads
+
+    def whole(self, copy: CopyAsync) -> bool:
+        """Whether no copied tile may hang over the tensor's edge."""
+        shape = copy.memory.type.shape
+        found = zip(copy.target.type.shape, copy.dims, strict=True)
+        return all(self.facts.divisor(copy.offsets[a]) % n == 0 and self.extent(shape[a]) % n == 0 for n, a in found)
+
+    def extent(self, n: int | str) -> int:
+        """What is known to divide an extent."""
+        return n if isinstance(n, int) else next((self.facts.divisor(p) for p in self.function.params if p.name == n), 1)
 
     def round_of(self, op: For) -> Round | Refused:
         """A pipelined loop whose rounds are one product of what they read."""
