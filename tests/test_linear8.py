@@ -7,6 +7,7 @@ from linear_cases import WEIGHTS, case, weight_error, weight_type
 import tilec as tc
 from tilec.backend import tools
 from tilec.backend.sass import disassemble, is_mma
+from tilec.cli import main
 from tilec.kernels import forms
 from tilec.kernels.eight import Linear8, call8, rows8, summing, way
 from tilec.kernels.forms import Form
@@ -160,6 +161,23 @@ def test_rows_that_are_not_finite_give_nan():
         assert (y[[4, 5]] == 0).all()
 
 
+SPILLS = [  # weights, group, activations, zero points, M, N, K, architecture
+    ("uint4", 32, "int8", "int", 64, 264, 640, "sm_90a"), ("e3m2", 32, "e4m3", None, 300, 264, 640, "sm_89"),
+    ("uint8", 32, "int8", "int", 64, 260, 640, "sm_80"), ("int6", 128, "int8", None, 300, 264, 640, "sm_120a"),
+    ("nf4", 64, "int8", None, 64, 264, 640, "sm_80"), ("int8", None, "int8", None, 300, 512, 640, "sm_80"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "group", "to", "zeros", "m", "n", "k", "arch"), SPILLS, ids=[f"{c[0]}-{c[2]}" for c in SPILLS])
+def test_nothing_is_spilled(name, group, to, zeros, m, n, k, arch):
+    """In the forms that are chosen."""
+    layer = Linear8(quantize_linear(np.random.default_rng(0).standard_normal((n, k)), name, group, zeros=zeros), to=to)
+    how = layer.recipe.form(m, OfNumpy(np.empty(0)))
+    resources = layer.recipe.kernel(how).compile(arch, **layer.recipe.constants(how)).resources
+    assert resources.spill_bytes == 0
+    assert resources.shared_bytes <= forms.block_bytes(layer.recipe.asked(m), how)
+
+
 COUNTED = [  # weights, group, activations, form, other instructions for each weight, or for each matrix instruction
     ("int8", None, "int8", Form(16, 128, 4, 3, 1), 0.45, None), ("int4", None, "int8", Form(16, 128, 4, 3, 1), 0.75, None),
     ("int4", 128, "int8", Form(16, 128, 4, 3, 1), 1.2, None), ("e2m1", None, "e4m3", Form(16, 128, 4, 3, 1), 1.0, None),
@@ -181,6 +199,21 @@ def test_machine_code(name, group, to, how, per_weight, per_product):
     assert (len(issued) - products) / (weights if per_weight else products) <= (per_weight or per_product)
     assert not {i.name for i in issued} & {"I2F", "I2FP", "F2F", "LDL", "STL"}
     assert built.resources.spill_bytes == 0
+
+
+def test_a_layer_is_a_kernel(tmp_path, capsys):
+    """Compiled, simulated, run on its example at every stage, and named on the command line."""
+    rng = np.random.default_rng()
+    layer = Linear8(quantize_linear(rng.standard_normal((40, 256)), "uint4", 64, zeros="int"), rng.standard_normal(40), out="f32")
+    x, rows = activations(rng, 12, 256, "int8")
+    y, report = layer.simulate(tc.Tensor.from_codes(x.codes().reshape(3, 4, 256), "int8"), rows.reshape(3, 4))
+    check(y.reshape(12, 40), layer, x, rows)
+    assert report.findings == []
+    assert layer.compile("sm_90a", rows=64).metadata["constants"]["group"] == 64
+    source = "import numpy as np\nfrom tilec.kernels.eight import Linear8\nfrom tilec.quant import quantize_linear\n"
+    (tmp_path / "layers.py").write_text(source + "up = Linear8(quantize_linear(np.random.default_rng(3).standard_normal((96, 256)), 'int4', 64))\n")
+    assert main(["bisect", f"{tmp_path / 'layers.py'}:up"]) == 0, capsys.readouterr().err
+    assert "all stages agree" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_refused():

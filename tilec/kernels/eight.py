@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tilec as tc
-from tilec import DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4, int8, uint8
+from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4, int8, uint8
 from tilec.errors import presented, require
 from tilec.ir.arrays import is_torch
 from tilec.ir.dtypes import codebook
@@ -386,6 +386,10 @@ class Linear8(Held):
         found: Kernel = self.recipe.kernel(how).with_constants(**self.recipe.constants(how))
         found.example(lambda rng, m=rows: self._example(rng, m, how))
         return found
+
+    def compile(self, arch: str | None = None, rows: int = 16) -> Compiled:
+        """The kernel in the form for so many rows, compiled for an architecture: sm_80, or for e4m3 sm_89, by default. Raises TileError."""
+        return self.kernel(rows).compile(arch or ("sm_80" if tc.dtype(self.to) == int8 else "sm_89"))
 
     def _example(self, rng: np.random.Generator, m: int, how: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
         require(isinstance(self.weight, Quantized), "a layer whose weights were packed where they lie has no example")
