@@ -228,6 +228,21 @@ def test_what_registers_do_not_hold_is_not_read_ahead() -> None:
     assert carries_fragments(edges.stages(X=f16, bm=128, bn=128, bk=64, stages=3, buffers=None)["buffered"])
 
 
+def test_where_registers_are_few_nothing_moves() -> None:
+    @tc.kernel(warps=4)
+    def stacked(a: f16[B, M, K], b: f16[B, K, N], c: f16[B, M, N]):
+        tc.grid(cdiv(M, 128), cdiv(N, 128), B)
+        tc.assume((M % 128 == 0) & (N % 128 == 0) & (K % 64 == 0))
+        i, j, s = tc.block_index(0) * 128, tc.block_index(1) * 128, tc.block_index(2)
+        acc = tc.zeros(f32, [128, 128])
+        for at in tc.range(0, K, 64, stages=3):
+            acc = tc.dot(tc.load(a, [s, i, at], [128, 64]), tc.load(b, [s, at, j], [64, 128]), acc)
+        tc.store(c, [s, i, j], f16(acc))
+
+    assert not carries_fragments(stacked.stages()["buffered"])
+    assert stacked.compile("sm_80").resources.spill_bytes == 0
+
+
 def test_a_request_that_can_not_be_met_is_answered() -> None:
     @tc.kernel(warps=4)
     def twice(a: f16[M, K], b: f16[K, 64], c: f32[M, 64], d: f32[M, 64]):

@@ -16,7 +16,7 @@ and reads come in the same order as before, but for the reads of a round's first
 
 It is done if the multiprocessor's other blocks don't hide what it saves: when a block is alone there, by an estimate of its registers and by its shared
 memory, or so small that its warps don't meet another block's at every scheduler; and if the registers suffice. `buffers=2` of the loop asks for
-it, `buffers=1` forbids it. Where it is not done, the round's copies move behind its reads, which the products wait for.
+it, `buffers=1` forbids it. Where it is not done, the round's copies move behind its reads, which the products wait for, if registers suffice for that.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tilec.passes.layouts import matrix_layouts, uses_of
 from tilec.passes.pipeline import goes_on
 
 OTHERS = 40  # registers for addresses, counters and strides beside the tiles; of the examples' loops 36 to 50 are
-EDGE = 5  # more for each vector that a thread copies of what may hang over an edge; of the same loops, without assumptions, 4 to 7 are
+EDGE = 5  # more for each vector that a thread copies of what may hang over an edge or is one of a stack; of the same loops 4 to 7 are
 VECTOR = 16  # bytes
 MOST = 240  # registers at which what the estimate leaves out may make a thread spill
 SCHEDULERS = 4  # of a multiprocessor, each with its own warps
@@ -123,7 +123,7 @@ class DoubleBuffer(Rewriter):
             say(op.loc, f"fragments are not read in the round before: {refused.why}")
             if op.buffers == 2:
                 notice(f"{op.loc}: buffers=2 is not done: {refused.why}")
-        if isinstance(found, Refused):
+        if isinstance(found, Refused) or (refused is not None and self.registers(found)[0] > MOST):
             return self.clone(op, buffers=None)
         return self.read_first(found) if refused is not None else self.rotated(found)
 
@@ -152,18 +152,18 @@ class DoubleBuffer(Rewriter):
         step = sum(layout.registers * v.type.dtype.bits for layout, v in ((a, round.product.a), (b, round.product.b))) // 32
         tiles = [v.type for v in round.loop.inits if isinstance(v.type, TileType) and v.type.shape and v.type != round.product.acc.type]
         carried = c.registers * round.product.acc.type.dtype.bits // 32 + sum(t.size * t.dtype.bits // 32 // self.function.threads for t in tiles)
-        others = OTHERS + carried + sum(EDGE * self.vectors(copy) for copy in round.copies if isinstance(copy, CopyAsync) and not self.whole(copy))
+        others = OTHERS + carried + sum(EDGE * self.vectors(copy) for copy in round.copies if isinstance(copy, CopyAsync) and not self.simple(copy))
         return others + step, others + 2 * step
 
     def vectors(self, copy: CopyAsync) -> int:
         """How many vectors of 16 bytes a thread copies."""
         return copy.target.type.nbytes // VECTOR // self.function.threads
 
-    def whole(self, copy: CopyAsync) -> bool:
-        """Whether no copied tile may hang over the tensor's edge."""
+    def simple(self, copy: CopyAsync) -> bool:
+        """Whether the tile runs along all axes of its tensor and hangs over no edge."""
         shape = copy.memory.type.shape
         found = zip(copy.target.type.shape, copy.dims, strict=True)
-        return all(self.facts.divisor(copy.offsets[a]) % n == 0 and self.extent(shape[a]) % n == 0 for n, a in found)
+        return len(shape) == len(copy.dims) and all(self.facts.divisor(copy.offsets[a]) % n == 0 and self.extent(shape[a]) % n == 0 for n, a in found)
 
     def extent(self, n: int | str) -> int:
         """What is known to divide an extent."""
