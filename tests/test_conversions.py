@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import tilec
+from tilec.backend.costs import stays_in_thread
 from tilec.backend.llvm import to_llvm
 from tilec.backend.nvptx import to_ptx
 from tilec.backend.target import target
 from tilec.ir.dtypes import dtype
 from tilec.ir.layout import parse_layout
 from tilec.ir.types import TileType
-from tilec.passes.layouts import shuffles, stays_in_thread
 from tilec.passes.lower import lower_exchanges
 from tilec.passes.shared_memory import lay_out_shared, place_shared, shared_size
 from tilec.sim import run_ptx
@@ -31,7 +31,8 @@ CASES = [
     ("spatial(2, 1).spatial(4, 8)", "spatial(2, 1).column_spatial(4, 8)", 1),  # two warps, each for itself
     ("spatial(2, 1).spatial(4, 8)", "column_spatial(8, 8)", None),  # from warp to warp
     ("replicated(4).spatial(8)", "spatial(8).replicated(4)", 1),
-    ("local(8, 1).spatial(4, 8)", "spatial(4, 8).local(8, 1)", None),  # every lane wants another register: dearer than shared memory
+    ("local(8, 1).spatial(4, 8)", "spatial(4, 8).local(8, 1)", None),  # 4 registers for each: dearer than to store and load them
+    ("spatial(32, 1).local(1, 32)", "spatial(1, 32).local(32, 1)", None),  # each lane wants of every lane: 1024 shuffles, or 32 stores and loads
 ]
 
 
@@ -53,10 +54,11 @@ store %y, [{offsets}], %b dims=[{dims}]
 @pytest.mark.parametrize(("source", "wanted", "count"), CASES)
 def test_shuffles_are_chosen_where_they_are_few(source: str, wanted: str, count: int | None) -> None:
     s, w = parse_layout(source), parse_layout(wanted)
-    tile = TileType(dtype("f32"), s.shape, s)
     if stays_in_thread(s, w):
         return
-    assert shuffles(tile, w) == count
+    way = ARCH.conversions(TileType(dtype("f32"), s.shape, s), w)[0]
+    assert way.how == ("shared memory" if count is None else "shuffles")
+    assert way.cost.shuffles == (count or 0) * s.threads // 32
     ops = [op.mnemonic for op in lower_exchanges(tilec.parse(program("f32", source, wanted)), ARCH).walk()]
     assert ("convert_lanes" in ops) == (count is not None)
     assert ("store_shared" in ops) == (count is None)

@@ -120,14 +120,39 @@ def eights(a: tc.strided(int8[M, K]), b: int8[K, N], c: tc.i32[M, N]):
     tc.store(c, [0, 0], tc.dot(x, y))
 
 
-def test_conversions_name_both_lines() -> None:
+def test_conversions_name_both_places() -> None:
+    """Elements of x lie apart in memory, so its rows are loaded as they lie, and converted."""
     found = eights.explain()
-    line = line_with(found, "tc.dot")
-    made = {line_with(found, text).number for text in ("x = tc.load", "y = tc.load")}
-    assert {c.made for c in line.conversions} == made
-    assert {(c.wanted, c.how) for c in line.conversions} == {(line.number, "shared memory")}
-    assert {c.tile for c in line.conversions} == {"int8[32, 64]", "int8[64, 32]"}
-    assert any("strides" in why for why in line_with(found, "x = tc.load").why)
+    line, made = line_with(found, "tc.dot"), line_with(found, "x = tc.load")
+    (conversion,) = [c for c in line.conversions if c.made == made.number]
+    assert (conversion.wanted, conversion.how, conversion.tile) == (line.number, "shared memory", "int8[32, 64]")
+    assert conversion.made_at == f"`tc.load(a, [0, 0], [32, 64])` (line {made.number}, column {made.text.index('tc.load') + 1})"
+    assert conversion.wanted_at == f"`tc.dot(x, y)` (line {line.number}, column {line.text.index('tc.dot') + 1})"
+    assert f"between {conversion.made_at} and {conversion.wanted_at}, of int8[32, 64], through shared memory" in str(found)
+    assert any("strides" in why for why in made.why)
+
+
+@tc.kernel(warps=1)
+def sixteens(a: f16[16, 16], b: f16[16, 8], c: f32[16, 8]):
+    tc.grid(1)
+    tc.store(c, [0, 0], tc.dot(tc.load(a, [0, 0], [16, 16]), tc.load(b, [0, 0], [16, 8])))
+
+
+def test_choices_name_what_was_offered() -> None:
+    """A row of a is one sector: 16 by rows. As the product wants it, vectors of 4 bytes ask for half a sector of 8 rows, four times: 32. The result
+    takes 16 more either way."""
+    line = line_with(sixteens.explain(), "tc.dot")
+    (choice,) = [c for c in line.choices if c.at == "tc.load(a, [0, 0], [16, 16])"]
+    (by_rows, rows, dear), (wanted, direct, cheap) = choice.offers
+    assert by_rows == "rows as they lie in memory"
+    assert "32 sectors" in rows
+    assert "2 barriers" in rows
+    assert wanted == "as dot wants it"
+    assert "48 sectors" in direct
+    assert "barriers" not in direct
+    assert choice.taken == 1
+    assert cheap < dear
+    assert line.conversions == []
 
 
 def test_because_is_no_part_of_the_text() -> None:

@@ -146,6 +146,7 @@ __all__ = [
     "column_spatial",
     "commit",
     "concatenate",
+    "conversions",
     "copy_async",
     "copysign",
     "cos",
@@ -743,6 +744,19 @@ def view(x: Tile, dtype: DType, layout: Layout) -> Tile:
         r = i32(tc.view(t, uint6, tc.spatial(32).local(4)))
         # r = np.packbits(np.unpackbits(B, bitorder='little').reshape(128, 6), axis=1, bitorder='little').ravel()
         tc.view(t, uint4, tc.spatial(32).local(4))  # error: each thread holds 24 bits, but the view would hold 16
+    """
+
+def conversions(farthest: str) -> None:
+    """Says how far conversions of layouts may go in the block of statements in which it stands, and in the blocks within: "registers", of each thread
+    its own, or "shuffles", between the lanes of a warp. Without it they may go through shared memory.
+
+    Layouts are then chosen so that none goes farther; where that is impossible, the error names the statements that can't go together. What
+    reductions exchange between threads is no conversion.
+
+    Example:
+        tc.conversions("registers")
+        r = x + y                 # = x + y
+        tc.conversions("none")    # error: conversions go through registers, shuffles, shared memory, not none
     """
 
 def gather(source: Memory, offsets: Sequence[Index] | Index | None, shape: Sequence[int] | None = None, *, mask: Operand | None = None, other: Operand = 0, dims: Sequence[int] | None = None, layout: Layout | None = None, cache: str | None = None, evict: str | None = None, prefetch: int | None = None) -> Tile:

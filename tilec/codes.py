@@ -86,6 +86,7 @@ class Code(enum.IntEnum):
     # layouts
     LAYOUT = 601
     LAYOUT_FITS = 602
+    CONVERSION = 603
     # calls of kernels
     CALL = 701
     ARRAY_TYPE = 702

@@ -14,23 +14,41 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tilec.backend import sass
+from tilec.backend.target import Target
 from tilec.errors import Loc
 from tilec.ir.core import Function
 from tilec.ir.notes import Note
 from tilec.ir.ops.shape import ConvertLayout
-from tilec.passes.layouts import shuffles, stays_in_thread
 
 SHOWN = ("LD", "ST", "RED", "ATOM", "BAR", "DEPBAR", "SHFL", "MUFU", "F2F", "MOVM")  # what lines are read for; all the rest is arithmetic
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A tile moved from one layout to another: from the line that made it so to the one that wants it otherwise."""
+    """A tile moved from one layout to another: from the line that made it so to the one that wants it otherwise, and the expressions there, with
+    line and column."""
 
     made: int
     wanted: int
     tile: str  # its type without layout
-    how: str  # "registers" or "shared memory"
+    how: str  # "registers", "shared memory", or how many shuffles
+    made_at: str = ""
+    wanted_at: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice among layouts, or of how warps share out a product: for each offer its words, the parts of its cost, and their weight, which adds
+    them up to cycles. The least was taken, the first of equals."""
+
+    at: str  # the expression
+    offers: list[tuple[str, str, float]]
+    taken: int
+
+    def __str__(self) -> str:
+        words, cost, weight = self.offers[self.taken]
+        others = "; ".join(f"{words}, {weight:.0f} ({cost})" for i, (words, cost, weight) in enumerate(self.offers) if i != self.taken)
+        return f"{self.at}: {words}, {weight:.0f} ({cost}); dearer or no better: {others}"
 
 
 @dataclass
@@ -43,6 +61,7 @@ class Line:
     registers: int = 0  # that hold something while the line's instructions run, at most
     vector_bytes: list[int] = field(default_factory=list)  # that a thread moves at once, for each access of the line in order
     conversions: list[Conversion] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
     why: list[str] = field(default_factory=list)  # for each access and product, the rules that refused a better instruction
     issued: int | None = None  # instructions of PTX, counted once per warp
     sectors: int | None = None  # of 32 bytes, of global memory
@@ -58,7 +77,7 @@ class Line:
     @property
     def told(self) -> bool:
         """Whether there is anything to say of it."""
-        return bool(self.instructions or self.vector_bytes or self.conversions or self.why or self.issued)
+        return bool(self.instructions or self.vector_bytes or self.conversions or self.choices or self.why or self.issued)
 
 
 @dataclass
@@ -101,7 +120,8 @@ def shown(line: Line) -> list[str]:
         facts.append(f"{line.sectors} sectors" + (f" ({line.ideal_sectors} would do)" if line.ideal_sectors != line.sectors else ""))
     if line.conflict_ways is not None:
         facts.append(f"{line.conflict_ways:.2f} ways")
-    notes = [f"layout changes between lines {c.made} and {c.wanted}, of {c.tile}, through {c.how}" for c in line.conversions] + line.why
+    notes = [f"layout changes between {c.made_at} and {c.wanted_at}, of {c.tile}, through {c.how}" for c in line.conversions]
+    notes += [*map(str, line.choices), *line.why]
     return out + [f"     |   {'; '.join(facts)}"] * bool(facts) + [f"     |   - {text}" for text in notes]
 
 
@@ -119,10 +139,12 @@ def explanation(
         return lines.get(number, elsewhere) if os.path.abspath(file) == path else elsewhere
 
     add_instructions(at, compiled.cubin)
-    add_conversions(at, stages["layouts"])
+    add_conversions(at, stages["layouts"], compiled.target)
     for note in dict.fromkeys(notes):
         line = at(outermost(note.loc).file, outermost(note.loc).line)
-        if note.text:
+        if note.offers:
+            line.choices.append(Choice(excerpt(note.loc), list(note.offers), note.taken))
+        elif note.text:
             line.why.append(f"{excerpt(note.loc)}: {note.text}")
         else:
             line.vector_bytes.append(note.vector_bytes)
@@ -143,6 +165,11 @@ def excerpt(loc: Loc) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def placed(loc: Loc) -> str:
+    """The expression at a place, with line and column of the kernel's own line."""
+    return f"`{excerpt(loc)}` (line {outermost(loc).line}, column {outermost(loc).column})"
+
+
 def add_instructions(at: Any, cubin: bytes) -> None:
     live = sass.live_registers(cubin)
     for i in sass.disassemble(cubin, lineinfo=True).instructions:
@@ -152,14 +179,14 @@ def add_instructions(at: Any, cubin: bytes) -> None:
             line.registers = max(line.registers, live.get(i.address, 0))
 
 
-def add_conversions(at: Any, function: Function) -> None:
+def add_conversions(at: Any, function: Function, target: Target) -> None:
     for op in function.walk():
         if isinstance(op, ConvertLayout) and op.because is not None and op.layout is not None:
             made, wanted = map(outermost, op.because)
             line = at(wanted.file, wanted.line)
-            exchanged = shuffles(op.x.type, op.layout)
-            how = "registers" if stays_in_thread(op.x.type.layout, op.layout) else "shared memory" if exchanged is None else f"{exchanged} shuffles"
-            found = Conversion(made.line, wanted.line, str(op.result.type.logical()), how)
+            way = target.conversions(op.x.type, op.layout)[0]
+            how = f"{way.cost.shuffles / (op.layout.threads // 32):.0f} shuffles" if way.how == "shuffles" else way.how
+            found = Conversion(made.line, wanted.line, str(op.result.type.logical()), how, *map(placed, op.because))
             if found not in line.conversions:
                 line.conversions.append(found)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from tilec.backend import costs
 from tilec.backend.isa import ldmatrix, mma
 from tilec.errors import Code, TileError, alike, require
 from tilec.ir.dtypes import DType
 from tilec.ir.layout import Layout
 from tilec.ir.notes import Refused
-from tilec.ir.target import Fragments
+from tilec.ir.target import Cost, Fragments, Way
 from tilec.ir.types import SharedType, TileType
 from tilec.records import record
 
@@ -78,6 +79,26 @@ class Target:
             return None
         found = (ldmatrix.stored if stored else ldmatrix.addresses)(memory, dims, tile)
         return None if isinstance(found, Refused) else found[0]
+
+    # what steps take: the protocol's docstrings tell
+
+    def weight(self, cost: Cost) -> float:
+        return costs.weight(cost)
+
+    def conversions(self, tile: TileType, layout: Layout) -> tuple[Way, ...]:
+        return costs.conversions(tile, layout)
+
+    def global_access(self, tile: TileType, along: int | None, most: int) -> Cost:
+        return costs.global_access(tile, along, most)
+
+    def shared_access(self, tile: TileType, memory: SharedType, dims: tuple[int, ...], stored: bool = False) -> Cost:
+        return costs.shared_access(tile, memory, dims, stored and self.has("stmatrix"))
+
+    def reduction(self, tile: TileType, axes: tuple[int, ...]) -> Cost:
+        return costs.reduction(tile, axes)
+
+    def unpacking(self, tile: TileType) -> Cost:
+        return costs.unpacking(tile)
 
     def check(self, threads: int, shared: int = 0) -> None:
         """Refuse what no launch could grant: `threads` per block, `shared` bytes per block. Raises TileError."""

@@ -6,7 +6,7 @@ acts on it passes the reason on with `say`. It is kept while somebody listens (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tilec.errors import Loc
 from tilec.records import record
 
-__all__ = ["Note", "Refused", "explain_width", "noting", "say"]
+__all__ = ["Note", "Refused", "chosen", "explain_width", "noting", "say"]
 
 
 @record()
@@ -31,11 +31,14 @@ class Refused:
 
 
 class Note(NamedTuple):
-    """Something said of an op: its place, the words, and, of an access to memory, the bytes that a thread moves at once."""
+    """Something said of an op: its place, the words, and, of an access to memory, the bytes that a thread moves at once; or a choice: what was offered,
+    each with the parts of its cost in words and their weight, and which one was taken."""
 
     loc: Loc
     text: str = ""
     vector_bytes: int = 0
+    offers: tuple[tuple[str, str, float], ...] = ()
+    taken: int = 0
 
 
 WIDEST = 128  # bits of the widest access of one thread
@@ -48,6 +51,13 @@ def say(loc: Loc | None, *reasons: str | Callable[[], str], vector_bytes: int = 
     notes = _notes.get()
     if notes is not None and loc is not None:
         notes += [Note(loc, why if isinstance(why, str) else why()) for why in reasons] + [Note(loc, vector_bytes=vector_bytes)] * bool(vector_bytes)
+
+
+def chosen(loc: Loc | None, offers: Sequence[tuple[str, str, float]], taken: int) -> None:
+    """Keep what was offered and taken, if somebody listens."""
+    notes = _notes.get()
+    if notes is not None and loc is not None:
+        notes.append(Note(loc, offers=tuple(offers), taken=taken))
 
 
 @contextmanager

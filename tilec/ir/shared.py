@@ -18,6 +18,7 @@ import numpy as np
 
 from tilec.errors import Code, TileError, require
 from tilec.ir.layout import Layout
+from tilec.ir.types import TileType
 from tilec.records import record, replace
 
 BANKS = 32
@@ -279,6 +280,17 @@ def shared(
     """A shared layout as its text names it: row-major without `strides`; `swizzle` is [bits, base, shift], or a list of such."""
     steps = row_major(*shape).strides if strides is None else tuple(strides)
     return SharedLayout(tuple(shape), steps, swizzle_of(swizzle or ()), base, spread)
+
+
+def padded(type: TileType) -> SharedLayout:
+    """Row-major with 16 bytes after each row, so that a column's elements lie in different banks; no two elements in one byte."""
+    spread = type.dtype.bits < 8 and not type.dtype.is_bool
+    if type.rank < 2:
+        return replace(row_major(*type.shape), spread=spread)
+    gap = max(1, 16 * 8 // max(8, type.dtype.bits))
+    pitch = type.shape[-1] + gap
+    strides = tuple(pitch * math.prod(type.shape[a + 1 : -1]) for a in range(type.rank - 1))
+    return SharedLayout(type.shape, (*strides, 1), spread=spread)
 
 
 def parse_shared(text: str) -> SharedLayout:

@@ -40,7 +40,8 @@ from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Sync
 from tilec.ir.target import Fragments, Hardware
 from tilec.ir.types import TileType
-from tilec.passes.layouts import matrix_layouts, uses_of
+from tilec.passes.layouts import matrix_layouts
+from tilec.passes.offers import uses_of
 from tilec.passes.pipeline import goes_on
 
 OTHERS = 40  # registers for addresses, counters and strides beside the tiles; of the examples' loops 36 to 50 are
@@ -112,7 +113,7 @@ class DoubleBuffer(Rewriter):
 
     @cached_property
     def uses(self) -> dict[Value, list[Op]]:
-        return uses_of(self.function)
+        return uses_of(self.function.walk())
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if not isinstance(op, For) or op.buffers is None:

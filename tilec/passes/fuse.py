@@ -11,7 +11,7 @@ from __future__ import annotations
 from tilec.ir.core import Function, Op, Rewriter, Value
 from tilec.ir.ops.arith import Add, Fma, Mul, Neg, Sub
 from tilec.ir.target import Hardware
-from tilec.passes.layouts import uses_of
+from tilec.passes.offers import uses_of
 from tilec.passes.simplify import remove_unused
 
 
@@ -21,7 +21,7 @@ def fuse_multiply_add(function: Function, target: Hardware) -> Function:
 
 class FuseMultiplyAdd(Rewriter):
     def run(self, function: Function) -> Function:
-        self.uses = uses_of(function)
+        self.uses = uses_of(function.walk())
         return super().run(function)
 
     def visit(self, op: Op) -> Value | tuple[Value, ...]:

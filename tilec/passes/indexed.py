@@ -18,7 +18,8 @@ from tilec.ir.ops.asynchronous import CopyAsync
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.gather import Chosen, Gather, Scatter
 from tilec.ir.types import SharedType, TileType
-from tilec.passes.layouts import ACCESS_BITS, RULES, AssignLayouts, before_broadcast, fastest_axis
+from tilec.passes.layouts import RULES, AssignLayouts
+from tilec.passes.offers import ACCESS_BITS, before_broadcast, fastest_axis
 from tilec.passes.widths import bits_of, proven, together
 
 

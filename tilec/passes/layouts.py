@@ -5,25 +5,30 @@
     %z = dot %x, %y, %acc : f32[64, 64]             %x1 = convert_layout %x layout=<the matrix instruction's a> : ...
                                                     %z = dot %x1, %y1, %acc : f32[64, 64; <its c>]
 
-Forward and deterministic. Some ops want a layout: loads one that coalesces, matrix products the fragments of the instruction,
-authors what they stated. The others follow their operands. What costs next to nothing to make (constants, ranges, broadcasts, and
-arithmetic on these alone) has no layout of its own and is made wherever and however it is wanted. Where two layouts meet, a
-`convert_layout` stands between them.
+A small optimization, stated by three things. *Choice points*: how the warps share out each product; for each load and store of global memory, and
+each elementwise op at which layouts meet, one of a few layouts that it offers (`offers`). *Cost*: instructions, shuffles, passes over the banks,
+barriers, sectors and registers, which the target counts, and weighs against one another; a loop counts ten times. *Constraints*: the fragments of
+matrix instructions, the layouts that authors state, and how far `tc.conversions` lets a tile go (`conflicts`).
+
+The search is deterministic and bounded. Products are decided first, of all together: every combination where few add to different accumulators,
+else all alike and then each by itself (`products.arrange`). The rest is decided forward, once each, by what the op costs in a layout and what its
+users cost with that, as far as can be foreseen. What has one sensible layout is not weighed at all. What costs next to nothing to make (constants,
+ranges, broadcasts, and arithmetic on these alone) has no layout of its own and is made wherever and however it is wanted. Where two layouts meet,
+a `convert_layout` stands between them; the target tells which way it goes: in registers, by shuffles, or through shared memory.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from tilec.errors import require
-from tilec.ir.core import Block, Function, Op, Rewriter, Value, Yield
+from tilec.ir.core import Block, Function, Op, Value, Yield
 from tilec.ir.describe import written
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
-from tilec.ir.layout import Layout, blocked, local, replicated, spatial
+from tilec.ir.layout import Layout, local, replicated, spatial
 from tilec.ir.ops.arith import Cast
 from tilec.ir.ops.base import Elementwise, constant
 from tilec.ir.ops.control import For, If, While
@@ -31,93 +36,35 @@ from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared, Store, StoreShared
 from tilec.ir.ops.pieces import Slice
 from tilec.ir.ops.reduce import Reduce
-from tilec.ir.ops.shape import Arange, Broadcast, Constant, ConvertLayout, Reshape, Transpose
-from tilec.ir.ops.shared_views import laid_out
+from tilec.ir.ops.shape import Arange, Broadcast, Constant, Conversions, ConvertLayout, Reshape, Transpose
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.views import viewed
 from tilec.ir.ops.weights import Unpack
-from tilec.ir.shared import SharedLayout, row_major
-from tilec.ir.target import Fragments, Hardware
-from tilec.ir.types import SharedType, TileType, Type
-from tilec.records import replace
+from tilec.ir.shared import padded
+from tilec.ir.target import Cost, Fragments, Hardware
+from tilec.ir.types import TileType, Type
+from tilec.passes.conflicts import check, scopes
+from tilec.passes.offers import ROUNDS, STRATEGIES, Outlook, before_broadcast, fastest_axis, inverse, reshaped, uses_of
 
-ACCESS_BITS = 128  # the widest access of one thread
+WORD = 4  # bytes that an atomic takes
 
-
-STRATEGIES = ("least loads", "whole rows")  # how the warps of a block share out a product's result
+CONVERSION = 16  # what a weight's conversion, two instructions, costs by the load of an element by ldmatrix
 
 
 def assign_layouts(function: Function, target: Hardware) -> Function:
-    """The cheapest of the assignments that the strategies give; the first of equals. A lone product has no use for whole rows."""
-    rowwise = [op for op in function.walk() if isinstance(op, Dot | Reduce)]
-    strategies = STRATEGIES if len(rowwise) > 1 and any(isinstance(op, Dot) for op in rowwise) else STRATEGIES[:1]
-    return min((AssignLayouts(target, strategy).run(function) for strategy in strategies), key=cost)
+    assignment = AssignLayouts(target)
+    assigned = assignment.run(function)
+    if assignment.limits:
+        check(assignment, function, assigned)
+    return assigned
 
 
-def cost(function: Function) -> float:
-    """What exchanges between threads, loads of operands and conversions of weights take: bytes through shared memory, a loop counted as ten rounds."""
-    return sum(block_cost(op, 1.0) for op in function.body.ops)
-
-
-def block_cost(op: Op, rounds: float) -> float:
-    if op.regions:
-        inner = rounds * (10 if isinstance(op, For | While) else 1)
-        return sum(block_cost(o, inner) for region in op.regions for o in region.ops)
-    if isinstance(op, ConvertLayout) and not stays_in_thread(op.x.type.layout, op.layout):
-        exchanged = shuffles(op.x.type, op.layout)
-        if exchanged is not None:
-            return rounds * exchanged * WORD * op.layout.threads
-        return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
-    if isinstance(op, LoadShared) and op.layout is not None:
-        return rounds * held_bytes(op.result.type)
-    if isinstance(op, Unpack):
-        return rounds * CONVERSION * held_bytes(op.result.type)
-    if isinstance(op, Reduce) and crosses_warps(op):
-        return rounds * (2 * held_bytes(op.result.type) + BARRIERS)
-    return 0.0
-
-
-CONVERSION = 16  # what a weight's conversion, two instructions, costs by the load of an element by ldmatrix
-BARRIERS = 4096  # bytes that could be moved in the time of an exchange's barriers
-WORD = 4  # bytes that one shuffle moves for each thread, and an atomic takes
-
-
-@lru_cache(maxsize=256)
-def shuffles(type: TileType, layout: Layout) -> int | None:
-    """How many shuffles bring a tile into another layout, if all stays within warps and they are no dearer than stores, barriers and loads:
-    a store and a load a register, and 16 instructions' time for the barriers."""
-    given = type.layout
-    suppliers = layout.suppliers(given) if given is not None else None
-    if given is None or suppliers is None or type.dtype.bits > 32:
-        return None
-    count = sum(map(len, suppliers))
-    return count if count <= 16 + (given.registers + layout.registers) // 2 else None
-
-
-def held_bytes(type: TileType) -> float:
-    """Bytes that all threads hold, replicas included."""
-    assert type.layout is not None or not type.shape
-    held = type.layout.threads * type.layout.registers if type.layout is not None else 1
-    return held * type.dtype.bits / 8
-
-
-def crosses_warps(op: Reduce) -> bool:
-    layout = op.x.type.layout
-    return any(d.dim in op.axes and place * d.size > 32 for d, place in layout.thread_places())
-
-
-@lru_cache(maxsize=256)
-def stays_in_thread(source: Layout, target: Layout) -> bool:
-    """Whether every register's element lies in one and the same register of its own thread."""
-    registers = target.registers_in(source)
-    return bool((registers >= 0).all() and (registers == registers[0]).all())
-
-
-class AssignLayouts(Rewriter):
-    def __init__(self, target: Hardware, strategy: str = STRATEGIES[0]):
-        super().__init__()
-        self.target = target
-        self.strategy = strategy
+class AssignLayouts(Outlook):
+    def __init__(self, target: Hardware, strategy: str | None = None):
+        super().__init__(target)
+        self.strategy = strategy  # of all products, if they are not to be arranged one by one
+        self.arrangements: dict[Dot, str] = {}
+        self.plans: dict[tuple[Dot, str], Any] = {}  # how products are made, in each arrangement
         self.free: set[Value] = set()  # old values that are made in any layout when wanted
         self.firm: set[Value] = set()  # old values that lie as their consumer wants them, from the start
         self.soft: set[Value] = set()  # old values whose layout is but a guess: what a loop carries that began free, and what follows from it
@@ -126,13 +73,24 @@ class AssignLayouts(Rewriter):
 
     def run(self, function: Function) -> Function:
         self.warps, self.threads, self.facts = function.warps, function.threads, Facts(function)
-        self.uses, self.written = uses_of(function), written(function)
-        loops = [op for op in function.walk() if isinstance(op, For | While)]
+        self.function, self.ops = function, list(function.walk())
+        self.uses, self.written = uses_of(self.ops), written(function)
+        loops = [op for op in self.ops if isinstance(op, For | While)]
         self.carried_from = {a: y for op in loops for a, y in zip(op.body.args[-len(op.inits) :], op.body.yielded, strict=False)}
         self.carried_as = {y: a for a, y in self.carried_from.items()}
-        self.carried_as |= {x: v for op in function.walk() if isinstance(op, If) for v, x in zip(op.results, op.then.yielded, strict=True)}
+        self.carried_as |= {x: v for op in self.ops if isinstance(op, If) for v, x in zip(op.results, op.then.yielded, strict=True)}
         self.carried_as |= {x: a for op in loops if isinstance(op, For) for x, a in zip(op.inits, op.body.args[1:], strict=True)}
+        kinds = set(map(type, self.ops))
+        self.shared, self.packed = Shared in kinds, Unpack in kinds
+        self.limits = scopes(function) if Conversions in kinds else {}
+        self.homes = {op: block for block in self.limits for op in block.ops}
+        for arrange in ARRANGE if self.strategy is None else ():
+            arrange(self)
         return super().run(function)
+
+    def arrangement(self, op: Dot) -> str:
+        """How the warps share out a product's result."""
+        return self.strategy or self.arrangements.get(op, STRATEGIES[0])
 
     def block(self, old: Block, arg_types: Sequence[Type] | None = None) -> Block:
         self.made.append({})
@@ -218,18 +176,6 @@ class AssignLayouts(Rewriter):
         """The layout that a value has, or the default of a free one."""
         return self.default(old.type) if old in self.free else self(old).type.layout
 
-    def default(self, type: TileType, fastest: int | None = None, unit: int = 8, most: int = ACCESS_BITS) -> Layout:
-        """The coalesced layout: runs of up to `most` bits, 16 bytes, along the fastest axis, but none so long that threads go idle, and none so
-        short that they don't fill whole units of so many bits."""
-        bits = type.dtype.bits if not type.dtype.is_bool else 8
-        widest = 1 << max(1, most // bits).bit_length() - 1
-        least = unit // math.gcd(unit, bits)
-        share = 1 << max(0, (type.size // self.threads).bit_length() - 1)
-        order = tuple(reversed(range(type.rank)))
-        if fastest is not None:
-            order = (fastest, *(a for a in order if a != fastest))
-        return blocked(type.shape, self.threads, max(least, min(widest, share)), order)
-
     # rules
 
     def anywhere(self, op: Op) -> Any:
@@ -249,12 +195,33 @@ class AssignLayouts(Rewriter):
             return self.clone(op)
         if not fixed:
             return self.anywhere(op)
-        leader = max(fixed, key=lambda v: (v in self.firm, v not in self.soft, not self(v).type.layout.is_replicated))  # the first of equals
-        layout = self(leader).type.layout
+        leaders = self.leaders(fixed)
+        layout = self.common(op, fixed, leaders)
+        leader = leaders.get(layout)
         for kind in (self.soft, self.firm):
             if leader in kind:
                 kind.add(op.results[0])
         return self.clone(op, **{f: self.get(getattr(op, f), layout) for f in operand_names(op)})
+
+    def leaders(self, fixed: Sequence[Value]) -> dict[Layout, Value]:
+        """The operands that others may be made to lie like, by their layouts: no guesses where there is better, weights where there are any."""
+        standing = max((v in self.firm, v not in self.soft) for v in fixed)
+        return {self(v).type.layout: v for v in reversed(fixed) if (v in self.firm, v not in self.soft) == standing}
+
+    def common(self, op: Elementwise, fixed: Sequence[Value], leaders: dict[Layout, Value]) -> Layout:
+        """The layout that operands are brought to, and the result has: the one that makes the least work; the first of equals. Where conversions may not
+        go far, it may be one that users want, too."""
+        if len(leaders) == 1 and not self.limits:
+            return next(iter(leaders))
+        offered = [(layout, f"as {leaders[layout].name or 'the other operand'} lies") for layout in reversed(leaders)]
+        offered += [(layout, f"as {user.mnemonic} wants it") for layout, user in self.wishes(op.result)] if self.limits else []
+        return self.choose(op, offered, lambda layout: self.meeting_in(op, fixed, layout), again=True)
+
+    def meeting_in(self, op: Elementwise, fixed: Sequence[Value], layout: Layout) -> Cost:
+        """What it takes to bring all operands into a layout, and what comes of it; what was made ahead of a loop is converted there, once."""
+        here = len(self.builders) - 1
+        moved = (self.conversion(v, self(v).type.layout, layout) * ROUNDS ** (self.level.get(self(v), -1) - here) for v in fixed)
+        return sum(moved, Cost(instructions=layout.registers * self.warps)) + self.after(op.result, layout)
 
     def shape(self, op: Any) -> Any:
         if not op.x.type.shape or not op.results[0].type.shape:
@@ -309,9 +276,13 @@ class AssignLayouts(Rewriter):
         if op.layout is not None:
             require(op.layout.threads == self.threads, f"the layout has {op.layout.threads} threads, but the block {self.threads}", loc=op.loc)
             return self.clone(op)
-        layout = self.default(op.results[0].type, fastest_axis(op), WORD * 8 if self.by_words(op) else 8)
-        if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(op.results[0], ())):
-            layout = self.wish(op.results[0]) or layout
+        value = op.results[0]
+        layout = self.default(value.type, fastest_axis(op), WORD * 8 if self.by_words(op) else 8)
+        if isinstance(op, LoadShared) or any(getattr(user, "coalesced", False) for user in self.uses.get(value, ())):
+            layout = self.wish(value) or layout
+        elif value.type.dtype.bits % 8 == 0 or value.type.dtype.is_bool:
+            offered = [(layout, "rows as they lie in memory"), *((wanted, f"as {user.mnemonic} wants it") for wanted, user in self.wishes(value))]
+            layout = self.choose(op, offered, lambda layout: self.accessed(op, value, layout) + self.after(value, layout))
         return self.clone(op, layout=layout)
 
     def by_words(self, op: Load | LoadShared) -> bool:
@@ -321,35 +292,28 @@ class AssignLayouts(Rewriter):
         return op.memory.type.dtype.bits % 8 != 0 and viewed(op.memory) in self.written
 
     def wish(self, value: Value) -> Layout | None:
-        """The layout that a matrix product or a store to global memory wants of a value that only it uses, perhaps transposed or in slices."""
-        (user, *others) = self.uses.get(value, [None])
-        if user is None or not all(isinstance(u, Slice) and isinstance(user, Slice) and u.shape == user.shape for u in others):
-            return None
-        if type(user) in WISHES:
-            return WISHES[type(user)](self, user, value)
-        if isinstance(user, Broadcast) and user.x.type.shape:
-            wanted = self.wish(user.result)
-            return None if wanted is None else before_broadcast(wanted, user.x.type.shape)
-        if isinstance(user, Transpose):
-            wanted = self.wish(user.result)
-            return None if wanted is None else wanted.permute(inverse(user.axes))
-        if isinstance(user, Reshape) and user.x.type.shape and user.shape:
-            wanted = self.wish(user.result)
-            return None if wanted is None else reshaped(wanted, user.shape, user.x.type.shape)
-        if isinstance(user, Elementwise) and (user.result.type.dtype.bits == value.type.dtype.bits or 1 in value.type.shape):
-            return self.wish(user.result)
-        if isinstance(user, For | Yield) and value in self.carried_as and self.carried_as[value] is not value:
-            return self.wish(self.carried_as[value])
-        if isinstance(user, Store) and value is user.value:
-            return self.default(value.type, fastest_axis(user))
-        return None
+        """The layout that the only user of a value wants, or slices of it all want, if no conversion to wider elements stands between, of which fewer
+        lie in 16 bytes."""
+        users = self.uses.get(value, ())
+        alone = len(users) == 1 or (users and all(isinstance(u, Slice) and u.shape == users[0].results[0].type.shape for u in users))
+        wanted = next((layout for layout, _ in self.wishes(value)), None) if alone else None
+        while wanted is not None and len(users) == 1 and isinstance(users[0], Elementwise):
+            same = users[0].result.type.dtype.bits == value.type.dtype.bits or 1 in value.type.shape
+            wanted, users = wanted if same else None, self.uses.get(users[0].result, ())
+        return wanted
 
     def store(self, op: Store | StoreShared) -> Any:
         if not op.value.type.shape:
             return self.clone(op)
         packed = op.memory.type.packed if isinstance(op, StoreShared) else op.value.type.dtype.bits % 8 != 0
         wanted = self.default(op.value.type, fastest_axis(op), 32 if packed else 8)  # threads that share a word need atomics
-        return self.clone(op, value=self.get(op.value, wanted if packed or op.value in self.free else self.layout_of(op.value)))
+        if packed or op.value in self.free:
+            return self.clone(op, value=self.get(op.value, wanted))
+        given = self.layout_of(op.value)
+        if isinstance(op, Store):
+            held = given
+            given = self.choose(op, self.storings(op, held), lambda layout: self.storing(op, held, layout), again=True)
+        return self.clone(op, value=self.get(op.value, given))
 
     def loosened(self, op: ConvertLayout) -> Any:
         """Behind a stated layout the tile lies as it was stated."""
@@ -449,73 +413,16 @@ RULES: dict[Any, Callable[[AssignLayouts, Any], Any]] = {
 }
 
 
-# what ops of other files wish that an operand's layout be, should they be its only users
-WISHES: dict[Any, Callable[[AssignLayouts, Any, Value], Layout | None]] = {}
+ARRANGE: list[Callable[[AssignLayouts], None]] = []  # who decides on the arrangements of a function's products
 
 
 def operand_names(op: Op) -> list[str]:
     return [f.name for f in op.fields if isinstance(getattr(op, f.name), Value)]
 
 
-def uses_of(function: Function) -> dict[Value, list[Op]]:
-    """Who uses each value, in order."""
-    uses: dict[Value, list[Op]] = {}
-    for op in function.walk():
-        for value in op.operands:
-            uses.setdefault(value, []).append(op)
-    return uses
-
-
 def placed(values: Sequence[Value], layouts: Sequence[Layout | None]) -> list[Type]:
     """The values' types in these layouts."""
     return [v.type if layout is None else TileType(v.type.dtype, v.type.shape, layout, v.type.group) for v, layout in zip(values, layouts, strict=True)]
-
-
-def fastest_axis(op: Any) -> int | None:
-    """The tile axis that runs along the memory's contiguous axis, if one does."""
-    fast = laid_out(op.memory).fast if isinstance(op.memory.type, SharedType) else op.memory.type.rank - 1
-    return op.dims.index(fast) if fast in op.dims else None
-
-
-def inverse(axes: Sequence[int]) -> list[int]:
-    return [list(axes).index(i) for i in range(len(axes))]
-
-
-def before_broadcast(layout: Layout, shape: Sequence[int]) -> Layout:
-    """The layout of an operand of `shape` whose broadcast lies in `layout` without anything being moved."""
-    new = layout.rank - len(shape)
-    flat = [a + new for a, n in enumerate(shape) if n == 1 and layout.shape[a + new] != 1]
-    kept = layout.reduce(flat, keepdims=True) if flat else layout
-    return kept.reduce(range(new)) if new else kept
-
-
-def reshaped(layout: Layout, shape: Sequence[int], wanted: Sequence[int]) -> Layout | None:
-    """The layout of a tile of `shape` read as `wanted`, if it is one. Padding is no obstacle where only axes of extent 1 come or go."""
-    if [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
-        gone = [a for a, n in enumerate(shape) if n == 1]
-        if any(layout.shape[a] != 1 for a in gone):
-            return None
-        result = layout.reduce(gone) if gone else layout
-        for axis, n in enumerate(wanted):
-            result = result.unsqueeze(axis) if n == 1 else result
-        return result
-    if layout.shape != tuple(shape):
-        return None
-    try:
-        return layout.reshape(wanted)
-    except Exception:
-        return None
-
-
-def padded(type: TileType) -> SharedLayout:
-    """Row-major with 16 bytes after each row, so that a column's elements lie in different banks; no two elements in one byte."""
-    spread = type.dtype.bits < 8 and not type.dtype.is_bool
-    if type.rank < 2:
-        return replace(row_major(*type.shape), spread=spread)
-    gap = max(1, 16 * 8 // max(8, type.dtype.bits))
-    pitch = type.shape[-1] + gap
-    strides = tuple(pitch * math.prod(type.shape[a + 1 : -1]) for a in range(type.rank - 1))
-    return SharedLayout(type.shape, (*strides, 1), spread=spread)
 
 
 @lru_cache(maxsize=64)

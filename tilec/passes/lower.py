@@ -9,7 +9,8 @@
                                                    through shared memory to one thread and reduce_registers, if warps remain
                                                    %m = reshape %.. : f32[8]
 
-A conversion that only renames registers within each thread stays as it is. One within warps is done by shuffles, if these are few:
+A conversion that only renames registers within each thread stays as it is. One within warps is done by shuffles, if the
+target counts them for less:
 
     %y = convert_layout %x layout=L          ->    %y = convert_lanes %x layout=L
 """
@@ -22,25 +23,36 @@ from tilec.ir.layout import Layout
 from tilec.ir.ops.base import constant
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.reduce import Reduce, ReduceLanes, ReduceRegisters
-from tilec.ir.ops.shape import ConvertLanes, ConvertLayout, Reshape
+from tilec.ir.ops.shape import Conversions, ConvertLanes, ConvertLayout, Reshape
 from tilec.ir.ops.sync import Sync
-from tilec.ir.target import Hardware
-from tilec.passes.layouts import padded, shuffles, stays_in_thread
+from tilec.ir.shared import padded
+from tilec.ir.target import HOW, Hardware
+from tilec.passes.conflicts import allowed, scopes
 
 
 def lower_exchanges(function: Function, target: Hardware) -> Function:
-    return LowerExchanges().run(function)
+    return LowerExchanges(target).run(function)
 
 
 class LowerExchanges(Rewriter):
+    def __init__(self, target: Hardware):
+        super().__init__()
+        self.target = target
+
+    def run(self, function: Function) -> Function:
+        self.limits = {op: farthest for block, farthest in scopes(function).items() for op in block.ops}
+        return super().run(function)
+
     def visit(self, op: Op) -> Value | tuple[Value, ...]:
+        if isinstance(op, Conversions):
+            return ()
         if isinstance(op, ConvertLayout):
             x = self(op.x)
-            if stays_in_thread(x.type.layout, op.layout):
+            way = allowed(self.target, x.type, op.layout, self.limits.get(op, HOW[-1]))
+            how = way.how if way is not None else HOW[-1]
+            if how == "registers":
                 return self.clone(op)
-            if shuffles(x.type, op.layout) is not None:
-                return self.b.emit(ConvertLanes(x, op.layout, op.group))
-            return self.through_shared(x, op.layout)
+            return self.b.emit(ConvertLanes(x, op.layout, op.group)) if how == "shuffles" else self.through_shared(x, op.layout)
         if isinstance(op, Reduce):
             return self.reduction(op)
         return self.clone(op)

@@ -24,7 +24,7 @@ from tilec.passes.program_order import keep_program_order
 
 
 def order_memory(function: Function, target: Hardware) -> Function:
-    return keep_program_order(OrderMemory().run(function))
+    return keep_program_order(OrderMemory(target).run(function))
 
 
 class OrderMemory(LowerExchanges):

@@ -19,8 +19,10 @@ from tilec.ir.ops.base import constant
 from tilec.ir.ops.memory import LoadShared, Shared, StoreShared
 from tilec.ir.ops.pieces import Concatenate, LoadStrided, Part, Slice
 from tilec.ir.ops.sync import Sync
+from tilec.ir.shared import padded
 from tilec.ir.types import TileType
-from tilec.passes.layouts import RULES, WISHES, AssignLayouts, padded
+from tilec.passes.layouts import RULES, AssignLayouts
+from tilec.passes.offers import WISHES
 
 
 def through_shared(a: AssignLayouts, dtype: DType, shape: Sequence[int], parts: Iterable[tuple[Value, Sequence[int]]]) -> Value:

@@ -44,9 +44,9 @@ from tilec.ir.ops.semaphores import Fence, SemaphoreWait
 from tilec.ir.ops.shared_views import SharedView
 from tilec.ir.ops.sync import Sync
 from tilec.ir.ops.views import viewed
+from tilec.ir.shared import padded
 from tilec.ir.target import Hardware
 from tilec.ir.types import SharedType, TileType
-from tilec.passes.layouts import padded
 from tilec.passes.lifetimes import Life, lifetimes
 from tilec.passes.widths import are_multiples, doubts, proven, together
 

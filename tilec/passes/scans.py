@@ -23,6 +23,7 @@ from tilec.ir.ops.base import Constant
 from tilec.ir.ops.pieces import Concatenate, Slice
 from tilec.ir.ops.scan import Agreed, Butterfly, Combining, Fold, Padded, Scan, Sorted
 from tilec.ir.ops.shape import Arange, Broadcast, Reshape
+from tilec.passes.conflicts import FIXES, Fix
 from tilec.passes.layouts import RULES, AssignLayouts
 from tilec.records import record
 
@@ -216,4 +217,12 @@ def sort(a: AssignLayouts, op: Sorted) -> Any:
     return a.clone(op, x=a.get(op.x, runs.whole), lanes=runs.lanes, run=runs.run)
 
 
+def fixed(a: AssignLayouts, op: Any) -> list[Fix]:
+    """The runs in which lanes hold what is combined or sorted."""
+    xs = (op.x,) if isinstance(op, Sorted) else op.xs
+    layout = Runs.of(Builder(Block()), xs[0].type.shape, op.axis, a.threads).whole
+    return [Fix(op, x, layout, "rows are wanted in runs, a run in each lane") for x in xs if not a.is_free(x)]
+
+
+FIXES.update(dict.fromkeys((Fold, Scan, Sorted), fixed))
 RULES.update({Fold: reduce, Scan: scan, Sorted: sort})

@@ -35,7 +35,9 @@ from tilec.ir.ops.views import row_major
 from tilec.ir.ops.weights import Dequantize, Ldexp, Pack, PackedWords, Unpack, cast_of, words_layout
 from tilec.ir.packing import COLUMNS, ROWS, WORDS, Packed
 from tilec.ir.target import Fragments, Hardware
-from tilec.passes.layouts import RULES, WISHES, AssignLayouts, matrix_layouts
+from tilec.passes.conflicts import FIXES, Fix
+from tilec.passes.layouts import RULES, AssignLayouts, matrix_layouts
+from tilec.passes.offers import LIES, STRATEGIES, WISHES
 from tilec.passes.simplify import remove_unused
 
 DOWN, ACROSS = ROWS.bit_length() - 1, COLUMNS.bit_length() - 1
@@ -179,13 +181,19 @@ def pack(a: AssignLayouts, op: Pack) -> Any:
 
 
 def source(x: Value, turned: bool = False) -> Unpack | None:
-    """The packed weights that a tile is made of, or its transpose is, if `turned`."""
-    if isinstance(x.owner, Unpack):
-        return None if turned else x.owner
-    if isinstance(x.owner, Transpose | Slice):
-        return source(x.owner.x, turned != isinstance(x.owner, Transpose))
-    found = (source(v, turned) for v in x.owner.operands) if isinstance(x.owner, Elementwise) else ()
-    return next((op for op in found if op is not None), None)
+    """The packed weights that a tile is made of, or its transpose is, if `turned`: the first, depth first, each tile being looked at once."""
+    waiting, seen = [(x, turned)], {(x, turned)}
+    while waiting:
+        value, turned = waiting.pop()
+        op = value.owner
+        if isinstance(op, Unpack):
+            if not turned:
+                return op
+        elif isinstance(op, Elementwise | Transpose | Slice):
+            found = [(v, turned != isinstance(op, Transpose)) for v in reversed(op.operands)]
+            waiting += [f for f in found if f not in seen]
+            seen.update(found)
+    return None
 
 
 def lying_together(op: Dot, fragments: Fragments) -> tuple[Layout | None, Layout | None]:
@@ -213,11 +221,12 @@ def wanted(a: AssignLayouts, op: Unpack) -> Layout:
     fragments = a.target.matrix(left, right, acc, mode, depth)
     if isinstance(fragments, Refused) or fragments.shape != kind.instruction.shape:
         fragments, product, turned = kind.instruction, None, False
+    strategy = STRATEGIES[0] if product is None else a.arrangement(product)
     if turned and product is not None:
         columns = -(-product.acc.type.shape[1] // 8) * 8
-        return matrix_layouts(fragments, n, columns, k, a.warps, a.strategy, (kind.fragment.transpose(), None))[0].transpose()
+        return matrix_layouts(fragments, n, columns, k, a.warps, strategy, (kind.fragment.transpose(), None))[0].transpose()
     rows = -(-product.acc.type.shape[0] // 16) * 16 if product is not None else 16
-    return matrix_layouts(fragments, rows, n, k, a.warps, a.strategy, (None, kind.fragment))[1]
+    return matrix_layouts(fragments, rows, n, k, a.warps, strategy, (None, kind.fragment))[1]
 
 
 def consumer(a: AssignLayouts, x: Value, turned: bool = False) -> tuple[Dot | None, bool]:
@@ -235,6 +244,12 @@ def wish(a: AssignLayouts, op: Unpack, value: Value) -> Layout | None:
     return words_layout(layout, kind_of(op)) if value is op.words else layout
 
 
+def fixed(a: AssignLayouts, op: Unpack) -> list[Fix]:
+    return [Fix(op, op.result, wanted(a, op), "packed weights lie as they are packed")]
+
+
 RULES[Unpack] = unpack
+FIXES[Unpack] = fixed
 RULES[Pack] = pack
 WISHES[Unpack] = wish
+LIES[Unpack] = wanted

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tilec.errors import Code, Loc, TileError, require
-from tilec.ir.core import Builder, Op, Value
+from tilec.ir.core import Builder, Effect, Op, Value
 from tilec.ir.dtypes import DType, f32, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.base import (
@@ -27,9 +27,10 @@ from tilec.ir.ops.base import (
     tile,
 )
 from tilec.ir.ops.shared_views import permuted, reshaped
+from tilec.ir.target import HOW
 from tilec.ir.types import SharedType, TileType
 
-__all__ = ["Arange", "Broadcast", "Constant", "ConvertLayout", "Full", "Reshape", "Transpose", "View", "Zeros"]
+__all__ = ["Arange", "Broadcast", "Constant", "Conversions", "ConvertLayout", "Full", "Reshape", "Transpose", "View", "Zeros"]
 
 
 class Zeros(Op, abstract=True):
@@ -250,6 +251,30 @@ class ConvertLayout(Placed):
 
     def eval(self, ctx: Any, x: Any) -> Any:
         return x
+
+
+class Conversions(Op):
+    """Says how far conversions of layouts may go in the block of statements in which it stands, and in the blocks within: "registers", of each thread
+    its own, or "shuffles", between the lanes of a warp. Without it they may go through shared memory.
+
+    Layouts are then chosen so that none goes farther; where that is impossible, the error names the statements that can't go together. What
+    reductions exchange between threads is no conversion.
+
+    Example:
+        tc.conversions("registers")
+        r = x + y                 # = x + y
+        tc.conversions("none")    # error: conversions go through registers, shuffles, shared memory, not none
+    """
+
+    builtin = "conversions"
+    effect = Effect.DEBUG
+    farthest: str
+
+    def infer(self) -> None:
+        require(self.farthest in HOW, f"conversions go through {', '.join(HOW)}, not {self.farthest}", code=Code.LAYOUT)
+
+    def eval(self, ctx: Any) -> None:
+        """It says nothing of values."""
 
 
 class ConvertLanes(Placed):
