@@ -217,7 +217,7 @@ def said(*command: str) -> list[str] | None:
 def lacking() -> str | None:
     """What must be brought along so that kernels can be compiled and launched here, in one line."""
     listed = (HERE.parent / "pyproject.toml").read_text().partition("\ndependencies = [")[2].partition("\n]")[0]
-    needs = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed))
+    needs = dict(re.findall(r'"([\w-]+)>=([\d.]+)[",]', listed))
     needs.pop("lark")  # for the textual IR and the simulator alone
     if tools.find("ptxas"):
         needs.pop("nvidia-nvjitlink")
