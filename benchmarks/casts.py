@@ -30,6 +30,7 @@ LOOPS = (*(f"int{bits}" for bits in range(1, 9)), "e4m3", "e2m1", "e3m2", "nf4")
 @tc.kernel(warps=1)
 def converted(x: S[4096], y: T[4096], *, S: DType = int8, T: DType = f16, each: int = MORE, run: int = 16):
     tc.grid(1)
+    tc.conversions("registers")  # else the store may find it worth its while to exchange elements first
     tc.store(y, [0], tc.cast(tc.load(x, [0], [32 * each], layout=tc.local(each // run).spatial(32).local(run)), T))
 
 

@@ -41,6 +41,7 @@ def test_loops_with_row_major_weights(name, limit):
 @tc.kernel(warps=1)
 def viewed(x: i32[512], y: f16[4096]):
     tc.grid(1)
+    tc.conversions("registers")
     tc.store(y, [0], tc.cast(tc.view(tc.load(x, [0], [512], layout=tc.spatial(32).local(16)), D.int4, tc.spatial(32).local(128)), f16))
 
 
