@@ -65,7 +65,7 @@ TYPES = [
     TileType(i64), TensorType(f32, ("M", 8)), SharedType(f32, (16, 8)), SharedType(f32, (2, 16, 8)), BarrierType((2,)), BarrierType(),
 ]  # fmt: skip
 ATTRIBUTES: dict[str, list[Any]] = {
-    "power": [3],
+    "power": [3], "farthest": ["registers"],
     "shape": [(16, 8), (8, 16), ()], "dims": [(0, 1), (1, 2), ()], "axes": [(0,), (1, 0)], "axis": [0], "dtype": [f32, i32, uint8],
     "layout": [None, REGISTERS],
     "value": [1.0, 1], "start": [0], "stop": [16], "starts": [(0, 0)], "steps": [(1, 1)], "mask": [1],

@@ -64,7 +64,7 @@ class AssignLayouts(Outlook):
         super().__init__(target)
         self.strategy = strategy  # of all products, if they are not to be arranged one by one
         self.arrangements: dict[Dot, str] = {}
-        self.plans: dict[tuple[Dot, str], Any] = {}  # how products are made, in each arrangement
+        self.plans: dict[tuple[Dot, str, int], Any] = {}  # how products are made, in each arrangement, by so many warps
         self.free: set[Value] = set()  # old values that are made in any layout when wanted
         self.firm: set[Value] = set()  # old values that lie as their consumer wants them, from the start
         self.soft: set[Value] = set()  # old values whose layout is but a guess: what a loop carries that began free, and what follows from it

@@ -264,7 +264,8 @@ class Outlook(Rewriter):
         """An access of global memory. Vectors are taken to be aligned where nothing is known against it."""
         memory = op.memory.type
         bits = 8 if memory.dtype.is_bool else memory.dtype.bits
-        pitch = math.gcd(*(n for n in memory.shape[1:] if isinstance(n, int)), ACCESS_BITS // min(bits, ACCESS_BITS))
+        rows = [n for n in memory.shape[1:][-1:] if isinstance(n, int)]  # all strides but 1 are multiples of how long a row is
+        pitch = math.gcd(*rows, ACCESS_BITS // min(bits, ACCESS_BITS))
         along = fastest_axis(op) if contiguous(op.memory) else None
         once = self.target.global_access(TileType(value.type.dtype, value.type.shape, layout), along, pitch)
         return once if self.inside(op, value.type.shape) else once + Cost(instructions=once.instructions)

@@ -45,8 +45,8 @@ class Plan(NamedTuple):
 
 
 def plan(a: AssignLayouts, op: Dot) -> Plan | Refused:
-    """How a product is made, in its arrangement."""
-    key = op, a.arrangement(op)
+    """How a product is made, in its arrangement and by as many warps as are here."""
+    key = op, a.arrangement(op), a.warps
     if key not in a.plans:
         a.plans[key] = planned(a, op)
     return a.plans[key]  # type: ignore[no-any-return]
