@@ -5,9 +5,9 @@ conversions in registers, by shuffles, or through a scratch tile. Counts are of 
 accesses are of warp 0 and of a few registers, which the others are like. Units are those of `tilec.ir.target.Cost`.
 
 The weights are the cycles for which a multiprocessor is busy: two instructions a cycle, of the four that it could issue, as few kernels issue more;
-32 lanes shuffled, and one pass over the banks, a cycle (CUDA C++ Programming Guide 13, "Arithmetic Instructions"); sectors as they come from the L2
-cache, 5120 bytes a cycle for 108 multiprocessors (NVIDIA A100 Tensor Core GPU Architecture, V1.0). A barrier's 8 cycles for each warp that comes to it,
-and a register's 1/64, are estimates.
+32 lanes shuffled, and one pass over the banks, a cycle (CUDA C++ Programming Guide 13, "Arithmetic Instructions"). A sector is a cycle: it takes 2/3 of
+one from the L2 cache, 5120 bytes a cycle for 108 multiprocessors, and 3 from memory (NVIDIA A100 Tensor Core GPU Architecture, V1.0), of which most that
+are touched twice come but once. A barrier's 8 cycles for each warp that comes to it, and a register's 1/64, are estimates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tilec.ir.target import Cost, Way
 from tilec.ir.types import SharedType, TileType
 from tilec.records import replace
 
-WEIGHTS = Cost(instructions=0.5, shuffles=1.0, passes=1.0, barriers=8.0, sectors=2 / 3, registers=1 / 64)
+WEIGHTS = Cost(instructions=0.5, shuffles=1.0, passes=1.0, barriers=8.0, sectors=1.0, registers=1 / 64)
 SECTOR = 32  # bytes
 WORD = 32  # bits of a register
 BANK_ROW = BANKS * BANK_BYTES  # bytes that one pass moves
