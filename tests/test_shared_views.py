@@ -468,3 +468,45 @@ def test_what_is_no_view_of_another_type():
     with pytest.raises(tc.TileError, match="not known to begin at a multiple of its 32 bits") as caught:
         made(4).compile("sm_80")
     assert caught.value.loc is not None
+
+
+@tc.kernel(warps=2)
+def beside(x: W[16, 7], y: W[16], k: i32, *, W: tc.DType = int3, wrote: int = 4, read: int = 5, synced: bool = False):
+    """A column is written while another is read: of elements that fill no bytes, words are updated, in which others lie."""
+    tc.grid(1)
+    s = tc.shared(W, [16, 7])
+    tc.store(s, tc.load(x, [0, 0], [16, 7]))
+    tc.sync()
+    tc.store(s[:, wrote], tc.load(x, [0, 0], [16, 7])[:, 0])
+    if synced:
+        tc.sync()
+    tc.store(y, [0], tc.load(s[:, read]))
+
+
+@pytest.mark.parametrize(("dtype", "meet"), [(int3, True), (uint1, True), (int4, True), (uint8, False), (f16, False)], ids=str)
+def test_barriers_are_wanted_where_words_are_updated(monkeypatch, dtype, meet):
+    assert [h.certain for h in hazards(beside.function(W=dtype))] == [True] * meet
+    assert hazards(beside.function(W=dtype, synced=True)) == []
+    monkeypatch.setattr(compiler, "PIPELINE", tuple(stage for stage in compiler.PIPELINE if stage[1] is not check_hazards))
+    report = beside.simulate(tensor(values(dtype, 16, 7), dtype), zeros(dtype, 16), 0, W=dtype)
+    assert bool(report.findings) == meet
+
+
+def test_places_that_there_are_not_say_nothing():
+    """Slots beside one another are never the same, however large the scalar that says which; the same one is, wherever it is."""
+
+    @tc.kernel(warps=2)
+    def slots(x: f32[32], y: f32[32], k: i32, n: i32, *, apart: int = 1):
+        tc.grid(1)
+        tc.assume(n % 64 == 0)
+        s = tc.shared(f32, [8, 32])
+        tc.store(s, tc.zeros(f32, [8, 32]))
+        tc.sync()
+        for i in range(0, n, 64):
+            tc.store(s[k], tc.load(x, [i], [32]))
+            tc.store(y, [i], tc.load(s[k + apart]))
+            tc.sync()
+
+    assert hazards(slots.function()) == []
+    (found,) = hazards(slots.function(apart=0))
+    assert found.certain

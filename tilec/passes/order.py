@@ -44,6 +44,7 @@ class Touch(Event):
     tile: Shared
     places: int
     exact: bool  # all of them are touched, as far as is known
+    around: int = 0  # those of the words that atomics put elements into, for a write of elements that fill no bytes
     number: int | None = None
     landed: bool = False
     when: Clock = field(default_factory=dict)
@@ -53,12 +54,14 @@ class Touch(Event):
         return isinstance(self.op, CopyAsync)
 
     def meets(self, other: Touch) -> bool:
-        """Whether the two touch a common element, and not both only read or both update in one step."""
+        """Whether the two touch a common element, or an element in a word that atomics update, and not both only read or both update in one step."""
         if self.tile is not other.tile or (self.op.effect is other.op.effect is Effect.READ):
             return False
         if isinstance(self.op, Atomic) and isinstance(other.op, Atomic):
             return False
-        return self.places & other.places != 0
+        if self.around and other.around:  # by atomics, both
+            return self.places & other.places != 0
+        return (self.around or self.places) & (other.around or other.places) != 0
 
     def stands_for(self, older: Touch) -> bool:
         """Whether an older access may be forgotten: who knows of this one knows of that."""

@@ -23,8 +23,8 @@ from tilec.ir.ops.arith import Compare, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.base import Constant, Elementwise
 from tilec.ir.ops.control import Assume, BlockCount, BlockIndex, For, If, While
-from tilec.ir.ops.gather import Chosen
-from tilec.ir.ops.memory import Shared
+from tilec.ir.ops.gather import Chosen, Scatter
+from tilec.ir.ops.memory import Shared, StoreShared
 from tilec.ir.ops.semaphores import Fence
 from tilec.ir.ops.shared_views import SharedView, laid_out, viewed_tile
 from tilec.ir.ops.sync import Arrive, Barrier, BarrierSlice, Meeting, Sync
@@ -34,6 +34,7 @@ from tilec.passes.order import Came, Committed, Event, Met, Touch, Waited
 from tilec.passes.periods import Period, Unsteady
 from tilec.records import field, record
 
+WORD = 32  # bits
 STEPS = 20_000  # ops of one run
 WINDOW = 64  # rounds that are run before others like them are skipped: some times more than a period has
 GUESSES = 3  # rounds of a loop whose end is not known
@@ -130,13 +131,28 @@ class Part:
 
 
 def units(function: Function) -> dict[Value, int]:
-    """The bits that one place is, of shared tiles whose elements are seen as other ones, too."""
+    """The bits that one place is, of shared tiles whose elements are seen as other ones, too, or are put into words."""
     found: dict[Value, int] = {}
     for op in function.walk():
-        if isinstance(op, SharedView) and op.dtype is not None:
-            tile = viewed_tile(op.memory)
-            found[tile] = math.gcd(found.get(tile, tile.type.item_bits), op.memory.type.item_bits, op.dtype.bits)
+        other = op.dtype.bits if isinstance(op, SharedView) and op.dtype is not None else WORD if in_words(op) else 0
+        if other:
+            memory: Value = op.memory  # type: ignore[attr-defined]
+            tile = viewed_tile(memory)
+            found[tile] = math.gcd(found.get(tile, tile.type.item_bits), memory.type.item_bits, other)
     return found
+
+
+def in_words(op: Op) -> bool:
+    """Whether an op puts elements that fill no bytes into shared memory: what fills no word by atomics on the whole of it."""
+    return isinstance(op, StoreShared | Scatter) and isinstance(op.memory.type, SharedType) and op.memory.type.packed
+
+
+def whole(places: int, size: int) -> int:
+    """A set of places with all others in the same groups of so many."""
+    groups = ((1 << (-(-places.bit_length() // size) * size)) - 1) // ((1 << size) - 1)
+    for n in range((size - 1).bit_length()):
+        places |= places >> (1 << n)
+    return (places & groups) * ((1 << size) - 1)
 
 
 def op_at(value: Value) -> int:
@@ -217,6 +233,7 @@ class Run:
         self.group: Warps | None = None
         self.events: list[Event] = []
         self.stopped: Op | None = None  # that could not be followed
+        self.outside = False  # a view began where its tile has no place for it
 
     def whole(self, body: Block) -> None:
         """Run the kernel."""
@@ -396,7 +413,10 @@ class Run:
             steps = self.steps[op] = [(v, stride, extent - last) for v, stride, extent, last in given if extent - last > 1]
         for v, stride, extent in steps:
             at = self.values.get(v)
-            spot = spot.moved(None if at is None else min(max(int(at), 0), extent - 1), extent, stride)
+            if at is None or 0 <= at < extent:
+                spot = spot.moved(None if at is None else int(at), extent, stride)
+            else:  # there is no such place, and nothing to be said of accesses to it
+                spot, self.outside = spot.moved(None, 0, stride), True
         self.spots[op.result] = spot
 
     def strides_of(self, memory: Value) -> tuple[int, ...]:
@@ -435,7 +455,9 @@ class Run:
             axes.append((high - low, stride))
         if self.units:
             axes.append((self.width_of(memory), 1))
-        self.events.append(Touch(self.group, op, self.certain, tile, places(tuple(axes)) << begin, exact and not anywhere))
+        found = places(tuple(axes)) << begin
+        around = whole(found, WORD // self.units[tile.result]) if in_words(op) else 0
+        self.events.append(Touch(self.group, op, self.certain, tile, found, exact and not anywhere, around))
 
     def commit(self, op: Commit) -> None:
         self.events.append(Committed(self.group, op, self.certain))

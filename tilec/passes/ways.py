@@ -26,6 +26,7 @@ from tilec.ir.types import TensorType
 from tilec.passes.scalars import Part, Run, Sides, integer, launch
 
 UNITS = 4096  # the most that sizes are made multiples of
+STARTS = (0, 1, 2, 16)  # of views, where the sizes are too large for such
 MOST = 100  # runs, but for those that are there from the start
 ODD = 6  # conditions that are guessed one by one
 
@@ -56,6 +57,7 @@ class Ways:
         self.done: dict[Any, dict[Op, Sides]] = {}
         self.grids: dict[Any, tuple[int, ...] | None] = {}
         self.left = MOST
+        self.outside = False  # in some run a view began where its tile has no place for it
         self.left_out: Op | None = None
 
     def _unit(self, blocks: bool) -> int:
@@ -81,11 +83,25 @@ class Ways:
                 yield from self.run(sizes, dict(enumerate(block)))
         if len(self.params) > 1:
             yield from self.run({p: self.unit * (self.rounds + n) for n, p in enumerate(self.params)} | self.flags())
+        if self.outside:
+            for start in STARTS:
+                yield from self.run(dict.fromkeys(self.starts(), start))
         if self.seen:
             if any(isinstance(op, If) for op in self.seen):
                 yield from self.explored()
             yield from self.by_force()
             yield from self.pairs_by_force()
+
+    def starts(self) -> list[Value]:
+        """Scalars, but no sizes, that say where views begin."""
+        todo = [v for op in self.part.of(SharedView) for v in op.offsets]
+        found: set[Value] = set()
+        while todo:
+            value = todo.pop()
+            if value not in found:
+                found.add(value)
+                todo += value.owner.operands if isinstance(value.owner, Elementwise) else ()
+        return [p for p in self.params if p in found and p.name not in self.dims and not p.type.dtype.is_bool]
 
     # runs
 
@@ -134,6 +150,7 @@ class Ways:
     def one(self, sizes: Any, block: Any, grid: Any, guess: bool, odd: Value | None, forced: Forced | None) -> Run:
         run = Run(sizes, block, grid, guess, self.part, odd, forced)
         run.whole(self.function.body)
+        self.outside |= run.outside
         self.met.setdefault((), run.sides)
         self.ways.append({op: sides.times[1] > 0 for op, sides in run.sides.items() if isinstance(op, If) and op not in self.part.looped})
         for op, sides in run.sides.items():
