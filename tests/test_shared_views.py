@@ -510,3 +510,36 @@ def test_places_that_there_are_not_say_nothing():
     assert hazards(slots.function()) == []
     (found,) = hazards(slots.function(apart=0))
     assert found.certain
+
+
+def test_what_only_a_wrong_start_would_do_is_no_error():
+    """Column k + 11 meets columns 16 to 31 from k = 5 on, but row k + 1 is there up to k = 2 only."""
+
+    @tc.kernel(warps=2)
+    def column(x: f32[4, 32], y: f32[4, 16], z: f32[32], k: i32):
+        tc.grid(1)
+        s = tc.shared(f32, [4, 32])
+        tc.store(s, tc.load(x, [0, 0], [4, 32]))
+        tc.sync()
+        tc.store(z, [0], tc.load(s[k + 1]))
+        tc.store(y, [0, 0], tc.load(s[:, 16:]))
+        tc.store(s[2:, k + 11], tc.load(x, [0, 0], [2]))
+
+    assert not any(h.certain for h in hazards(column.function()))
+
+
+@tc.kernel(warps=2)
+def turned_words(x: u64[4, 24], y: u64[24, 4], z: int6[4, 256]):
+    """Elements of 64 bits are read across the rows, which wants a swizzle, and seen as ones of 6, which no swizzle goes along with."""
+    tc.grid(1)
+    s = tc.shared(u64, [4, 24])
+    tc.store(s, tc.load(x, [0, 0], [4, 24]))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(s.T))
+    tc.store(z, [0, 0], tc.load(tc.bitcast(s, int6)))
+
+
+def test_types_whose_bits_are_no_powers_of_one_another():
+    codes = RNG.integers(0, 2**64, (4, 24), dtype=np.uint64)
+    z = int6.decode(codes_as(codes, 64, 6).astype(np.uint8))
+    everywhere(turned_words, (codes, np.zeros((24, 4), np.uint64), zeros(int6, 4, 256)), {"y": codes.T, "z": z})

@@ -241,6 +241,9 @@ class Run:
             self.block(body)
         except Unfollowed as stopped:
             self.certain, self.stopped = False, stopped.op
+        if self.outside:  # nobody may run it so
+            for event in self.events:
+                event.certain = False
 
     # scalars
 

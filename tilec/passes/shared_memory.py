@@ -52,6 +52,7 @@ class LayOutShared(Rewriter):
         self.accesses: dict[Value, list[Access]] = {}
         self.joined: dict[Value, set[int]] = {}  # axes that views want to follow those before them without a gap
         self.together: dict[Value, int] = {}  # elements that views see as one
+        self.fixed: set[Value] = set()  # tiles whose elements views see as ones that neither hold nor fill them a power of two of times
         self.facts = Facts(function)
         self.collect(function.body, 1.0)
         return super().run(function)
@@ -65,6 +66,9 @@ class LayOutShared(Rewriter):
                 root = viewed_tile(op.memory)
                 self.joined.setdefault(root, set()).update(a for a in range(1, root.type.rank) if not bears_gap(op.result, a))
                 if op.dtype is not None:
+                    narrow, wide = sorted((op.memory.type.item_bits, op.dtype.bits))
+                    if wide % narrow or wide // narrow & (wide // narrow - 1):
+                        self.fixed.add(root)
                     self.together[root] = max(self.together.get(root, 1), op.dtype.bits // root.type.item_bits)
             elif isinstance(op, LoadShared) and op.layout is not None:
                 whole = type(op) is LoadShared
@@ -98,7 +102,7 @@ class LayOutShared(Rewriter):
     def chosen(self, op: Shared) -> SharedLayout:
         spread = op.layout is not None and op.layout.spread
         bits = op.result.type.item_bits
-        if bits & (bits - 1):  # rows begin at any bit: nothing to swizzle
+        if bits & (bits - 1) or op.result in self.fixed:  # rows begin at any bit: nothing to swizzle
             return row_major(*op.shape)
         accesses = tuple(dict.fromkeys(self.accesses.get(op.result, ())))
         joined, together = tuple(sorted(self.joined.get(op.result, ()))), self.together.get(op.result, 1)
