@@ -15,6 +15,12 @@ def test_unknown_name_lists_the_known_and_suggests_the_nearest():
     assert all(name in str(e.value) for name in TARGETS)
 
 
+def test_what_is_no_name():
+    with pytest.raises(TileError, match="no architecture is called 90") as e:
+        target(90)
+    assert "known: sm_80" in str(e.value)
+
+
 def test_a_target_is_a_target():
     assert target(target("sm_86")) is TARGETS["sm_86"]
 

@@ -411,6 +411,22 @@ WRONG = {
     v = tc.arange(block)[5:5]
         ^^^^^^^^^^^^^^^^^^^^^
 """, "TILE0404", "the slice of axis 0 is empty", "5:5 of 64 elements"),
+    "slice to a quotient": ("""
+    v = tc.arange(block)[: block / 2]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "a slice is bounded by integers, not 32.0", "use // to divide integers"),
+    "slice in steps of 0": ("""
+    v = tc.arange(block)[::0]
+        ^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "the step of a slice is not 0"),
+    "quotient as an extent": ("""
+    v = tc.zeros(f32, [block / 2])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0405", "a tile's extents are positive integers, not 32.0", "use // to divide integers"),
+    "quotient as an offset": ("""
+    v = tc.load(x, [block / 2], [8])
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "an index is an integer, not 32.0", "use // to divide integers"),
     "slice at run time": ("""
     v = tc.arange(block)[n:]
                          ^
@@ -463,6 +479,14 @@ WRONG = {
     v = tc.shared(f32, [4, 8])[:, 4:9]
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """, "TILE0404", "the slice 4:9 reaches beyond axis 1 of shared f32[4, 8]", "bounds are -8 to 8"),
+    "slice of a shared tile from a quotient on": ("""
+    v = tc.shared(f32, [4, 8])[:, block / 16 :]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "a slice is bounded by integers, not 4.0", "use // to divide integers"),
+    "quotient as a place in a shared tile": ("""
+    v = tc.shared(f32, [4, 8])[block / 32]
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0404", "a shared tile is indexed by integers and slices, not 2.0", "use // to divide integers"),
     "slice of a shared tile that is empty": ("""
     v = tc.shared(f32, [4, 8])[2:-2]
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -228,7 +228,7 @@ FEATURES: dict[str, Callable[[Target], bool]] = {
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint that names the closest of `names`, and all of them."""
     known = list(names)
-    close = alike(name, known, cutoff=0.4)
+    close = alike(str(name), known, cutoff=0.4)
     return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(known)}"
 
 

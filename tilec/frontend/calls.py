@@ -18,7 +18,7 @@ from tilec.ir.core import Block, Builder, Op, Value
 from tilec.ir.dtypes import DType, bool_, f32, i32
 from tilec.ir.layout import Layout
 from tilec.ir.ops.arith import Abs, Add, Cast, Maximum, Minimum
-from tilec.ir.ops.base import Binary, Constant, Elementwise, index
+from tilec.ir.ops.base import Binary, Constant, Elementwise, divided, index
 from tilec.ir.ops.control import Assume
 from tilec.ir.ops.debug import Breakpoint, Print
 
@@ -192,7 +192,7 @@ class Calls(Expressions):
             require(
                 good,
                 f"the bounds of a range are integers, not {show(x)}",
-                hint="use // to divide integers" if isinstance(x, float) else None, code=Code.BOUNDS
+                hint=divided(x), code=Code.BOUNDS
             )
         require(bounds[2] != 0 or isinstance(bounds[2], Value), "the step of a range is not 0", hint="a loop goes up or down", code=Code.BOUNDS)
         return bounds

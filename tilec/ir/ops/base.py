@@ -222,9 +222,24 @@ def index(b: Builder, x: Any) -> Value:
     """An i32 scalar from a Python int or an integer scalar."""
     if isinstance(x, int) and not isinstance(x, bool):
         return constant(b, x, i32)
+    require(not isinstance(x, float), f"an index is an integer, not {x!r}", hint=divided(x), code=Code.INDEX)
     t = tile(x)
     require(t.is_scalar and t.dtype.is_int and t.dtype.computes, f"an index is an integer scalar, not {describe(t)}", code=Code.INDEX)
     return x
+
+
+def divided(x: Any) -> str | None:
+    """A hint for what stands where an integer should: a float is mostly a quotient."""
+    return "use // to divide integers" if isinstance(x, float) else None
+
+
+def bounds_of(cut: slice) -> list[Any]:
+    """Start, stop and step of a slice: None, integers and values. TileError if one is something else."""
+    bounds = [cut.start, cut.stop, cut.step]
+    for x in bounds:
+        good = x is None or isinstance(x, Value) or hasattr(x, "__index__")
+        require(good, f"a slice is bounded by integers, not {x!r}", hint=divided(x), code=Code.INDEX)
+    return bounds
 
 
 def static_shape(shape: Any) -> tuple[int, ...]:
@@ -234,7 +249,8 @@ def static_shape(shape: Any) -> tuple[int, ...]:
     for n in shape:
         if isinstance(n, Value):
             raise TileError("a tile's shape must be known at compile time", hint="make it a keyword-only parameter, or a number", code=Code.NOT_STATIC)
-        require(isinstance(n, int) and not isinstance(n, bool) and n > 0, f"a tile's extents are positive integers, not {n!r}", code=Code.COUNT)
+        good = isinstance(n, int) and not isinstance(n, bool) and n > 0
+        require(good, f"a tile's extents are positive integers, not {n!r}", hint=divided(n), code=Code.COUNT)
     return tuple(shape)
 
 

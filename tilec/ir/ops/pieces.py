@@ -17,7 +17,7 @@ from tilec.errors import Code, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import i32
 from tilec.ir.layout import Layout
-from tilec.ir.ops.base import Placed, broadcast, constant, describe, index, show, tile
+from tilec.ir.ops.base import Placed, bounds_of, broadcast, constant, describe, divided, index, show, tile
 from tilec.ir.ops.memory import LoadShared
 from tilec.ir.ops.shape import Reshape, Transpose
 from tilec.ir.types import TileType
@@ -128,6 +128,7 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
         axis = len(starts)
         extent = given.shape[axis]
         if isinstance(a, slice):
+            require(bounds_of(a)[2] != 0, "the step of a slice is not 0", hint="x[::-1] turns around", code=Code.INDEX)
             found = range(*a.indices(extent))
             require(len(found) > 0, f"the slice of axis {axis} is empty", hint=f"it takes {found.start}:{found.stop} of {extent} elements", code=Code.INDEX)
             final.append(len(found))
@@ -135,7 +136,7 @@ def subscript(b: Builder, x: Value, at: Sequence[Selector]) -> Value:
             dynamic[axis] = index(b, a)
             found = range(extent)
         else:
-            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}", code=Code.INDEX)
+            require(isinstance(a, int) and not isinstance(a, bool), f"a tile is indexed by integers and slices, not {a!r}", hint=divided(a), code=Code.INDEX)
             require(
                 -extent <= a < extent,
                 f"index {a} is out of bounds for axis {axis} of {describe(given)}",

@@ -18,7 +18,7 @@ from tilec.errors import Code, TileError, require
 from tilec.ir.core import Builder, Op, Value
 from tilec.ir.dtypes import DType, i32
 from tilec.ir.ops.arith import Add, Cast, Mul, Sub
-from tilec.ir.ops.base import Constant, Elementwise, Index, constant, describe, index, show
+from tilec.ir.ops.base import Constant, Elementwise, Index, bounds_of, constant, describe, divided, index, show
 from tilec.ir.ops.control import BlockCount, BlockIndex
 from tilec.ir.shared import SharedLayout, row_major, steps_of
 from tilec.ir.types import SharedType
@@ -187,7 +187,11 @@ def one_of(b: Builder, at: Any, axis: int, given: SharedType) -> Index:
     extent = given.shape[axis]
     if isinstance(at, Value):
         return begin(b, at)
-    require(isinstance(at, int) and not isinstance(at, bool), f"a shared tile is indexed by integers and slices, not {at!r}", code=Code.INDEX)
+    require(
+        isinstance(at, int) and not isinstance(at, bool),
+        f"a shared tile is indexed by integers and slices, not {at!r}",
+        hint=divided(at), code=Code.INDEX,
+    )  # fmt: skip
     inside, hint = -extent <= at < extent, f"indices are {-extent} to {extent - 1}"
     require(inside, f"index {at} is out of bounds for axis {axis} of {describe(given)}", hint=hint, code=Code.INDEX)
     return int(at % extent)
@@ -196,6 +200,7 @@ def one_of(b: Builder, at: Any, axis: int, given: SharedType) -> Index:
 def range_of(b: Builder, cut: slice, axis: int, given: SharedType) -> tuple[Index, int, int]:
     """Where a slice along an axis begins, how many elements it has, and in which steps. A start that is known must lie, with all of it, inside."""
     extent, step = given.shape[axis], 1 if cut.step is None else cut.step
+    bounds_of(cut)
     hint = "x = tc.load(s); x[::-1] turns around"
     require(isinstance(step, int) and step > 0, f"a shared tile is cut in steps of 1 or more, not {step!r}", hint=hint, code=Code.INDEX)
     if not isinstance(cut.start, Value) and not isinstance(cut.stop, Value):
