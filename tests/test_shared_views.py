@@ -390,6 +390,26 @@ def test_bits_seen_as_another_type(dtype, other):
 
 
 @tc.kernel(warps=2)
+def turned_bits(x: f32[32, 64], y: u32[64, 32], z: i32[8, 16], back: f32[32, 64], k: i32):
+    """Types of one width may be exchanged where the elements of rows lie apart, too."""
+    tc.grid(1)
+    s = tc.shared(f32, [2, 32, 64])
+    tc.store(s[1], tc.load(x, [0, 0], [32, 64]))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(tc.bitcast(s[1].T, u32)))
+    tc.store(z, [0, 0], tc.load(tc.bitcast(s[1, k : k + 8, ::4], i32)))
+    tc.store(tc.bitcast(s[0].T, u32), tc.load(tc.bitcast(s[1].T, u32)))
+    tc.sync()
+    tc.store(back, [0, 0], tc.load(s[0]))
+
+
+def test_bits_seen_as_another_type_of_the_same_width():
+    x = RNG.standard_normal((32, 64)).astype(np.float32)
+    outputs = np.zeros((64, 32), np.uint32), np.zeros((8, 16), np.int32), np.zeros_like(x)
+    everywhere(turned_bits, (x, *outputs, 5), {"y": x.view(np.uint32).T, "z": np.ascontiguousarray(x[5:13, ::4]).view(np.int32), "back": x})
+
+
+@tc.kernel(warps=2)
 def halves_of_words(z: u16[8, 16], y: u32[8, 16], *, wrote: int = 0, read: int = 1, synced: bool = False):
     """Some halves of words are written while others are read."""
     tc.grid(1)

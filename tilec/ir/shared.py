@@ -229,6 +229,8 @@ class SharedLayout:
 
         Raises TileError if those of a row do not fill such, lie apart, or are parted by the swizzle.
         """
+        if bits == other:
+            return self
         require(self.shape[-1] * bits % other == 0, f"a row of {self.shape[-1]} elements of {bits} bits has no whole number of {other}")
         require(self.strides[-1] == 1, "the elements of a row do not lie together")
         whole = all(s * bits % other == 0 for s in (self.base, *self.strides[:-1]))
