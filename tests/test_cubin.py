@@ -3,6 +3,7 @@
 import pytest
 from llvm_samples import SHARED, VECTOR_ADD
 
+import tilec as tc
 from tilec.backend import cubin, tools
 from tilec.backend.cubin import Resources, assemble, resources
 from tilec.backend.nvptx import to_ptx
@@ -22,6 +23,16 @@ def test_resources(maker, arch):
     assert (made.resources.shared, made.resources.barriers) == (4096, 1)
     assert (made.resources.spill_stores, made.resources.spill_loads, made.resources.stack) == (0, 0, 0)
     assert 4 <= made.resources.registers <= 32
+
+
+def test_what_was_compiled_prints_in_a_line():
+    @tc.kernel(warps=1)
+    def nothing():
+        tc.grid(1)
+
+    text = repr(nothing.compile("sm_80"))
+    assert text.startswith("<nothing compiled for sm_80: ")
+    assert len(text) < 250
 
 
 def test_the_log_of_ptxas_and_of_nvjitlink_say_the_same():

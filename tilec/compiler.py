@@ -107,6 +107,9 @@ class Compiled:
     metadata: dict[str, Any]
     _made: Callable[[str], Any] = field(repr=False, compare=False)  # what is made, or fetched, when it is asked for
 
+    def __repr__(self) -> str:
+        return f"<{self.name} compiled for {self.target.name}: {len(self.cubin)} bytes, {self.resources}>"
+
     @cached_property
     def stages(self) -> dict[str, Function]:
         """The IR after each stage, "parsed" first."""
