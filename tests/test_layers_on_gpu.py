@@ -157,6 +157,19 @@ def test_weights_stay_on_the_gpu(gpu):
         layer(x)
 
 
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "weights to quantize must be finite"), (np.inf, "weights must be finite"), (1e9, "f16 ends at 65504")])
+def test_weights_on_a_gpu_that_are_not_finite(gpu, value, words):
+    """The scales tell, the rest staying where it is; or else a layer would give plausible numbers."""
+    for group in (64, 256):
+        w = np.ones((32, 256), np.float32)
+        w[3, 70] = value
+        with pytest.raises(TileError, match=words) as told:
+            place(there(w), "int4", group)
+        assert told.value.loc.file == __file__
+    w[3, 70] = 1e9
+    assert place(there(w), "int4", 256, scale_dtype="bf16").scale_values()[3, 0] == np.float64(bf16.round(np.float64(np.float32(1e9)) / 7))
+
+
 def expected(w, x):
     """What the layer on the host gives, by the interpreter."""
     layer = Linear(quantize_linear(w, "int4", 64))

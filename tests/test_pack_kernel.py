@@ -207,6 +207,31 @@ def test_quantizing_in_ptx(name, group):
     assert not report.findings, str(report)
 
 
+@pytest.mark.parametrize(("value", "expected"), [(np.nan, np.nan), (-np.inf, np.inf), (1e9, np.inf)])
+def test_scales_tell_of_weights_that_nobody_looks_at(value, expected):
+    """As on a GPU: what is not finite, and what f16 has no scale for, leaves no scale that is a number. Whole columns, and groups within a tile."""
+    w, kind = np.ones((128, 32), np.float32), tc.packed("int4")
+    w[70, 5] = value
+    for group in (64, 128):
+        scales = np.zeros((128 // group, 32), np.float16)
+        more = {"X": tc.f32, "P": kind, "T": kind.element, "group": group, "reach": 7.0, "least": 2.0**-24}
+        report = quantizing.simulate(w, poisoned(kind, w.shape), scales, **more)
+        right = np.full_like(scales, np.float16(1 / 7))
+        right[70 // group, 5] = expected
+        np.testing.assert_array_equal(scales, right)
+        assert not report.findings, str(report)
+
+
+def test_weights_that_are_not_finite():
+    """On the host, as `tilec.quant.quantize` refuses them."""
+    for value, words in ((np.nan, "weights to quantize must be finite"), (np.inf, "weights to quantize must be finite"), (1e9, "a scale is infinite")):
+        for name, group in (("int4", 64), ("e4m3", 128), ("nf4", 128)):
+            w = np.ones((128, 32), np.float32)
+            w[70, 5] = value
+            with pytest.raises(tc.TileError, match=words):
+                quantize(w, name, group)
+
+
 def test_what_is_not_quantized():
     w = np.zeros((256, 32), np.float16)
     for args, more, message in (

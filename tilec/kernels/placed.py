@@ -18,7 +18,7 @@ from tilec.errors import presented, require
 from tilec.ir.packing import ROWS, Packed
 from tilec.kernels.libraries import library_of
 from tilec.kernels.plan import FINEST
-from tilec.kernels.quantize import quantize
+from tilec.kernels.quantize import check_scales, quantize
 
 Array = npt.NDArray[Any]
 
@@ -79,7 +79,7 @@ def can_place(shape: tuple[int, int], dtype: DType | str, group: int | None) -> 
 def place(w: Any, dtype: DType | str, group: int | None = None, to: DType | str = f16, *, scale_dtype: DType | str = f16) -> Placed:
     """Weights [N, K] in f16, bf16 or f32, an array of any library, as codes of `tilec.packed(dtype, to)` where they lie, in groups of `group` columns, None
     being all: what `tilec.quant.quantize_linear` makes of the same numbers. `to` is f16 or bf16 as `Linear` takes it, or what `tilec.kernels.eight.way` says.
-    Raises TileError for weights that the kernel does not take (`can_place`)."""
+    Raises TileError for weights that the kernel does not take (`can_place`), that are not finite, or whose scales overflow."""
     library = library_of(w)
     w = library.own(w)
     require(len(w.shape) == 2, f"weights are a matrix [N, K], not of shape {list(w.shape)}")
@@ -91,5 +91,6 @@ def place(w: Any, dtype: DType | str, group: int | None = None, to: DType | str 
     groups = k // (group or k)
     codes, scales = library.room(kind.nbytes((k, n))), library.room(wide.nbytes((groups, n)))
     made, _ = quantize(w, kind, group, scale_dtype=wide, transposed=True, out=(codes, scales))
-    found = tc.tensor(library.fetch(scales), wide, (groups, n)).codes()
-    return Placed(made, Tensor.from_codes(np.ascontiguousarray(found.T), wide))
+    found = tc.tensor(library.fetch(scales), wide, (groups, n))
+    check_scales(found)
+    return Placed(made, Tensor.from_codes(np.ascontiguousarray(found.codes().T), wide))

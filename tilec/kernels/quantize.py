@@ -19,6 +19,8 @@ from tilec.ir.packing import ROWS, Packed
 from tilec.kernels.pack import PACKED, array_of, room
 from tilec.quant.scheme import Scheme
 
+FINITE = "weights to quantize must be finite"
+
 K, N, G, I, J = tc.dims("K N G I J")
 P, S, T, X = tc.types("P S T X")
 
@@ -57,8 +59,8 @@ def part(w, i, j, bn, transposed):
 
 @tc.function
 def of_range(largest, reach, least, S):
-    """The scales for the largest magnitudes of groups."""
-    return tc.where(largest > 0, tc.cast(tc.maximum(f64(largest) / reach, least), S), 1.0)
+    """The scales for the largest magnitudes of groups: NaN and infinities stay, and scales that S does not hold become infinite."""
+    return tc.where(largest == 0, 1.0, tc.cast(tc.maximum(f64(largest) / reach, least), S))
 
 
 def quantize(
@@ -69,8 +71,8 @@ def quantize(
     `scale_dtype`, f16, bf16 or f32, where the weights lie: what `tilec.quant.quantize` with `method="nearest"` makes of the same numbers.
 
     `group` divides K and is a divisor or a multiple of 128; None is a channel, K rows, and K then such a number. A weight is (code - zero) * scale. `out` is
-    memory for codes and for scales, which is made if PyTorch or NumPy holds the weights. On a GPU nobody looks for weights that are not finite, or for
-    scales that overflow. Raises TileError for types and shapes that do not fit.
+    memory for codes and for scales, which is made if PyTorch or NumPy holds the weights. Raises TileError for types and shapes that do not fit, and on
+    the host for weights that are not finite and scales that overflow; on a GPU nobody looks, and such a group's scale is NaN or infinite.
     """
     given, kind, wide = array_of(w), tc.dtype(dtype), tc.dtype(scale_dtype)
     require(len(given.shape) == 2, f"weights are a matrix, not of shape {list(given.shape)}")
@@ -83,6 +85,7 @@ def quantize(
     packed = kind if isinstance(kind, Packed) else tc.packed(kind, to)
     reached = packed.to.bits <= 8 or bool(np.isfinite(packed.to.round(float(kind.element.max))))
     require(reached, f"the largest weight of a group becomes the largest {packed.element}, which {packed.to} does not hold", hint="to='bf16'")
+    require(given.device is not None or np.isfinite(given.values()).all(), FINITE)
     scheme = Scheme(packed.element, wide, float(zero))
     shape = (k // size, n)
     memory = out or (room(given, packed.nbytes((k, n))), room(given, wide.nbytes(shape)))
@@ -90,4 +93,15 @@ def quantize(
     constants = {"X": given.dtype, "P": packed, "T": packed.element, "S": wide, "group": size}
     constants |= {"reach": scheme.reach, "least": scheme.least, "zero": float(zero), "transposed": transposed}
     quantizing(given, codes, scales, **constants)
+    if scales.device is None:
+        check_scales(scales)
     return codes, scales
+
+
+def check_scales(scales: Tensor) -> None:
+    """Raise TileError unless scales [G, N] in host memory are finite."""
+    values = scales.values()
+    require(not np.isnan(values).any(), FINITE)
+    ways = "weights that are scaled" if scales.dtype != f16 else "scale_dtype='bf16', or weights that are scaled"
+    why = f"a scale is infinite: weights must be finite, and {scales.dtype} ends at {float(scales.dtype.max):g}"
+    require(np.isfinite(values).all(), why, hint=ways)
