@@ -138,5 +138,70 @@ def test_no_such_way() -> None:
         tc.conversions("barriers")
         tc.store(c, [0], tc.zeros(f32, [16]))
 
-    with pytest.raises(TileError, match="conversions go through registers, shuffles, shared memory, not barriers"):
+    with pytest.raises(TileError, match='conversions go through "registers", "shuffles" or "shared memory", not "barriers"'):
         k.compile("sm_80")
+
+
+LOAD = "v = tc.load(a, [0, 0], [64, 64]{})"
+
+
+@pytest.mark.parametrize("farthest", ["registers", "shuffles"])
+@pytest.mark.parametrize("moved", ["v[::-1]", "tc.flip(v, 0)", "tc.concatenate([v[:16], v[16:]])"])
+def test_slices_go_no_farther(farthest: str, moved: str, tmp_path: Path) -> None:
+    """Rows that are reversed, or put together of unequal parts, lie in other threads. The error is at that line, and names what bounds it."""
+    lines = [f'tc.conversions("{farthest}")', LOAD.format(""), f"tc.store(d, [0, 0], {moved})"]
+    with pytest.raises(TileError, match=f"elements go through shared memory here, and may go through {farthest} at most") as caught:
+        made(lines, tmp_path).compile("sm_80")
+    first = HEAD.count("\n") + 1
+    assert caught.value.code is Code.CONVERSION
+    assert caught.value.loc is not None
+    assert caught.value.loc.line == first + 2
+    assert [loc.line for _, loc in caught.value.notes] == [first]
+    made(["pass", *lines[1:]], tmp_path).compile("sm_80")
+
+
+def test_slices_in_registers_are_allowed(tmp_path: Path) -> None:
+    """Whole rows in each thread are reversed there."""
+    stated = LOAD.format(", layout=tc.spatial(64, 1).replicated(2).local(1, 64)")
+    kernel = made(['tc.conversions("registers")', stated, "tc.store(d, [0, 0], v[:, ::-1])"], tmp_path)
+    assert not re.search("shared|convert_lanes", str(kernel.stages("sm_80")["selected"]))
+
+
+def test_what_is_no_block_binds_the_block_around(tmp_path: Path) -> None:
+    """An unrolled loop's statements are put where it stands, as those of helpers are; a loop at run time is a block."""
+    behind = [LOAD.format(""), "tc.store(d, [0, 0], v[::-1])"]
+    with pytest.raises(TileError, match="elements go through shared memory here"):
+        made(["for i in tc.static_range(1):", '    tc.conversions("registers")', *behind], tmp_path).compile("sm_80")
+    made(["for i in range(1):", '    tc.conversions("registers")', *behind], tmp_path).compile("sm_80")
+
+
+def test_the_note_names_what_binds(tmp_path: Path) -> None:
+    """The first tc.conversions is wider, the one in the loop binds; behind it stands a wider one, which binds nothing."""
+    lines = [
+        'tc.conversions("shuffles")',
+        "for i in range(4):",
+        '    tc.conversions("registers")',
+        '    tc.conversions("shared memory")',
+        f"    {LOAD.format('')}",
+        "    tc.store(c, [0, 0], tc.dot(v, v))",
+    ]
+    with pytest.raises(TileError) as caught:
+        made(lines, tmp_path).compile("sm_80")
+    assert [loc.line for _, loc in caught.value.notes] == [HEAD.count("\n") + 3]
+
+
+def test_a_statement_in_conflict_with_itself(tmp_path: Path) -> None:
+    """The hint says what helps: the kernel that makes the tile twice compiles."""
+    bound = 'tc.conversions("registers")'
+    with pytest.raises(TileError, match=r"this can't be had .* its left operand .* and the product wants its right operand") as caught:
+        made([bound, LOAD.format(""), "tc.store(c, [0, 0], tc.dot(v, v))"], tmp_path).compile("sm_80")
+    assert "make the tile twice" in str(caught.value.hint)
+    made([bound, LOAD.format(""), "u = tc.load(a, [0, 0], [64, 64])", "tc.store(c, [0, 0], tc.dot(v, u))"], tmp_path).compile("sm_80")
+
+
+def test_a_tile_and_itself_transposed(tmp_path: Path) -> None:
+    bound = 'tc.conversions("registers")'
+    with pytest.raises(TileError, match="this wants a tile as it does not lie") as caught:
+        made([bound, LOAD.format(""), "tc.store(d, [0, 0], v + v.T)"], tmp_path).compile("sm_80")
+    assert "make the tile twice" in str(caught.value.hint)
+    made([bound, LOAD.format(""), "u = tc.load(a, [0, 0], [64, 64])", "tc.store(d, [0, 0], v + u.T)"], tmp_path).compile("sm_80")

@@ -24,6 +24,7 @@ from tilec.ir.layout import Layout
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.matmul import Dot
+from tilec.ir.ops.memory import Shared
 from tilec.ir.ops.reduce import Reduce
 from tilec.ir.ops.shape import Broadcast, Conversions, ConvertLayout, Reshape, Transpose
 from tilec.ir.target import HOW, Hardware, Way
@@ -56,20 +57,24 @@ FIXES: dict[Any, Callable[[Any, Any], Iterable[Fix]]] = {}  # what ops of other 
 
 def scopes(function: Function) -> dict[Block, str]:
     """How far conversions may go in each block that says so, or stands in one that does."""
-    found: dict[Block, str] = {}
+    return {block: op.farthest for block, op in binding(function).items()}
 
-    def enter(block: Block, farthest: str) -> None:
-        for op in block.ops:
-            if isinstance(op, Conversions):
-                farthest = min(farthest, op.farthest, key=HOW.index)
-        if farthest != HOW[-1]:
-            found[block] = farthest
+
+def binding(function: Function) -> dict[Block, Conversions]:
+    """What binds each block whose conversions are bound: of all that say so there and around it, the first of the narrowest."""
+    found: dict[Block, Conversions] = {}
+
+    def enter(block: Block, outer: list[Conversions]) -> None:
+        said = [*outer, *(op for op in block.ops if isinstance(op, Conversions))]
+        narrowest = min(said, key=lambda op: HOW.index(op.farthest), default=None)
+        if narrowest is not None and narrowest.farthest != HOW[-1]:
+            found[block] = narrowest
         for op in block.ops:
             if op.region_fields:
                 for region in op.regions:
-                    enter(region, farthest)
+                    enter(region, said)
 
-    enter(function.body, HOW[-1])
+    enter(function.body, [])
     return found
 
 
@@ -80,23 +85,29 @@ def allowed(target: Hardware, tile: TileType, layout: Layout, farthest: str) -> 
 
 
 def check(a: Outlook, old: Function, new: Function) -> None:
-    """Raise TileError if a conversion goes farther than it may."""
-    limits = scopes(new)
-    for block, farthest in limits.items():
+    """Raise TileError if a conversion goes farther than it may, or a slice or concatenation does, whose scratch tiles are there by now."""
+    for block, limit in binding(new).items():
         for op in block.ops:
-            if isinstance(op, ConvertLayout) and op.layout is not None and allowed(a.target, op.x.type, op.layout, farthest) is None:
-                raise conflict(a, old, op, farthest)
+            if isinstance(op, ConvertLayout) and op.layout is not None and allowed(a.target, op.x.type, op.layout, limit.farthest) is None:
+                raise conflict(a, old, op, limit)
+            if isinstance(op, Shared) and op.scratch:
+                hint = "state a layout in which each thread holds what it needs, as in tc.load(..., layout=...), load the parts, or allow shared memory"
+                message = f"elements go through shared memory here, and may go through {limit.farthest} at most"
+                raise TileError(message, loc=op.loc, hint=hint, notes=said_by(limit), code=Code.CONVERSION)
 
 
-def conflict(a: Outlook, function: Function, conversion: ConvertLayout, farthest: str) -> TileError:
+def said_by(limit: Conversions) -> tuple[tuple[str, Loc], ...]:
+    return ((f"conversions may go through {limit.farthest} at most", limit.loc),) if limit.loc else ()
+
+
+def conflict(a: Outlook, function: Function, conversion: ConvertLayout, limit: Conversions) -> TileError:
     """The error that names the smallest conflicting set; or, should there be none, the two places that this assignment has disagree."""
     found = Constraints(a, function).smallest()
-    limit = next((op.loc for op in function.walk() if isinstance(op, Conversions) and op.loc is not None), None)
-    notes = [(f"conversions may go through {farthest} at most", limit)] if limit else []
+    farthest, notes = limit.farthest, said_by(limit)
     if found is None:
         made, wanted = conversion.because or (conversion.loc, conversion.loc)
         said = [("the tile is made here", made)] if made else []
-        hint = "state the layout that is to be taken, as in tc.load(..., layout=...)"
+        hint = "make the tile twice, once for each layout, state the layout that is to be taken, as in tc.load(..., layout=...), or allow more"
         message = f"this wants a tile as it does not lie, and no way there through {farthest} was found"
         return TileError(message, loc=wanted, hint=hint, notes=(*said, *notes), code=Code.CONVERSION)
     places: dict[Loc, str] = {}
@@ -104,6 +115,10 @@ def conflict(a: Outlook, function: Function, conversion: ConvertLayout, farthest
         if op.loc is not None:
             places.setdefault(op.loc, words)
     *others, last = places
+    if not others:
+        message = f"this can't be had without a conversion of layouts through more than {farthest}: {places[last]}"
+        hint = "make the tile twice, once for each layout, or allow conversions to go farther"
+        return TileError(message, loc=last, hint=hint, notes=notes, code=Code.CONVERSION)
     message = f"these {len(places)} can't go together without a conversion of layouts through more than {farthest}: {places[last]}"
     hint = "leave one of these out, state layouts that agree, or allow conversions to go farther"
     return TileError(message, loc=last, hint=hint, notes=(*((places[loc], loc) for loc in others), *notes), code=Code.CONVERSION)
@@ -166,6 +181,8 @@ class Constraints:
                 there, theirs, other = known[value]
                 if not self.agree(value, there, layout):
                     self.words.update({f.op: f.words for f in (fix, theirs)})
+                    if fix.op is theirs.op and fix.words != theirs.words:
+                        self.words[fix.op] = f"{theirs.words}, and {fix.words}"
                     return {*way, *other}
                 continue
             if self.free[value]:

@@ -257,13 +257,19 @@ class Conversions(Op):
     """Says how far conversions of layouts may go in the block of statements in which it stands, and in the blocks within: "registers", of each thread
     its own, or "shuffles", between the lanes of a warp. Without it they may go through shared memory.
 
-    Layouts are then chosen so that none goes farther; where that is impossible, the error names the statements that can't go together. What
-    reductions exchange between threads is no conversion.
+    Layouts are then chosen so that none goes farther; where that is impossible, the error names the statements that can't go together. Slices and
+    concatenations of tiles go through registers where threads hold what they need, and are refused where they don't. What reductions exchange between
+    threads is no conversion, nor is what products without a matrix instruction read from shared memory.
+
+    A block is the kernel's body, or that of a loop or branch at run time, or of a group of warps; it is bound from its first statement on.
+    In a helper, an unrolled loop or an `if` on what is known at compile time it binds the block around, as their statements are put there.
+
+    In the example each thread's part of the first product's result is its part of the second's left operand.
 
     Example:
         tc.conversions("registers")
-        r = x + y                 # = x + y
-        tc.conversions("none")    # error: conversions go through registers, shuffles, shared memory, not none
+        r = tc.dot(f16(tc.dot(a, b)), b)  # = (a @ b.astype(np.float32)).astype(np.float16) @ b.astype(np.float32)
+        tc.conversions("none")  # error: conversions go through "registers", "shuffles" or "shared memory", not "none"
     """
 
     builtin = "conversions"
@@ -271,7 +277,9 @@ class Conversions(Op):
     farthest: str
 
     def infer(self) -> None:
-        require(self.farthest in HOW, f"conversions go through {', '.join(HOW)}, not {self.farthest}", code=Code.LAYOUT)
+        quoted = [f'"{how}"' for how in HOW]
+        known = self.farthest in HOW
+        require(known, f'conversions go through {", ".join(quoted[:-1])} or {quoted[-1]}, not "{self.farthest}"', code=Code.LAYOUT)
 
     def eval(self, ctx: Any) -> None:
         """It says nothing of values."""
