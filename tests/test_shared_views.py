@@ -488,6 +488,40 @@ def test_what_is_no_view_of_another_type():
     with pytest.raises(tc.TileError, match="not known to begin at a multiple of its 32 bits") as caught:
         made(4).compile("sm_80")
     assert caught.value.loc is not None
+    assert "as in s[2 * i : 2 * i + 16]" in str(caught.value)
+
+
+@tc.kernel(warps=1)
+def odd_bytes(y: u32[8, 4], n: i32):
+    tc.grid(1)
+    s = tc.shared(uint8, [8, 32])
+    tc.store(s, tc.zeros(uint8, [8, 32]))
+    tc.sync()
+    tc.store(y, [0, 0], tc.load(tc.bitcast(s[:, n : n + 16], u32)))
+
+
+def test_words_that_begin_within_words():
+    y = np.ones((8, 4), np.uint32)
+    with pytest.raises(tc.TileError, match="begin at a multiple of its 32 bits") as run:
+        odd_bytes.interpret(y, 1)
+    with pytest.raises(tc.TileError, match="begin at a multiple of its 32 bits") as compiled:
+        odd_bytes.compile("sm_80")
+    assert run.value.code == compiled.value.code
+    assert run.value.loc == compiled.value.loc
+    assert "as in s[:, 4 * i : 4 * i + 16]" in str(compiled.value)
+    odd_bytes.interpret(y, 4)
+    assert not y.any()
+
+
+def test_a_reshape_of_a_tile_with_gaps():
+    @tc.kernel(warps=1)
+    def k(y: f32[N]):
+        tc.grid(1)
+        tc.shared(f32, [64, 64], strides=[65, 1]).reshape([32, 128])
+
+    with pytest.raises(tc.TileError, match="its elements do not lie in equal steps") as caught:
+        k.function()
+    assert "help: load it and reshape what was loaded" in str(caught.value)
 
 
 @tc.kernel(warps=2)

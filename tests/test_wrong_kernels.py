@@ -599,6 +599,44 @@ WRONG = {
     v = s if n > 0 else n
         ^^^^^^^^^^^^^^^^^
 """, "TILE0107", "the choices are f32 and i32"),
+    "choice of shared memory": ("""
+    s = tc.shared(f32, [4, 8])
+    v = s[0] if n > 3 else s[1]
+        ^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0107", "the choices are shared f32[8] and another shared f32[8]", "which part of shared memory a variable is, is known at compile time"),
+    "loop that changes which shared memory": ("""
+    s = tc.shared(f32, [4, 8])
+    t = s[:, 0:4]
+    for k in range(4, 8, 4):
+        v = tc.load(t)
+        t = s[:, k : k + 4]
+        ^
+""", "TILE0107", "t is shared f32[4, 4] before the loop and another shared f32[4, 4] after one round", "let k vary, and write s[:, k : k + 16]"),
+    "choice of tensors": ("""
+    t = x if n > 3 else y
+        ^^^^^^^^^^^^^^^^^
+""", "TILE0107", "which tensor a variable is, is known at compile time"),
+    "view of shared memory as of a tile": ("""
+    v = tc.shared(f32, [4, 8]).view(u32)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0101", "shared f32[4, 8] has no view", "tc.bitcast(s, u32)"),
+    "reshape as NumPy's": ("""
+    v = tc.arange(block).reshape(8, 8)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0105", "too many positional arguments", "shape is a list: .reshape([8, 8])"),
+    "transpose of a shared tile as NumPy's": ("""
+    v = tc.shared(f32, [4, 8]).transpose(1, 0)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0105", "too many positional arguments", "axes is a list: .transpose([1, 0])"),
+    "store of more than the shared tile": ("""
+    tc.store(tc.shared(f32, [64, 32]), tc.zeros(f32, [64, 64]))
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""", "TILE0401", "is stored to the whole of shared f32[64, 32]", "help: the shapes must be the same"),
+    "conversions as a block": ("""
+    with tc.conversions("registers"):
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        v = tc.arange(block)
+""", "TILE0103", "tc.conversions is a statement without a block of its own", "write it first in the block that it is about"),
     "endless": ("""
     while True:
           ^^^^

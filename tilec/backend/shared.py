@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,10 +48,12 @@ def recast(g: Generator, op: SharedView, start: str, behind: str) -> Registers:
     """Where a view of another type begins, in units of its own."""
     given, made = op.memory.type, op.result.type
     begins = view_begins(g.facts, op.memory)
+    step = math.lcm(given.item_bits, made.item_bits) // given.item_bits
+    part = f"s[{', '.join([*':' * (given.rank - 1), f'{step} * i : {step} * i + {given.shape[-1]}'])}]"
     require(
         begins * given.item_bits % made.item_bits == 0,
         f"the part that is seen as {made.dtype} is not known to begin at a multiple of its {made.item_bits} bits",
-        hint="begin at a multiple, as in s[8 * i], or see the whole tile so before it is cut", loc=op.loc, code=Code.BITS,
+        hint=f"begin at a multiple of {step} elements, as in {part}, or see the whole tile so before it is cut", loc=op.loc, code=Code.BITS,
     )  # fmt: skip
     bits = [start if given.packed else times(g, start, 8), times(g, behind, given.item_bits)]
     return [whole_part(g, n, unit) for n, unit in zip(bits, (1 if made.packed else 8, made.item_bits), strict=True)]

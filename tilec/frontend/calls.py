@@ -43,6 +43,14 @@ WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def listed(parameters: list[inspect.Parameter], args: Sequence[Any], name: str) -> str | None:
+    """A hint for those who write the integers of a list as arguments of their own."""
+    takes_list = len(parameters) > 1 and "Sequence" in str(parameters[1].annotation)
+    if not takes_list or len(args) < 3 or not all(isinstance(n, int) for n in args[1:]):
+        return None
+    return f"{parameters[1].name} is a list: {name}({'x, ' if name.startswith('tc.') else ''}{list(args[1:])})"
+
+
 class Calls(Expressions):
     """Parsing of calls."""
 
@@ -106,7 +114,8 @@ class Calls(Expressions):
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             parameters = ", ".join(map(str, signature.replace(return_annotation=inspect.Signature.empty).parameters))
-            raise TileError(f"{name}: {error}", hint=f"its parameters are ({parameters})", code=Code.ARGUMENTS) from None
+            hint = listed(list(signature.parameters.values()), args, name) or f"its parameters are ({parameters})"
+            raise TileError(f"{name}: {error}", hint=hint, code=Code.ARGUMENTS) from None
         for key, value in bound.arguments.items():
             parameter = signature.parameters[key]
             if parameter.kind is not parameter.VAR_POSITIONAL:

@@ -14,6 +14,7 @@ from tilec.frontend.source import Source
 from tilec.frontend.values import (
     Counting,
     Undefined,
+    both,
     has_values,
     is_number,
     is_scalar,
@@ -21,6 +22,7 @@ from tilec.frontend.values import (
     leaves,
     lift,
     materialize,
+    memory_hint,
     number_type,
     rebuild,
     show,
@@ -462,10 +464,9 @@ class Expressions:
         elif is_number(y) and is_scalar(x):
             y = materialize(self.b.inside(orelse), y, x.type.dtype)
         if not (is_tile(x) and is_tile(y) and x.type == y.type):
-            raise TileError(
-                f"{what} are {show(x)} and {show(y)}",
-                hint="both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)", code=Code.CHANGED
-            )
+            one, other = both(x, y)
+            hint = memory_hint(x, y) or "both sides of a choice at run time have one type and shape; convert one, as in tc.cast(x, f32)"
+            raise TileError(f"{what} are {one} and {other}", hint=hint, code=Code.CHANGED)
         return x, y
 
     # attributes and subscripts
@@ -506,6 +507,8 @@ class Expressions:
         if isinstance(x.type, SharedType) and name in VIEWS:
             return Transpose.build(self.b, x) if name == "T" else Method(OPERATIONS[name], x)
         if name in METHODS or name == "T":
+            if name == "view" and isinstance(x.type, SharedType):
+                raise TileError(f"{show(x)} has no view", hint="tc.bitcast(s, u32) is the same memory, seen as another type", code=Code.UNKNOWN)
             raise TileError(f"{show(x)} has no {name}", hint="read it into registers with tc.load", code=Code.UNKNOWN)
         known = ["dtype", "shape", "rank", *(VIEWS if isinstance(x.type, SharedType) else ())]
         raise TileError(f"{show(x)} has no {name}", hint=proposal(name, known) or f"it has {', '.join(known[:-1])} and {known[-1]}", code=Code.UNKNOWN)

@@ -22,10 +22,12 @@ from tilec.frontend.signature import Signature
 from tilec.frontend.values import (
     Counting,
     Undefined,
+    both,
     is_number,
     is_tile,
     leaves,
     materialize,
+    memory_hint,
     rebuild,
     same,
     same_structure,
@@ -193,6 +195,8 @@ class Statements(Calls):
         call = item.context_expr
         if more or item.optional_vars or not isinstance(call, ast.Call) or self(call.func) is not LANGUAGE["warps"]:
             message, hint = REFUSED["With"]
+            if isinstance(call, ast.Call) and self(call.func) is LANGUAGE["conversions"]:
+                raise TileError("tc.conversions is a statement without a block of its own", hint="write it first in the block that it is about")
             raise TileError(message, hint=hint + ", but for `with tc.warps(first, count):`")
         left = next((j for part in s.body for j in ast.walk(part) if jumps(s) and isinstance(j, ast.Return | ast.Break | ast.Continue)), None)
         if left is not None:
@@ -496,12 +500,13 @@ class _Carried:
                 good = good and same(x, y)
         if not good:
             start = self.numbers[name]
-            was = f"{show(start)} ({show(old)})" if is_number(start) else show(start)
-            hint = "start it with the type and shape that it has in the loop, as in tc.zeros(f32, [64, 64]) or f32(0)"
-            if not is_number(start):
-                hint = "a variable that a loop changes keeps its type and shape: convert it, as in tc.cast(x, f32)"
+            was, now = both(start, new)
+            was = f"{was} ({show(old)})" if is_number(start) else was
+            hint = memory_hint(start, new) or "a variable that a loop changes keeps its type and shape: convert it, as in tc.cast(x, f32)"
+            if is_number(start):
+                hint = "start it with the type and shape that it has in the loop, as in tc.zeros(f32, [64, 64]) or f32(0)"
             notes = (("it begins here", self.began[name]),) if name in self.began else ()
-            raise TileError(f"{name} is {was} before the loop and {show(new)} after one round", hint=hint, notes=notes, code=Code.CHANGED)
+            raise TileError(f"{name} is {was} before the loop and {now} after one round", hint=hint, notes=notes, code=Code.CHANGED)
         return found
 
     def after(self, results: Sequence[Value]) -> dict[str, Any]:

@@ -125,6 +125,21 @@ def same(x: Any, y: Any) -> bool:
     return x is y or (type(x) is type(y) and is_number(x) and repr(x) == repr(y)) or (isinstance(x, DType | str) and x == y)
 
 
+def both(x: Any, y: Any) -> tuple[str, str]:
+    """Two things that differ, in a message that names one after the other."""
+    one, other = show(x), show(y)
+    return one, f"another {other.removeprefix('a ')}" if one == other else other
+
+
+def memory_hint(*xs: Any) -> str | None:
+    """What to do where one of two memories would be chosen at run time."""
+    if not any(isinstance(x, Value) and not is_tile(x) for x in xs):
+        return None
+    if not any(isinstance(x, Value) and isinstance(x.type, SharedType) for x in xs):
+        return "which tensor a variable is, is known at compile time: access it on each side"
+    return "which part of shared memory a variable is, is known at compile time: let k vary, and write s[:, k : k + 16] where it is used"
+
+
 def show(x: Any) -> str:
     """A variable's content in a message."""
     if isinstance(x, Value):

@@ -99,7 +99,7 @@ class SharedMemory:
         parts = self.places[..., None] * scale + np.arange(self.dtype.bits // grain)
         first = parts.reshape(*self.places.shape[:-1], -1)[..., :: dtype.bits // grain]
         bad = first * grain % dtype.bits != 0
-        ctx.fail(bad, f"an element of {dtype} begins within one of the tile's places for such")
+        ctx.fail(bad, f"the part that is seen as {dtype} does not begin at a multiple of its {dtype.bits} bits", Code.BITS)
         return SharedMemory(self.cells, first, dtype, grain)
 
     def read(self, ctx: Context, op: Any, offsets: Sequence[Array]) -> Array:

@@ -261,6 +261,8 @@ class StoreShared(Access):
         stored = value if isinstance(value, Value) else match(b, value, dtype=memory.dtype)[0]
         shape = tile(stored).shape
         if offsets is None:
-            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint="give offsets", code=Code.SHAPES)
+            part = len(shape) <= memory.rank and all(n <= extent for n, extent in zip(reversed(shape), reversed(memory.shape), strict=False))
+            hint = "say where it goes, as in tc.store(s, [0, 16], x)" if part else "the shapes must be the same"
+            require(shape == memory.shape, f"a tile of shape {show(shape)} is stored to the whole of {describe(memory)}", hint=hint, code=Code.SHAPES)
         at = offsets_of(b, [0] * memory.rank if offsets is None else offsets)
         b.insert(cls(target, at, stored, dims_of(memory, shape, dims)))

@@ -157,9 +157,10 @@ def reshaped(b: Builder, memory: Value, shape: tuple[int, ...]) -> Value:
     try:
         return b.emit(SharedView(memory, (zero,) * given.rank, shape, steps_of(shape)))
     except TileError:
+        first = "reshape the whole tile before it is cut or transposed, or "
         raise TileError(
             f"{describe(given)} is no view of {show(shape)}: its elements do not lie in equal steps along each axis of that",
-            hint="reshape the whole tile before it is cut or transposed, or load it and reshape what was loaded", code=Code.RESHAPE,
+            hint=f"{first if isinstance(memory.owner, SharedView) else ''}load it and reshape what was loaded", code=Code.RESHAPE,
         ) from None  # fmt: skip
 
 
@@ -178,7 +179,8 @@ def recast(b: Builder, memory: Value, dtype: DType) -> Value:
     try:
         return b.emit(SharedView(memory, (zero,) * given.rank, shape, steps_of(shape), dtype))
     except TileError as error:
-        hint = "see the whole tile as the other type before it is cut or transposed"
+        viewed = isinstance(memory.owner, SharedView)
+        hint = "see the whole tile as the other type before it is cut or transposed" if viewed else "state strides whose bits are multiples of its"
         raise TileError(f"{describe(given)} is no view of {dtype}: {error.message}", hint=hint, code=Code.BITS) from None
 
 
