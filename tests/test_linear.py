@@ -15,6 +15,7 @@ from tilec import TileError, bf16, f16
 from tilec.backend import tools
 from tilec.backend.sass import disassemble, is_mma
 from tilec.kernels import forms, linear
+from tilec.kernels.eight import Linear8
 from tilec.kernels.forms import Asked, Form, form
 from tilec.kernels.libraries import OfNumpy
 from tilec.kernels.linear import Linear, call, kernel_of
@@ -229,6 +230,8 @@ def test_explain_tells_forms(tmp_path, monkeypatch):
     assert "1 rows: tiles of 8 x " in text
     assert "transposed" in text
     assert text.count("reckoned, bound by ") == 2
+    assert layer.explain(40).splitlines() == [text.splitlines()[i] for i in (0, 2)]
+    assert Linear8(layer.weight).explain(rows=16).count(" 16 rows: ") == 1
     path = tmp_path / "forms.json"
     path.write_text(json.dumps({layer.recipe.asked(1).key: [8, 128, 4, 5, 3]}))
     for module in (forms, linear):

@@ -24,7 +24,7 @@ from tilec.ir.arrays import is_torch
 from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import FEW, MULTIPROCESSORS, SHARED, TILE, Asked, Form, form
 from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
-from tilec.kernels.linear import MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, words, workspace
+from tilec.kernels.linear import COMPUTED, MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, several, words, workspace
 from tilec.kernels.pieces import finished, summed
 from tilec.kernels.placed import Placed
 from tilec.kernels.plan import EACH, SUMS
@@ -34,7 +34,7 @@ M, N, K, G, H, L, P, Q, R, T = tc.dims("M N K G H L P Q R T")
 A, W, X, S, Y = tc.types("A W X S Y")
 
 E4M3, E5M2 = tc.dtype("e4m3"), tc.dtype("e5m2")
-ROWS = "rows8(x) gives codes, and a scale for each row"
+ROWS = "layer(*rows8(x)): rows8 gives codes, and a scale for each row"
 LEAST = 32  # rows of weights that an instruction of 8 bits takes, and so the smallest group
 EXACT = 0x4B400000  # 3 * 2**22 in f32, plus an integer below 2**22 in the last places
 
@@ -325,6 +325,7 @@ def sums_of(x: Any, recipe: Recipe8, library: Library) -> Any:
 @dataclass
 class Linear8(Held):
     """A linear layer for activations of 8 bits: `layer(x, rows)` is rows * (x W^T) + b, for x [..., K] in `to`, int8 or e4m3, and rows f32[...].
+    `to` is what `tilec.torch.QuantLinear`, which quantizes rows by itself, calls `activations`.
 
     `weight` is W [N, K] (`tilec.quant`) of any type, groups, scales, zero points and order. `out` is the type of y, f16, bf16 or f32. `explain` tells what is
     multiplied, and how the product is shared out. x is a `tc.Tensor` or an array of a type of NumPy's (int8) or ml_dtypes', or a tensor of PyTorch; y
@@ -341,7 +342,8 @@ class Linear8(Held):
     def __post_init__(self) -> None:
         q, kind, out = self.weight, tc.dtype(self.to), tc.dtype(self.out)
         require(isinstance(q, Quantized | Placed), f"the weight is a Quantized, not a {type(q).__name__}", hint=MAKE)
-        require(kind in (int8, E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}", hint="tilec.kernels.linear.Linear takes f16 and bf16")
+        wide = "tilec.kernels.linear.Linear takes f16 and bf16" if kind in COMPUTED else None
+        require(kind in (int8, E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}", hint=wide)
         require(out in (f16, bf16, f32), f"results are f16, bf16 or f32, not {out}")
         bias = np.zeros(q.shape[0]) if self.bias is None else numbers(self.bias)
         require(bias.shape == (q.shape[0],), f"the bias has shape {bias.shape}, but there are {q.shape[0]} outputs")
@@ -374,10 +376,10 @@ class Linear8(Held):
         made = layer.recipe
         return Recipe8(str(to), str(out), made.W, made.group, made.has_zeros, False, made.n, made.k, made._asdict()), layer.arrays
 
-    def explain(self, rows: Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
-        """What is multiplied, and why; for some numbers of rows the form of the product, as `Linear.explain` tells it."""
+    def explain(self, rows: int | Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
+        """What is multiplied, and why; for a number of rows, or some, the form of the product, as `Linear.explain` tells it."""
         said = f"{self.weight!r} by {tc.dtype(self.to)}: products of {self.way.kind}, as {self.way.why}"
-        return "\n".join([said, *(described(self.recipe.asked(m, multiprocessors, shared)) for m in rows)])
+        return "\n".join([said, *(described(self.recipe.asked(m, multiprocessors, shared)) for m in several(rows))])
 
     def kernel(self, rows: int = 16) -> Kernel:
         """The kernel that computes the layer, in the form for so many rows, its constants being the layer's; as `Linear.kernel`. It takes x [M, K], rows, what
@@ -400,8 +402,9 @@ class Linear8(Held):
         return call8(host.rows(x, self.arrays.get("order")), rows, y, self.arrays, self.recipe, host, how)[1], {"y": exact}
 
     @presented
-    def simulate(self, x: Any, rows: Any, arch: str | None = None) -> tuple[Any, Any]:
+    def simulate(self, x: Any, rows: Any = None, arch: str | None = None) -> tuple[Any, Any]:
         """(y, report): the product by the emitted PTX, run on the CPU with all checks, for x in host memory; e4m3 from sm_89 on."""
+        check_arrays(x, rows)
         self._check(x, rows)
         library, m = OfNumpy(rows), math.prod(x.shape[:-1])
         require(m, f"x has shape {list(x.shape)}, and nothing is computed")
@@ -420,13 +423,19 @@ class Linear8(Held):
         require(tuple(rows.shape) == shape[:-1], f"rows have shape {list(rows.shape)}, but x has {list(shape)}: a row has one scale", hint=ROWS)
 
     @presented
-    def __call__(self, x: Any, rows: Any, out: Any = None, stream: Any = None) -> Any:
+    def __call__(self, x: Any, rows: Any = None, out: Any = None, stream: Any = None) -> Any:
         """rows * (x W^T) + b, [..., N], for codes x [..., K] and rows f32[...], as `rows8` makes them; `out` and `stream` as `Linear` takes them.
         Raises TileError for what does not fit."""
-        for given, what in ((x, "x is an array of codes"), (rows, "rows are an array of scales")):
-            require(is_array(given), f"{what}, not a {type(given).__name__}", hint=ROWS)
+        check_arrays(x, rows)
         other, library = library_of(x), library_of(rows, stream)
         require(library.place == other.place, f"x lies in {other.place}, and rows in {library.place}")
         x, rows = other.own(x), library.own(rows)
         self._check(x, rows)
         return product8(x, rows, self._where(library), self.recipe, library, out)
+
+
+def check_arrays(x: Any, rows: Any) -> None:
+    """Raise TileError unless both codes and scales of rows are given."""
+    require(is_array(x), f"x is an array of codes, not a {type(x).__name__}", hint=ROWS)
+    require(rows is not None, "the scales of the rows of x are missing", hint=ROWS)
+    require(is_array(rows), f"rows are an array of scales, not a {type(rows).__name__}", hint=ROWS)

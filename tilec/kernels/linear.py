@@ -209,10 +209,10 @@ class Linear(Held):
             **({} if order is None else {"order": order}),
         }
 
-    def explain(self, rows: Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
-        """Where scales and zero points go, and why; for some numbers of rows the form of the product on a GPU of so many multiprocessors and
+    def explain(self, rows: int | Iterable[int] = (1, 16, 256, 4096), multiprocessors: int = MULTIPROCESSORS, shared: int = SHARED) -> str:
+        """Where scales and zero points go, and why; for a number of rows, or some, the form of the product on a GPU of so many multiprocessors and
         bytes of shared memory for a block, and whether it was measured."""
-        return "\n".join([self.placed(), *(described(self.recipe.asked(m, multiprocessors, shared)) for m in rows)])
+        return "\n".join([self.placed(), *(described(self.recipe.asked(m, multiprocessors, shared)) for m in several(rows))])
 
     def placed(self) -> str:
         """Where scales and zero points go, and why."""
@@ -292,6 +292,11 @@ def numbers(bias: Any) -> Any:
         raise TileError(f"the bias is no array of numbers in host memory, but a {type(bias).__name__}") from None
 
 
+def several(rows: int | Iterable[int]) -> Iterable[int]:
+    """Numbers of rows, of which one may stand by itself."""
+    return (rows,) if isinstance(rows, int) else rows
+
+
 def described(asked: Asked) -> str:
     """A line about the form of a product."""
     how = form(asked)
@@ -301,8 +306,8 @@ def described(asked: Asked) -> str:
     return f"  {asked.m} rows: tiles of {how.bm} x {how.bn}{turned}, {how.warps} warps, {how.stages} stages, {parts} ({known})"
 
 
-def check(shape: tuple[int, ...], kind: DType | str, inputs: int, to: DType) -> None:
-    """Raise TileError unless activations fit a layer."""
+def check(shape: tuple[int, ...], kind: DType | str, inputs: int, to: DType, otherwise: str | None = None) -> None:
+    """Raise TileError unless activations fit a layer; `otherwise` is a hint for those of another type."""
     require(shape[-1:] == (inputs,), f"x has shape {list(shape)}, but the layer has {inputs} inputs")
     ways = f"convert x, or make the layer with to=tc.{kind}" if kind in COMPUTED else f"convert x: {'x.astype(np.float16)' if to == f16 else 'as bf16'}"
-    require(kind == to, f"x is {kind}, but the layer computes in {to}", hint=ways)
+    require(kind == to, f"x is {kind}, but the layer computes in {to}", hint=otherwise or ways)
