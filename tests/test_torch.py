@@ -1,6 +1,7 @@
 """`tilec.torch` on PyTorch's CPU, where the kernel runs in the interpreter; without PyTorch, its one error."""
 
 import importlib.util
+import io
 import json
 import re
 import subprocess
@@ -265,6 +266,49 @@ def test_from_a_linear_layer_in_8_bits(t):
     assert t.linalg.norm(layer(x).double() - dense(x).double()) < 0.03 * t.linalg.norm(dense(x).double())
     with pytest.raises(TileError, match="activations of 8 bits are int8 or e4m3, not f16"):
         QuantLinear.from_linear(dense, "int4", activations="f16")
+    with pytest.raises(TileError, match=r"int8 or e4m3, not uint8(.|\n)*without activations= the layer computes in its dtype"):
+        QuantLinear.from_linear(dense, "int4", activations="uint8")
+
+
+@needed
+def test_activations_in_pytorch_s_words(t):
+    dense = t.nn.Linear(128, 24)
+    from tilec.torch import QuantLinear
+
+    for kind, name in ((t.int8, "int8"), (t.float8_e4m3fn, "float8_e4m3")):
+        layer = QuantLinear.from_linear(dense, "int4", activations=kind)
+        assert (layer.activations, QuantLinear(quantize_linear(np.ones((24, 128)), "int4"), activations=kind).activations) == (name, name)
+        assert layer(t.randn(3, 128).half()).dtype == layer.dtype == t.float16  # as a layer of f32 computes in f16
+
+
+@needed
+@pytest.mark.parametrize(
+    ("activations", "given", "hint"),
+    [
+        (None, "bfloat16", "x.to(torch.float16), or a layer with dtype=torch.bfloat16 (of from_linear: to=torch.bfloat16)"),
+        (None, "float32", "x.to(torch.float16)"),
+        ("int8", "float32", "x.to(torch.float16), or a layer with dtype=torch.float32 (of from_linear: to=torch.float32)"),
+        ("int8", "int8", "x.to(torch.float16)"),
+    ],
+)
+def test_hints_are_in_pytorch_s_words(t, activations, given, hint):
+    layer = of_8_bits(t)[0] if activations else layer_and_input(t)[0]
+    with pytest.raises(TileError) as told:
+        layer(t.zeros(2, layer.in_features, dtype=getattr(t, given)))
+    assert told.value.hint == hint
+
+
+@needed
+def test_a_state_is_the_buffers_and_a_dict(t):
+    """Which PyTorch loads without unpickling anything else."""
+    state = layer_and_input(t)[0].state_dict()
+    extra = state["_extra_state"]
+    assert {type(v) for k, v in state.items() if k != "_extra_state"} == {t.Tensor}
+    assert {k: type(v) for k, v in extra.items()} == {"recipe": str, "in_features": int}
+    file = io.BytesIO()
+    t.save(state, file)
+    file.seek(0)
+    assert t.load(file, weights_only=True)["_extra_state"] == extra
 
 
 @needed

@@ -89,12 +89,12 @@ def read(recipe: str) -> Any:
 class QuantLinear(torch.nn.Module):  # type: ignore[misc]
     """A linear layer with weights of few bits: x [..., inputs] in `dtype` (torch.float16 or torch.bfloat16) to [..., outputs].
 
-    With `activations`, "int8" or "e4m3", the layer brings each row of x into 8 bits, with a scale of its own, and multiplies by
-    `tilec.kernels.eight.Linear8`; `dtype` may be torch.float32 then, too.
+    With `activations`, "int8" or "e4m3" (torch.int8 or torch.float8_e4m3fn), the layer brings each row of x into 8 bits, with a scale of its own, and
+    multiplies by `tilec.kernels.eight.Linear8`; `dtype` may be torch.float32 then, too.
 
     `weight` is a `tilec.quant.Quantized` [outputs, inputs], `bias` [outputs] or None. The buffers are what the kernel reads, weights packed;
-    `state_dict` has them all, and what is loaded takes the place of them whatever their shapes were. `to`, `cuda` and `cpu` move the layer; its
-    types stay as they are, as `dtype` belongs to the packing.
+    `state_dict` has them all, and `_extra_state`, a dict; what is loaded takes the place of them whatever their shapes were. `to`, `cuda` and `cpu`
+    move the layer; its types stay as they are, as `dtype` belongs to the packing.
 
     Raises TileError for shapes and types that do not fit.
     """
@@ -102,16 +102,19 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
     BUFFERS = (*kernels.TENSORS, "order")
 
     @presented
-    def __init__(self, weight: Quantized | Placed, bias: Any = None, dtype: torch.dtype = torch.float16, activations: tc.DType | str | None = None):
+    def __init__(
+        self, weight: Quantized | Placed, bias: Any = None, dtype: torch.dtype = torch.float16, activations: tc.DType | torch.dtype | str | None = None
+    ):
         super().__init__()
         if isinstance(bias, torch.Tensor):
             bias = bias.detach().double().cpu().numpy()
         to = torch_type(dtype)
         require(isinstance(to, tc.DType), f"activations are torch.float16 or torch.bfloat16, not {dtype}")
-        layer = kernels.Linear(weight, bias, to) if activations is None else eight.Linear8(weight, bias, activations, to)  # type: ignore[arg-type]
+        by = of_8_bits(activations)
+        layer = kernels.Linear(weight, bias, to) if by is None else eight.Linear8(weight, bias, by, to)  # type: ignore[arg-type]
         host, (self.out_features, self.in_features) = OfTorch(torch.empty(0)), weight.shape
         self.recipe, self.dtype = json.dumps(layer.recipe._asdict()), dtype
-        self.activations = None if activations is None else str(tc.dtype(activations))
+        self.activations = None if by is None else str(by)
         for name in self.BUFFERS:
             array: Any = layer.arrays.get(name)
             self.register_buffer(name, words(array) if name == "w" else None if array is None else host.hold(array))
@@ -120,26 +123,33 @@ class QuantLinear(torch.nn.Module):  # type: ignore[misc]
     @presented
     def from_linear(
         cls, layer: torch.nn.Linear, dtype: tc.DType | str = "int4", group: int | None = 128, *, to: torch.dtype | None = None,
-        activations: tc.DType | str | None = None, **options: Any,
+        activations: tc.DType | torch.dtype | str | None = None, **options: Any,
     ) -> QuantLinear:  # fmt: skip
         """A layer with the weights of an `nn.Linear` in `dtype`, by `tilec.quant.quantize_linear`, which takes the `options`. `to` is the type of
         the activations, the layer's own if it is torch.float16 or torch.bfloat16, else torch.float16. The result is on the layer's device; weights on a
         GPU are quantized there, by a kernel, to the same numbers, unless there are options."""
         w = layer.weight.detach()
         kept = w.dtype if w.dtype in (torch.float16, torch.bfloat16) else torch.float16
-        computed = torch_type(to or kept) if activations is None else where_packed(tc.dtype(dtype), group or w.shape[1], w.shape[1], tc.dtype(activations))
+        by = of_8_bits(activations)
+        computed = torch_type(to or kept) if by is None else where_packed(tc.dtype(dtype), group or w.shape[1], w.shape[1], by)
         if lies_on_gpu(w) and not options and computed is not None and can_place(tuple(w.shape), dtype, group):
-            return cls(place(w.contiguous(), dtype, group, computed), layer.bias, to or kept, activations).to(w.device)
+            return cls(place(w.contiguous(), dtype, group, computed), layer.bias, to or kept, by).to(w.device)
         q = quantize_linear(np.asarray(w.double().cpu().numpy()), dtype, group, **options)
-        return cls(q, layer.bias, to or kept, activations).to(w.device)
+        return cls(q, layer.bias, to or kept, by).to(w.device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not torch.compiler.is_compiling():
-            presented(kernels.check)(tuple(x.shape), torch_type(x.dtype), self.in_features, torch_type(self.dtype))  # type: ignore[arg-type]
+            to: Any = torch_type(self.dtype)
+            presented(kernels.check)(tuple(x.shape), torch_type(x.dtype), self.in_features, to, self._otherwise(x.dtype))
         held = (self.w, self.scales, self.zeros, self.channel, self.bias, self.order, self.recipe)
         if self.activations is not None:
             return torch.ops.tilec.linear8(*torch.ops.tilec.rows8(x, self.activations), *held)
         return torch.ops.tilec.linear(x, *held)
+
+    def _otherwise(self, given: torch.dtype) -> str:
+        """What to do about activations of another type."""
+        taken = (torch.float16, torch.bfloat16) if self.activations is None else (torch.float16, torch.bfloat16, torch.float32)
+        return f"x.to({self.dtype})" + (f", or a layer with dtype={given} (of from_linear: to={given})" if given in taken else "")
 
     def kernel(self, rows: int = 16) -> tc.Kernel:
         """The kernel that computes the layer's products in the form for so many rows, as `tilec.kernels.linear.Linear.kernel`: `tilec compile`, `show` and
@@ -186,6 +196,16 @@ def words(w: tc.Tensor) -> torch.Tensor:
     """The bytes of packed weights: PyTorch's own where they lie in its memory on a GPU."""
     held: Any = w.buffer
     return torch.from_numpy(w.bytes.copy()) if w.device is None else held.owner
+
+
+def of_8_bits(activations: tc.DType | torch.dtype | str | None) -> tc.DType | None:
+    """The type of activations that are brought into 8 bits, in the words of tilec or PyTorch. Raises TileError for others."""
+    if activations is None:
+        return None
+    kind = tc.dtype(torch_type(activations) if isinstance(activations, torch.dtype) else activations)
+    wide = "without activations= the layer computes in its dtype, torch.float16 or torch.bfloat16"
+    require(kind in (tc.int8, eight.E4M3), f"activations of 8 bits are int8 or e4m3, not {kind}", hint=wide)
+    return kind
 
 
 def lies_on_gpu(w: torch.Tensor) -> bool:
