@@ -185,7 +185,9 @@ def test_what_is_not_placed():
         (lambda: place(w, "uint4", 128), "are not quantized to uint4 in groups of 128 by a kernel"),
         (lambda: place(w, "int4", 96), "in groups of 96 by a kernel"),
         (lambda: place(w[0], "int4"), r"a matrix \[N, K\], not of shape \[256\]"),
-        (lambda: Linear(place(w, "int4", 64, bf16)), r"packed as int4_packed_bf16, but the layer wants int4_packed(.|\n)*to=f16"),
+        (lambda: Linear(place(w, "int4", 64, bf16)), r"packed as int4_packed_bf16, but the layer wants int4_packed(.|\n)*to='f16'"),
+        (lambda: Linear8(place(w, "int4", 64)), r"packed as int4_packed, but the layer wants int4_packed_int8(.|\n)*to='int8'"),
+        (lambda: Linear8(place(w, "e2m1", 64)), r"packed as float4_e2m1_packed, but the layer wants float4_e2m1_as_int8(.|\n)*quantize_linear\(w"),
         (lambda: Linear(place(w, "int4", 64)).kernel().example_args(), "has no example"),
     ):  # fmt: skip
         with pytest.raises(TileError, match=words):

@@ -278,7 +278,8 @@ class Linear(Held):
 def words(q: Quantized | Placed, packed: Packed) -> tuple[Tensor, Any]:
     """The packed weights [K, N] as the kernel has them, and what the activations' columns are gathered by, if they are."""
     if isinstance(q, Placed):
-        require(q.kind == packed, f"the weights were packed as {q.kind}, but the layer wants {packed}", hint=f"place(w, ..., to={packed.to})")
+        placed = f"place(w, ..., to='{packed.to}')" if packed.element == q.dtype else "tilec.quant.quantize_linear(w, ...): codes become others on the host"
+        require(q.kind == packed, f"the weights were packed as {q.kind}, but the layer wants {packed}", hint=placed)
         return q.packed, None
     codes, order = columns(q)
     return Tensor.from_codes(np.ascontiguousarray(codes.T), packed), order

@@ -78,8 +78,9 @@ def can_place(shape: tuple[int, int], dtype: DType | str, group: int | None) -> 
 @presented
 def place(w: Any, dtype: DType | str, group: int | None = None, to: DType | str = f16, *, scale_dtype: DType | str = f16) -> Placed:
     """Weights [N, K] in f16, bf16 or f32, an array of any library, as codes of `tilec.packed(dtype, to)` where they lie, in groups of `group` columns, None
-    being all: what `tilec.quant.quantize_linear` makes of the same numbers. `to` is f16 or bf16 as `Linear` takes it, or what `tilec.kernels.eight.way` says.
-    Raises TileError for weights that the kernel does not take (`can_place`), that are not finite, or whose scales overflow."""
+    being all: what `tilec.quant.quantize_linear` makes of the same numbers. `to` is f16 or bf16 as `Linear` takes it, or, for `Linear8`, what
+    `tilec.kernels.eight.way` says. Raises TileError for weights that the kernel does not take (`can_place`), that are not finite, or whose scales
+    overflow."""
     library = library_of(w)
     w = library.own(w)
     require(len(w.shape) == 2, f"weights are a matrix [N, K], not of shape {list(w.shape)}")
