@@ -15,6 +15,7 @@ from tilec import cdiv, f16, f32, int8
 from tilec.cli import main
 from tilec.compiler import Kernel
 from tilec.errors import TileError
+from tilec.explain import Choice, Line
 from tilec.ir.notes import Refused, noting, say
 from tilec.ir.ops.shape import ConvertLayout
 
@@ -179,6 +180,8 @@ def test_stages_that_do_not_fit() -> None:
     found = ring.explain("sm_80")  # 163 KB hold 5 stages of 32 KB
     assert any("5 stages instead of 8" in why for why in line_with(found, "tc.range").why)
     assert any("5 stages instead of 8" in text for text in found.notices)
+    assert "stages=stages): " in str(found)
+    assert "::" not in str(found)
 
 
 @tc.kernel
@@ -240,3 +243,55 @@ def test_refusals_are_false_and_silent() -> None:
     with noting() as notes:
         say(tc.errors.Loc("f", 1), "a", lambda: "b", vector_bytes=4)
     assert [(n.text, n.vector_bytes) for n in notes] == [("a", 0), ("b", 0), ("", 4)]
+
+
+@tc.kernel(warps=4)
+def symmetric(a: f32[64, 64], c: f32[64, 64]):
+    tc.grid(1)
+    for i in tc.range(2):
+        v = tc.load(a, [0, 0], [64, 64])
+        tc.store(c, [0, 0], v + v.T * f32(i))
+
+
+@tc.kernel(warps=4)
+def nearby(a: f16[64, 64], b: f16[64, 64], c: f32[64, 64]):
+    tc.grid(1)
+    tc.conversions("registers")
+    z = f16(tc.dot(tc.load(a, [0, 0], [64, 64]), tc.load(b, [0, 0], [64, 64])))
+    tc.store(c, [0, 0], tc.dot(z, tc.load(b, [0, 0], [64, 64])))
+
+
+def test_offers_are_told_apart() -> None:
+    """Words of one choice differ, and numbers have a unit."""
+    found = symmetric.explain()
+    choices = [c for line in found.lines.values() for c in line.choices]
+    assert choices
+    for choice in choices:
+        words = [words for words, _, _ in choice.offers]
+        assert len(set(words)) == len(words)
+    assert "cycles or so (" in str(found)
+
+
+def test_a_choice_as_text() -> None:
+    """By hand: the least is 4; 4.3 is as dear in whole cycles."""
+    offers = [("rows", "8 instructions", 4.0), ("columns", "9 instructions", 4.3), ("as dot wants it", "80 instructions", 40.0), ("far", "not allowed", 5e11)]
+    assert str(Choice("v", offers, 0)) == (
+        "v: rows, 4 cycles or so (8 instructions); as dear: columns, 4 cycles or so (9 instructions); "
+        "dearer: as dot wants it, 40 cycles or so (80 instructions); not allowed: far"
+    )
+
+
+def test_what_is_not_allowed_has_no_price() -> None:
+    """Nothing in the kernel takes a million instructions; where conversions are bounded, some offers are refused."""
+    found = nearby.explain()
+    refused = [(cost, weight) for line in found.lines.values() for c in line.choices for _, cost, weight in c.offers if cost == "not allowed" or weight > 1e6]
+    assert refused
+    assert all(cost == "not allowed" for cost, _ in refused)
+    assert "not allowed: " in str(found)
+    assert "00000" not in str(found)
+
+
+def test_nothing_elsewhere_is_not_shown() -> None:
+    """What was issued alone, as by lines without machine code, is in JSON only."""
+    assert not Line(0, "(no line of the kernel)", issued=3).told
+    assert Line(0, "(no line of the kernel)", instructions={"MOV": 1}).told

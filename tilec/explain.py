@@ -17,7 +17,7 @@ from tilec.backend import sass
 from tilec.backend.target import Target
 from tilec.errors import Loc
 from tilec.ir.core import Function
-from tilec.ir.notes import Note
+from tilec.ir.notes import NOT_ALLOWED, Note
 from tilec.ir.ops.shape import ConvertLayout
 
 SHOWN = ("LD", "ST", "RED", "ATOM", "BAR", "DEPBAR", "SHFL", "MUFU", "F2F", "MOVM")  # what lines are read for; all the rest is arithmetic
@@ -46,9 +46,19 @@ class Choice:
     taken: int
 
     def __str__(self) -> str:
-        words, cost, weight = self.offers[self.taken]
-        others = "; ".join(f"{words}, {weight:.0f} ({cost})" for i, (words, cost, weight) in enumerate(self.offers) if i != self.taken)
-        return f"{self.at}: {words}, {weight:.0f} ({cost}); dearer or no better: {others}"
+        taken = self.offers[self.taken]
+        others: dict[str, list[str]] = {"as dear": [], "dearer": [], NOT_ALLOWED: []}
+        for i, (words, cost, weight) in enumerate(self.offers):
+            if i != self.taken and cost == NOT_ALLOWED:
+                others[NOT_ALLOWED].append(words)
+            elif i != self.taken:
+                others["dearer" if round(weight) > round(taken[2]) else "as dear"].append(priced(words, cost, weight))
+        return "; ".join([f"{self.at}: {priced(*taken)}", *(f"{how}: {'; '.join(said)}" for how, said in others.items() if said)])
+
+
+def priced(words: str, cost: str, weight: float) -> str:
+    """An offer, and its weight with the parts of its cost."""
+    return f"{words}, {cost}" if cost == NOT_ALLOWED else f"{words}, {weight:.0f} cycles or so ({cost})"
 
 
 @dataclass
@@ -76,8 +86,8 @@ class Line:
 
     @property
     def told(self) -> bool:
-        """Whether there is anything to say of it."""
-        return bool(self.instructions or self.vector_bytes or self.conversions or self.choices or self.why or self.issued)
+        """Whether anything stands below it in the text."""
+        return len(shown(self)) > 1
 
 
 @dataclass
@@ -160,8 +170,8 @@ def outermost(loc: Loc) -> Loc:
 
 
 def excerpt(loc: Loc) -> str:
-    """The expression at a place, shortened."""
-    text = linecache.getline(loc.file, loc.line).rstrip("\n")[loc.column - 1 : loc.end_column - 1 if loc.end_column else None]
+    """The expression at a place, or the first line of a statement without its colon, shortened."""
+    text = linecache.getline(loc.file, loc.line).rstrip("\n")[loc.column - 1 : loc.end_column - 1 if loc.end_column else None].rstrip(" :")
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tilec.errors import Loc
 from tilec.records import record
 
-__all__ = ["Note", "Refused", "chosen", "explain_width", "noting", "say"]
+__all__ = ["NOT_ALLOWED", "Note", "Refused", "chosen", "explain_width", "noting", "say"]
 
 
 @record()
@@ -40,6 +40,8 @@ class Note(NamedTuple):
     offers: tuple[tuple[str, str, float], ...] = ()
     taken: int = 0
 
+
+NOT_ALLOWED = "not allowed"  # in place of the cost of an offer that may not be taken
 
 WIDEST = 128  # bits of the widest access of one thread
 

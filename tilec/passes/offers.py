@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from tilec.ir.core import Block, Op, Rewriter, Value, Yield
 from tilec.ir.facts import Facts
 from tilec.ir.layout import Layout, blocked, column_local, local, spatial
-from tilec.ir.notes import chosen
+from tilec.ir.notes import NOT_ALLOWED, chosen
 from tilec.ir.ops.base import Elementwise
 from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.memory import Load, Store
@@ -36,7 +37,8 @@ ACCESS_BITS = 128  # the widest access of one thread
 ROUNDS = 10.0  # that a loop is counted as
 SECTOR_BITS = 256  # of global memory, which are moved together
 STRATEGIES = ("least loads", "whole rows")  # how the warps of a block share out a product's result
-BARRED = Cost(instructions=1e9)  # of a conversion that goes farther than it may
+BARRED = Cost(instructions=1e12)  # of a conversion that goes farther than it may
+PROHIBITIVE = 1e9  # instructions, beyond all that tiles need, and below what a barred conversion counts ahead of three loops
 FAR = 12  # users of users, of which wishes are heard
 MOST = 12  # offers that are looked at
 DEEP = 40  # ops in a row, through which is foreseen
@@ -299,17 +301,25 @@ class Outlook(Rewriter):
         if op in self.taken and not again:
             return self.taken[op]
         words: dict[Layout, str] = {}
+        alike: Counter[str] = Counter()
         for layout, said in itertools.islice(offered, MOST):
-            words.setdefault(layout, said)
+            if layout not in words:
+                alike[said] += 1
+                words[layout] = said if alike[said] == 1 else f"{said}, way {alike[said]}"
         offers = [Offer(layout, said, Cost()) for layout, said in words.items()]
         if len(offers) > 1:
             self.foreseen.clear()
             offers = [Offer(o.layout, o.words, cost(o.layout)) for o in offers]
         best = min(offers, key=lambda o: self.target.weight(o.cost))
         if len(offers) > 1:
-            chosen(op.loc, [(o.words, str(o.cost), self.target.weight(o.cost)) for o in offers], offers.index(best))
+            chosen(op.loc, [(o.words, priced(o.cost), self.target.weight(o.cost)) for o in offers], offers.index(best))
         self.taken[op] = best.layout
         return best.layout
+
+
+def priced(cost: Cost) -> str:
+    """The parts of a cost in words, or that it is not to be had: it holds a conversion that goes too far, as far as can be foreseen."""
+    return NOT_ALLOWED if cost.instructions >= PROHIBITIVE else str(cost)
 
 
 LIES: dict[Any, Callable[[Any, Any], Layout | None]] = {}  # where the results of ops of other files will lie

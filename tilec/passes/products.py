@@ -30,7 +30,7 @@ from tilec.ir.target import Cost
 from tilec.ir.types import TileType
 from tilec.passes.conflicts import FIXES, Fix
 from tilec.passes.layouts import ARRANGE, RULES, AssignLayouts, matrix_layouts
-from tilec.passes.offers import AHEAD, LIES, ROUNDS, STRATEGIES, WISHES, ahead_of
+from tilec.passes.offers import AHEAD, LIES, ROUNDS, STRATEGIES, WISHES, ahead_of, priced
 from tilec.passes.weights import lying_together, source
 
 
@@ -150,7 +150,7 @@ def arrange(a: AssignLayouts) -> None:
     a.arrangements = {op: strategy for ops, strategy in zip(kinds, best, strict=True) for op in ops}
     for i, ops in enumerate(kinds):
         offers = [(strategy, costs[choice]) for strategy in STRATEGIES if (choice := (*best[:i], strategy, *best[i + 1 :])) in costs]
-        chosen(ops[0].loc, [(strategy, str(cost), a.target.weight(cost)) for strategy, cost in offers], [s for s, _ in offers].index(best[i]))
+        chosen(ops[0].loc, [(strategy, priced(cost), a.target.weight(cost)) for strategy, cost in offers], [s for s, _ in offers].index(best[i]))
 
 
 TOGETHER = 3  # products of which every combination is tried
