@@ -1,6 +1,7 @@
 """break, continue and early return, against Python running the same statements."""
 
 import linecache
+import warnings
 
 import jump_programs
 import numpy as np
@@ -9,6 +10,10 @@ from everywhere import everywhere
 
 import tilec as tc
 from tilec import f32, i32
+from tilec.backend.target import target
+from tilec.ir.notes import noting
+from tilec.ir.ops.control import For, While
+from tilec.passes.pipeline import pipeline
 
 N, M = tc.dims("N M")
 RNG = np.random.default_rng()
@@ -208,6 +213,80 @@ def test_a_loop_that_is_left_does_not_go_on():
     y = np.zeros(1, np.int32)
     k.interpret(y)
     assert y[0] == 5
+
+
+@tc.kernel(warps=1)
+def rounds(x: f32[N], y: f32[64], *, never: bool = False, how: str = "", buffers: int | None = None):
+    tc.grid(1)
+    acc, odd = tc.zeros(f32, [64]), never or how == "odd"
+    for k in tc.range(0, N, 64, stages=3, buffers=buffers):
+        if never:
+            break
+        if never and k > 64:
+            return
+        if how == "break" and k == 64:
+            break
+        if how == "continue" and k == 64:
+            continue
+        if how == "branch":
+            if k != 64:
+                acc = acc + tc.load(x, [k], [64])
+        elif how == "loop":
+            for u in range(2):
+                acc = acc + tc.load(x, [k + u], [64])
+        elif how == "none":
+            acc = acc + 1.0
+        else:
+            acc = acc + tc.load(x, [k], [64])
+        if odd:
+            if k > 64:
+                break
+            acc = acc * 2.0
+    tc.store(y, [0], acc)
+
+
+def test_jumps_that_are_never_made_leave_a_loop_its_pipeline():
+    x = RNG.integers(-9, 9, 192).astype(np.float32)
+    everywhere(rounds, (x, np.full(64, np.nan, np.float32)), {"y": x.reshape(3, 64).sum(axis=0)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = rounds.of_warps(1).stages()["pipelined"]
+    assert "copy_async" in [op.mnemonic for op in made.walk()]
+    assert "while" not in [op.mnemonic for op in made.walk()]
+
+
+def test_jumps_that_are_always_made_are_made():
+    everywhere(rounds, (np.ones(192, np.float32), np.full(64, np.nan, np.float32)), {"y": np.zeros(64)}, never=True)
+
+
+@pytest.mark.parametrize(("how", "total"), [("break", 1), ("continue", 1 + 4), ("branch", 1 + 4), ("odd", (1 * 2 + 2) * 2 + 4)])
+def test_jumps_that_are_made_beside_some_that_never_are(how, total):
+    """Of the rounds' 1, 2 and 4; "odd" doubles the sum in the first two rounds, and leaves in the third."""
+    y = np.full(64, np.nan, np.float32)
+    rounds.interpret(np.repeat(np.float32([1, 2, 4]), 64), y, how=how)
+    np.testing.assert_array_equal(y, total)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("break", "break or return may leave the loop"),
+        ("odd", "break or return may leave the loop"),
+        ("continue", "the loop's loads stand in branches or loops within it"),
+        ("branch", "the loop's loads stand in branches or loops within it"),
+        ("loop", "the loop's loads stand in branches or loops within it"),
+        ("none", "the loop loads no tiles"),
+    ],
+)
+def test_stages_that_are_not_done_are_told(how, why):
+    for buffers, asked in ((None, "stages=3 is"), (2, "stages=3 and buffers=2 are")):
+        function = rounds.function(how=how, buffers=buffers)
+        with noting() as notes, pytest.warns(UserWarning, match=f"{asked} not done: {why}") as told:
+            made = pipeline(function, target("sm_80")).verify()
+        assert len(told) == 1
+        assert any(f"{asked} not done: {why}" in note.text for note in notes)
+        assert "copy_async" not in [op.mnemonic for op in made.walk()]
+        assert {(op.stages, op.buffers) for op in made.walk() if isinstance(op, For | While)} == {(1, None)}
 
 
 @tc.kernel(warps=4)

@@ -15,7 +15,7 @@ Names with blanks, which no author can write, hold the flags and the result.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tilec.records import field, record
 
@@ -159,6 +159,20 @@ class Jumps:
             new = ast.For(s.target, s.iter, body, s.orelse)
             new.stopped = loop.stopped if before else None  # type: ignore[attr-defined]
         return [*before, placed(new, s)]
+
+
+def may_assign(body: Sequence[ast.stmt], known: Callable[[ast.expr], bool | None]) -> set[str]:
+    """The names that the statements may assign, but for what stands in branches of which is `known` that they are not taken."""
+    found: set[str] = set()
+    for s in body:
+        if isinstance(s, ast.If):
+            test = known(s.test)
+            found |= (set() if test is False else may_assign(s.body, known)) | (set() if test else may_assign(s.orelse, known))
+        elif isinstance(s, ast.For | ast.While | ast.With):
+            found |= may_assign(s.body, known)
+        elif isinstance(s, ast.Assign):
+            found |= {target.id for target in s.targets if isinstance(target, ast.Name)}
+    return found
 
 
 def none_of(flags: Sequence[str]) -> ast.expr:

@@ -16,8 +16,8 @@ from tilec.errors import Code, Loc, TileError, require
 from tilec.frontend.builtins import LANGUAGE, OPERATIONS, HelperFunction
 from tilec.frontend.calls import Calls
 from tilec.frontend.expressions import Program
-from tilec.frontend.jumps import RESULT, jumps, structured
-from tilec.frontend.liveness import Liveness, assigned
+from tilec.frontend.jumps import RESULT, jumps, may_assign, structured
+from tilec.frontend.liveness import Liveness, assigned, read
 from tilec.frontend.signature import Signature
 from tilec.frontend.values import (
     Counting,
@@ -342,10 +342,11 @@ class Statements(Calls):
                 f"the bounds and step of a loop have types {start.type}, {stop.type} and {step.type}",
                 hint="convert them, as in tc.cast(n, i32)", code=Code.BOUNDS
             )
-        if getattr(s, "stopped", None) is not None:
-            self._for_until(s, start, stop, step)
+        lowered = self.lowered(s)
+        if getattr(s, "stopped", None) not in {None, *lowered}:
+            self._for_until(s, start, stop, step, over, lowered)
             return None
-        carried = _Carried(self, s, {counter})
+        carried = _Carried(self, s, {counter, *lowered})
         body = Block((Value(start.type, counter), *carried.arguments()))
         for arg in body.args:
             arg.owner = body
@@ -358,11 +359,31 @@ class Statements(Calls):
     def _gone(self, counter: ast.Name) -> Undefined:
         return Undefined(f"{counter.id} is the loop's counter and has no value after it", self.loc(counter), "compute it from the bounds")
 
-    def _for_until(self, s: ast.For, start: Value, stop: Value, step: Value) -> None:
+    def lowered(self, s: ast.For) -> set[str]:
+        """The flags of jumps that no round makes: they stand in branches that are known not to be taken."""
+        changing = assigned([s])
+        flags = {name for name in changing if " " in name}
+        return flags - may_assign(s.body, lambda test: self.known(test, changing)) if flags else flags
+
+    def known(self, test: ast.expr, changing: set[str]) -> bool | None:
+        """What a test is in each round of a loop that assigns these names; None if the run, or a call, may tell."""
+        if isinstance(test, ast.BoolOp):
+            decides = isinstance(test.op, ast.Or)
+            return next((x for x in (self.known(part, changing) for part in test.values) if x is not (not decides)), not decides)
+        if read(test) & changing or any(isinstance(part, ast.Call | ast.NamedExpr) for part in ast.walk(test)):
+            return None
+        try:
+            with self.into(Block()):
+                found = self(test)
+        except TileError:  # told where the branch is parsed
+            return None
+        return None if isinstance(found, Value) else bool(found)
+
+    def _for_until(self, s: ast.For, start: Value, stop: Value, step: Value, over: Counting, lowered: set[str]) -> None:
         """A loop over a range that `break` may leave: a `While` of the counter and the flag."""
         assert isinstance(s.target, ast.Name)
         counter, stopped = s.target.id, s.stopped  # type: ignore[attr-defined]
-        carried = _Carried(self, s, {counter})
+        carried = _Carried(self, s, {counter, *lowered})
         test, body = (Block((Value(start.type, counter), *carried.arguments())) for _ in range(2))
         for block in (test, body):
             for arg in block.args:
@@ -380,7 +401,7 @@ class Statements(Calls):
         last = body.ops.pop()
         following = Add.build(self.b.inside(body), body.args[0], step)
         self.b.inside(body).insert(Yield((following, *last.operands)))
-        _, *results = self.b.insert(While((start, *carried.inits), test, body))
+        _, *results = self.b.insert(While((start, *carried.inits), test, body, over.stages, over.buffers))
         self.variables = {**carried.after(results), counter: self._gone(s.target)}
 
     def stmt_While(self, s: ast.While) -> None:

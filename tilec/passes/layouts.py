@@ -373,7 +373,7 @@ class AssignLayouts(Outlook):
             body = self.block(op.body, placed(op.inits, layouts))
 
         layouts = self.carried(op, build, op.body.yielded)
-        return self.b.insert(While(self.starts(op, layouts), test, self.yielding(body, op.body, layouts)))
+        return self.b.insert(While(self.starts(op, layouts), test, self.yielding(body, op.body, layouts), op.stages, op.buffers))
 
     def starts(self, op: Any, layouts: Sequence[Layout | None]) -> tuple[Value, ...]:
         return tuple(self(v) if layout is None else self.get(v, layout) for v, layout in zip(op.inits, layouts, strict=True))

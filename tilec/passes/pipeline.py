@@ -9,7 +9,8 @@
                                                  ...; then = now; now = now + 1, or 0 behind the last
 
 A load is taken if its place follows from the counter and from what the loop does not change, if whole words can be copied, and if the loop
-does not write its tensor. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
+does not write its tensor. Loads in branches and loops within it stay where they are; where none is left, a notice says why there is no
+pipeline. Over the edge a copy writes 0, as the load would have read. If n tiles of each don't fit the shared memory,
 fewer stages are taken, with a warning that says so.
 
 Copies want rows that begin at multiples of 16 bytes. Where this hangs on an extent of which too little is known, the loop is there twice, and
@@ -28,7 +29,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from tilec.errors import TileError, notice
+from tilec.errors import Loc, TileError, notice
 from tilec.ir.core import Block, Builder, Effect, Function, Op, Rewriter, Value, Yield
 from tilec.ir.dtypes import i32
 from tilec.ir.facts import Facts
@@ -37,7 +38,7 @@ from tilec.ir.ops.arith import Add, Eq, Gt, Lt, Mul, Where
 from tilec.ir.ops.asynchronous import Commit, CopyAsync, Wait
 from tilec.ir.ops.atomics import Atomic
 from tilec.ir.ops.base import Constant, constant
-from tilec.ir.ops.control import For, If
+from tilec.ir.ops.control import For, If, While
 from tilec.ir.ops.matmul import Dot
 from tilec.ir.ops.memory import Load, LoadShared, Shared
 from tilec.ir.ops.semaphores import Fence, SemaphoreWait
@@ -64,16 +65,31 @@ class Pipeline(Rewriter):
         self.facts = Facts(function)
         self.lives = lifetimes(function)
         self.rings = 0  # bytes of the loops before
+        self.told: set[tuple[Loc | None, str]] = set()
         return super().run(function)
 
     def visit(self, op: Op) -> Value | Iterable[Value] | None:
         if isinstance(op, For) and op.stages > 1:
             loads = movable_loads(op)
+            if not loads:
+                self.not_done(op, why_none(op))
             stages = self.stages_that_fit(op, loads) if loads else 1
             if stages > 1:
                 return self.versioned(op, loads, stages)
             return self.clone(op, stages=1, buffers=None)
+        if isinstance(op, While) and (op.stages > 1 or op.buffers == 2):
+            self.not_done(op, "break or return may leave the loop, and no round is known to follow")
+            return self.clone(op, stages=1, buffers=None)
         return self.clone(op)
+
+    def not_done(self, op: For | While, why: str) -> None:
+        """Say once that there is no pipeline."""
+        asked = " and ".join([f"stages={op.stages}"] * (op.stages > 1) + ["buffers=2"] * (op.buffers == 2))
+        text = f"{asked} {'are' if ' ' in asked else 'is'} not done: {why}"
+        if (op.loc, text) not in self.told:
+            self.told.add((op.loc, text))
+            notice(f"{op.loc}: {text}")
+            say(op.loc, text)
 
     def stages_that_fit(self, op: For, loads: list[Load]) -> int:
         each = sum(SharedType(load.result.type.dtype, load.shape).nbytes for load in loads)
@@ -92,7 +108,7 @@ class Pipeline(Rewriter):
                 say(op.loc, text.removeprefix(f"{op.loc}: "))
             self.rings += stages * each
             return stages
-        say(op.loc, f"no pipeline: not even 2 stages of {each} bytes fit shared memory on {self.target.name}")
+        self.not_done(op, f"not even 2 stages of {each} bytes fit shared memory on {self.target.name}")
         return 1
 
     def tiles_beside(self, op: For, twice: bool) -> list[Shared]:
@@ -235,17 +251,28 @@ def index_moves(loop: For, load: Load) -> bool:
 
 def movable_loads(op: For) -> list[Load]:
     """The loads of the loop's own body that may start rounds ahead: of what neither the loop nor, where it waits for them, other blocks write."""
+    refusals = refusals_of(op)
+    for load, refused in refusals.items():
+        if refused is not None:
+            say(load.loc, f"not started rounds ahead, as the other loads of the loop with stages={op.stages} may be: {refused.why}")
+    return [load for load, refused in refusals.items() if refused is None]
+
+
+def refusals_of(op: For) -> dict[Load, Refused | None]:
+    """The loads of the loop's own body, each with why it can't start rounds ahead, or None."""
     written = {viewed(v) for inner in op.body.walk() if inner.effect is Effect.WRITE for v in inner.operands}
     waits = any(isinstance(inner, SemaphoreWait | Atomic | Fence) for inner in op.body.walk())
-    found = []
-    for inner in op.body.ops:
-        if isinstance(inner, Load) and inner.shape:
-            refused = refuses_to_move(inner, op, written, waits)
-            if refused is None:
-                found.append(inner)
-            else:
-                say(inner.loc, f"not started rounds ahead, as the other loads of the loop with stages={op.stages} may be: {refused.why}")
-    return found
+    return {inner: refuses_to_move(inner, op, written, waits) for inner in op.body.ops if isinstance(inner, Load) and inner.shape}
+
+
+def why_none(op: For) -> str:
+    """Why a loop has no load that may start rounds ahead."""
+    whys = dict.fromkeys(refused.why for refused in refusals_of(op).values() if refused is not None)
+    if whys:
+        return f"no load of the loop can start rounds ahead: {'; '.join(whys)}"
+    if any(isinstance(inner, Load) and inner.shape for inner in op.body.walk()):
+        return "the loop's loads stand in branches or loops within it, and only those that stand directly in it are started rounds ahead"
+    return "the loop loads no tiles of tensors"
 
 
 def read_ahead(function: Function) -> list[tuple[str, str]]:

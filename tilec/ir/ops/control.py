@@ -81,11 +81,14 @@ class For(Op):
 
 
 class While(Op):
-    """`while condition`: `test` takes the carried values and yields one bool scalar; `body` takes them and yields them anew."""
+    """`while condition`: `test` takes the carried values and yields one bool scalar; `body` takes them and yields them anew. `stages` and `buffers` are
+    those of a loop over a range that is one of these as it may be left: they are not done, which the pipeline says."""
 
     inits: tuple[Value, ...]
     test: Block
     body: Block
+    stages: int = 1
+    buffers: int | None = None
 
     def infer(self) -> tuple[Type, ...]:
         for region in (self.test, self.body):
