@@ -146,7 +146,7 @@ LOAD = "v = tc.load(a, [0, 0], [64, 64]{})"
 
 
 @pytest.mark.parametrize("farthest", ["registers", "shuffles"])
-@pytest.mark.parametrize("moved", ["v[::-1]", "tc.flip(v, 0)", "tc.concatenate([v[:16], v[16:]])"])
+@pytest.mark.parametrize("moved", ["v[::-1]", "tc.flip(v, 0)", "tc.concatenate([v[:16], v[16:]])", "v * v[3, 4]"])
 def test_slices_go_no_farther(farthest: str, moved: str, tmp_path: Path) -> None:
     """Rows that are reversed, or put together of unequal parts, lie in other threads. The error is at that line, and names what bounds it."""
     lines = [f'tc.conversions("{farthest}")', LOAD.format(""), f"tc.store(d, [0, 0], {moved})"]

@@ -258,8 +258,9 @@ class Conversions(Op):
     its own, or "shuffles", between the lanes of a warp. Without it they may go through shared memory.
 
     Layouts are then chosen so that none goes farther; where that is impossible, the error names the statements that can't go together. Slices and
-    concatenations of tiles go through registers where threads hold what they need, and are refused where they don't. What reductions exchange between
-    threads is no conversion, nor is what products without a matrix instruction read from shared memory.
+    concatenations of tiles go through registers where threads hold what they need, and are refused where they don't; single elements, and parts at
+    places known at run time, always are. What reductions exchange between threads is no conversion, nor is what products without a matrix instruction
+    read from shared memory.
 
     A block is the kernel's body, or that of a loop or branch at run time, or of a group of warps; it is bound from its first statement on.
     In a helper, an unrolled loop or an `if` on what is known at compile time it binds the block around, as their statements are put there.
