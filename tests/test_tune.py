@@ -122,6 +122,7 @@ class Dying(ThreadPoolExecutor):
 
 
 def test_a_worker_that_dies_takes_nothing_else_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILEC_CACHE_DIR", "off")  # else the first choice is remembered
     kernel = make()
     kernel.tune(bm=[32, 64])
     monkeypatch.setattr(tune, "workers", lambda: ThreadPoolExecutor(1))
