@@ -25,7 +25,7 @@ from tilec.ir.dtypes import codebook
 from tilec.kernels.forms import FEW, MULTIPROCESSORS, SHARED, TILE, Asked, Form, form
 from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
 from tilec.kernels.linear import COMPUTED, MAKE, TENSORS, Held, Linear, Recipe, described, numbers, of_warps, several, words, workspace
-from tilec.kernels.pieces import finished, summed
+from tilec.kernels.pieces import finished, share_of, summed
 from tilec.kernels.placed import Placed
 from tilec.kernels.plan import EACH, SUMS
 from tilec.quant import Quantized
@@ -63,11 +63,11 @@ def linear8(
         tc.assume(K % 16 == 0)
         tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
-    share = cdiv(cdiv(K, TILE), splits) * TILE
+    first, last = share_of(part, splits, K)
     turned, wide = bm <= FEW, i32 if A == int8 else f32
     step = math.gcd(group, TILE) if grouped else TILE
     acc, total = tc.zeros(wide if not grouped else f32, [bn, bm] if turned else [bm, bn]), tc.zeros(f32, [1, bm])
-    for k in tc.range(part * share, min(K, (part + 1) * share), TILE, stages=stages):
+    for k in tc.range(first, last, TILE, stages=stages):
         weights = tc.ldexp(tc.load(w, [k, j], [TILE, bn]), W.power, W.to)
         for r in tc.static_range(0, TILE, step):
             tile, held = tc.load(x, [i, k + r], [bm, step]), weights[r : r + step] if step < TILE else weights
@@ -137,8 +137,8 @@ def through16(
         tc.assume(K % 16 == 0)
         tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
-    share = cdiv(cdiv(K, TILE), splits) * TILE
-    acc = summed(x, w, scales, zeros, i, j, part * share, min(K, (part + 1) * share), X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
+    first, last = share_of(part, splits, K)
+    acc = summed(x, w, scales, zeros, i, j, first, last, X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
     finished(acc, i, j, part, splits, channel, 1.0 if on == EACH else 1.0 / unit, bias, rows, y, work, turn)
 
 

@@ -21,9 +21,9 @@ import tilec as tc
 from tilec import Compiled, DType, Kernel, Tensor, bf16, cdiv, f16, f32, i32, int4
 from tilec.errors import TileError, presented, require
 from tilec.ir.packing import Packed
-from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, TILE, Asked, Form, clocks, form, measured
+from tilec.kernels.forms import FEW, MEASURED, MULTIPROCESSORS, SHARED, Asked, Form, clocks, form, measured
 from tilec.kernels.libraries import Library, OfNumpy, library_of, taken
-from tilec.kernels.pieces import finished, summed
+from tilec.kernels.pieces import finished, share_of, summed
 from tilec.kernels.placed import Placed
 from tilec.kernels.plan import CHANNELS, EACH, SUMS, columns, of_rows, plan, whole_zeros
 from tilec.quant import Quantized
@@ -55,8 +55,8 @@ def linear(
         tc.assume(K % 8 == 0)
         tc.assume(N % 8 == 0)
     i, j, part = tc.block_index(0) * bm, tc.block_index(1) * bn, tc.block_index(2)
-    share = cdiv(cdiv(K, TILE), splits) * TILE
-    acc = summed(x, w, scales, zeros, i, j, part * share, min(K, (part + 1) * share), X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
+    first, last = share_of(part, splits, K)
+    acc = summed(x, w, scales, zeros, i, j, first, last, X, on, group, has_zeros, whole, below, unit, bm, bn, stages)
     finished(acc, i, j, part, splits, channel, 1.0 if on == EACH else 1.0 / unit, bias, None, y, work, turn)
 
 

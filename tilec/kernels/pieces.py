@@ -9,6 +9,13 @@ from tilec.kernels.plan import EACH, SUMS
 
 
 @tc.function
+def share_of(part, splits, K):
+    """The first of the rows of weights that a block sums over which is one of `splits` that share a tile, and the end of them: whole rounds of loops."""
+    share = tc.cdiv(tc.cdiv(K, TILE), splits) * TILE
+    return part * share, min(K, (part + 1) * share)
+
+
+@tc.function
 def summed(x, w, scales, zeros, i, j, first, last, X, on, group, has_zeros, whole, below, unit, bm, bn, stages):
     """The tile [bm, bn] of x @ w' over rows `first` to `last` of w', in f32: w' being the weights with their scales and zero points of `group` rows, as
     `on` says, and x converted to X, which holds it. For few rows the product is transposed, y^T = w'^T x^T."""

@@ -47,11 +47,11 @@ from tilec.passes.conflicts import check, scopes
 from tilec.passes.offers import ROUNDS, STRATEGIES, Outlook, before_broadcast, fastest_axis, inverse, reshaped, uses_of
 
 WORD = 4  # bytes that an atomic takes
-
 CONVERSION = 16  # what a weight's conversion, two instructions, costs by the load of an element by ldmatrix
 
 
 def assign_layouts(function: Function, target: Hardware) -> Function:
+    """The function with a layout for each tile. Raises TileError where `tc.conversions` leaves no way."""
     assignment = AssignLayouts(target)
     assigned = assignment.run(function)
     if assignment.limits:
